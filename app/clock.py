@@ -1,0 +1,20 @@
+"""The one place that asks the machine for the time.
+
+Everything else receives a `Clock`, so that a test can move time instead of waiting for it.
+"""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the present instant, always aware and in UTC."""
+
+    def now(self) -> datetime: ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)

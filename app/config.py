@@ -1,0 +1,233 @@
+"""Settings: read once from a mapping (the environment of a process), checked together, frozen.
+
+A missing or bad value never surfaces later: `parse` names every fault at once in one `BadSettings`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import time
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from app.db import normalise_url
+from app.domain.minting import Secret
+
+# Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
+WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
+MINIMUM_PUBLIC_MASTER_KEY = 16
+
+
+class BadSettings(Exception):
+    """One or more settings are missing or wrong; the text has a line for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a process of Keyledger can be told. Lengths are seconds, sizes bytes."""
+
+    database_url: str
+    redis_url: str
+    hot_redis_url: str
+    master_key: Secret
+    salt_key: Secret
+    host: str = "127.0.0.1"
+    port: int = 4000
+    data_dir: Path = Path(".keyledger")
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    budget_reset_time: time = time(0)
+    budget_exceeded_status: int = 422
+    disable_custom_api_keys: bool = False
+    max_body_bytes: int = 1024 * 1024
+    busy_seconds: float = 5.0
+    web_processes: int = 1
+    web_threads: int = 8
+    max_clock_skew_seconds: float = 2.0
+    # How long a writer may take between announcing a change and committing it, and how long the commit itself.
+    change_seconds: float = 15.0
+    commit_seconds: float = 5.0
+    # Bounds what a double fault (a killed writer and a lost Redis) can leave behind in a process.
+    snapshot_seconds: float = 60.0
+    expiry_interval_seconds: float = 5.0
+    heartbeat_seconds: float = 5.0
+    drain_seconds: float = 3.0
+    log_level: str = "INFO"
+
+    @classmethod
+    def parse(cls, environment: Mapping[str, str]) -> "Settings":
+        """Build the settings from environment variables; raises BadSettings naming every fault."""
+        return _Reader(environment).settings()
+
+
+def from_environment() -> Settings:
+    """The settings of this process."""
+    return Settings.parse(os.environ)
+
+
+class _Reader:
+    """Collects values and faults side by side, so that one start shows all that is wrong."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {name: value.strip() for name, value in environment.items() if value.strip()}
+        self._faults: list[str] = []
+
+    def settings(self) -> Settings:
+        redis_url = self._required("REDIS_URL", _redis_url)
+        values = {
+            "database_url": self._required("DATABASE_URL", _database_url),
+            "redis_url": redis_url,
+            "hot_redis_url": self._value("KEYLEDGER_HOT_REDIS_URL", _redis_url, redis_url),
+            "master_key": self._required("KEYLEDGER_MASTER_KEY", _master_key, "LITELLM_MASTER_KEY"),
+            "salt_key": self._required("KEYLEDGER_SALT_KEY", _salt_key, "LITELLM_SALT_KEY"),
+        }
+        for name, attribute, parse in _OPTIONAL:
+            if name in self._environment:
+                values[attribute] = self._value(name, parse, None)
+        self._check_master_key(values)
+        if self._faults:
+            raise BadSettings(self._faults)
+        return Settings(**values)  # type: ignore[arg-type]
+
+    def _value(self, name: str, parse: Callable[[str], object], default: object) -> object:
+        raw = self._environment.get(name)
+        if raw is None:
+            return default
+        try:
+            return parse(raw)
+        except (ValueError, OSError) as error:
+            self._faults.append(f"{name} is wrong: {error}.")
+            return default
+
+    def _required(self, name: str, parse: Callable[[str], object], alternative: str = "") -> object:
+        chosen = name if name in self._environment or alternative not in self._environment else alternative
+        if chosen not in self._environment:
+            self._faults.append(f"{name} is missing.")
+        return self._value(chosen, parse, None)
+
+    def _check_master_key(self, values: dict[str, object]) -> None:
+        master = values["master_key"]
+        host = str(values.get("host", Settings.host))
+        if not isinstance(master, Secret) or _is_loopback(host):
+            return
+        plaintext = master.reveal()
+        if plaintext in WELL_KNOWN_MASTER_KEYS or len(plaintext) < MINIMUM_PUBLIC_MASTER_KEY:
+            self._faults.append(
+                f"KEYLEDGER_MASTER_KEY is too short or well known to listen on {host}: "
+                f"use at least {MINIMUM_PUBLIC_MASTER_KEY} random characters after 'sk-'."
+            )
+
+
+def _database_url(raw: str) -> str:
+    return normalise_url(raw).render_as_string(hide_password=False)
+
+
+def _redis_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("a redis://, rediss:// or unix:// URL is needed")
+    if parts.scheme != "unix" and not parts.hostname:
+        raise ValueError("the URL names no host")
+    _ = parts.port  # raises ValueError when it is not a number
+    return raw
+
+
+def _master_key(raw: str) -> Secret:
+    if not raw.startswith("sk-"):
+        raise ValueError("it must start with 'sk-'")
+    return Secret(raw)
+
+
+def _salt_key(raw: str) -> Secret:
+    return Secret(raw)
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not raw.lstrip("-").isdigit() or not low <= int(raw) <= high:
+            raise ValueError(f"a whole number from {low} to {high} is needed")
+        return int(raw)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number of seconds from {low:g} to {high:g} is needed")
+        return value
+
+    return parse
+
+
+def _flag(raw: str) -> bool:
+    if raw.lower() in {"true", "1", "yes", "on"}:
+        return True
+    if raw.lower() in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("true or false is needed")
+
+
+def _zone(raw: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(raw)
+    except Exception as error:
+        raise ValueError("an IANA time zone is needed, such as Europe/Paris") from error
+
+
+def _time_of_day(raw: str) -> time:
+    try:
+        return time.fromisoformat(raw)
+    except ValueError as error:
+        raise ValueError("a time of day is needed, such as 06:30") from error
+
+
+def _budget_status(raw: str) -> int:
+    if raw not in {"422", "429", "400"}:
+        raise ValueError("422 (LiteLLM's), 429 or 400 is needed")
+    return int(raw)
+
+
+def _log_level(raw: str) -> str:
+    if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ValueError("DEBUG, INFO, WARNING or ERROR is needed")
+    return raw.upper()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+    ("KEYLEDGER_HOST", "host", str),
+    ("PORT", "port", _integer(1, 65535)),
+    ("KEYLEDGER_DATA_DIR", "data_dir", Path),
+    ("KEYLEDGER_TIMEZONE", "timezone", _zone),
+    ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", _time_of_day),
+    ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", _budget_status),
+    ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", _flag),
+    ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", _integer(1024, 64 * 1024 * 1024)),
+    ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", _seconds(0.05, 60)),
+    ("WEB_CONCURRENCY", "web_processes", _integer(1, 256)),
+    ("KEYLEDGER_WEB_THREADS", "web_threads", _integer(1, 256)),
+    ("KEYLEDGER_MAX_CLOCK_SKEW_SECONDS", "max_clock_skew_seconds", _seconds(0.1, 60)),
+    ("KEYLEDGER_CHANGE_SECONDS", "change_seconds", _seconds(1, 300)),
+    ("KEYLEDGER_COMMIT_SECONDS", "commit_seconds", _seconds(0.1, 60)),
+    ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
+    ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", _seconds(0, 60)),
+    ("KEYLEDGER_LOG_LEVEL", "log_level", _log_level),
+)

@@ -1,0 +1,207 @@
+"""The SQL store: engines, transactions and what a failure of them means.
+
+Reads run in AUTOCOMMIT, writes in one transaction each, and only this module commits. On SQLite a write begins
+with BEGIN IMMEDIATE, because a transaction that reads first and writes later fails there at once instead of
+waiting. Constraints are the last judge: a violation surfaces as `ConstraintViolated` with the constraint's
+name, and the service that owns the constraint says what it means to the caller.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    MetaData,
+    TypeDecorator,
+    UniqueConstraint,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import StoreUnavailable
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant: `timestamptz` on PostgreSQL, fixed-width UTC text (which sorts) on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored instant must be aware")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class ConstraintViolated(Exception):
+    """A write broke the constraint `name`; the transaction is rolled back."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Database:
+    """One store behind one URL.
+
+    `busy_seconds` bounds how long a write waits for another (SQLite's lock, PostgreSQL's `lock_timeout`) and
+    how long a statement or a free connection may take; past it the caller sees `StoreUnavailable`.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, busy_seconds: float = 5.0) -> None:
+        self.url = normalise_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {
+            "json_serializer": lambda value: orjson.dumps(value).decode(),
+            "json_deserializer": orjson.loads,
+            "pool_size": pool_size,
+            "max_overflow": pool_size,
+            "pool_timeout": busy_seconds,
+            "connect_args": self._connect_args(busy_seconds),
+        }
+        if not self.is_sqlite:
+            arguments |= {"pool_recycle": 1800, "isolation_level": "READ COMMITTED"}
+        self.engine: Engine = create_engine(self.url, **arguments)
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+        self.reading: Engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _connect_args(self, busy_seconds: float) -> dict[str, Any]:
+        if self.is_sqlite:
+            return {"timeout": busy_seconds, "check_same_thread": False}
+        milliseconds = int(busy_seconds * 1000)
+        return {
+            "connect_timeout": max(2, int(busy_seconds)),
+            "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 2}"
+            " -c timezone=UTC -c application_name=keyledger",
+        }
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection in AUTOCOMMIT; raises StoreUnavailable."""
+        with _translated(), self.reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run one write transaction: commit at the end, roll back on any error.
+
+        Raises ConstraintViolated and StoreUnavailable. After a StoreUnavailable from the commit itself the
+        outcome is unknown, as with any database: a caller may send the request again.
+        """
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless the store answers."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def normalise_url(url: str) -> URL:
+    """Accept `postgres://` and a bare `postgresql://` for the driver in use; raises ValueError."""
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ValueError("not a database URL") from error
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise ValueError("only sqlite:// and postgresql:// are supported")
+    return parsed
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """Name the constraint behind an IntegrityError, on either database; "" when it cannot be told."""
+    diagnosis = getattr(error.orig, "diag", None)
+    if diagnosis is not None:
+        return diagnosis.constraint_name or ""
+    message = str(error.orig)
+    if match := re.match(r"UNIQUE constraint failed: (.+)", message):
+        return _unique_name([part.strip() for part in match.group(1).split(",")])
+    if match := re.match(r"(?:CHECK|UNIQUE) constraint failed: (?:index ')?(\w+)", message):
+        return match.group(1)
+    return ""
+
+
+def _unique_name(qualified: Sequence[str]) -> str:
+    """SQLite names the columns, not the constraint: find the one that covers exactly those."""
+    table = metadata.tables[qualified[0].split(".")[0]]
+    columns = {name.split(".")[1] for name in qualified}
+    if {column.name for column in table.primary_key.columns} == columns:
+        return str(table.primary_key.name)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint) and {c.name for c in constraint.columns} == columns:
+            return str(constraint.name)
+    for index in table.indexes:
+        if index.unique and {c.name for c in index.columns} == columns:
+            return str(index.name)
+    return ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConstraintViolated(violated_constraint(error)) from error
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise StoreUnavailable from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable from error
+        raise
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    database = engine.url.database
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would come too late
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,27 @@
+"""Tables and constraints, no rules. Importing this package registers every table."""
+
+from app.models.budgets import budget_state, budgets
+from app.models.keys import deleted_keys, key_secrets, keys, object_permissions
+from app.models.ledger import ledger, ledger_unfolded
+from app.models.organizations import organization_members, organizations
+from app.models.records import audit, outbox
+from app.models.teams import team_members, teams
+from app.models.users import users
+
+__all__ = [
+    "audit",
+    "budget_state",
+    "budgets",
+    "deleted_keys",
+    "key_secrets",
+    "keys",
+    "ledger",
+    "ledger_unfolded",
+    "object_permissions",
+    "organization_members",
+    "organizations",
+    "outbox",
+    "team_members",
+    "teams",
+    "users",
+]

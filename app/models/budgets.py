@@ -1,0 +1,45 @@
+"""Budget tiers, and the spend of every scope.
+
+`budget_state` is narrow on purpose: it is the only table that a charge, a rollup or a reset writes, and it
+holds no setting. A tier is a template: every key linked to it has its own spend against the tier's caps.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Table, Text, text
+
+from app.db import UtcDateTime, metadata
+from app.models.columns import authorship, json_list, rate_limits, spending_limits
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("budget_id", Text, primary_key=True),
+    Column("budget_reset_at", UtcDateTime),
+    json_list("allowed_models"),
+    Column("temp_budget_increase_nanos", BigInteger),
+    Column("temp_budget_expiry", UtcDateTime),
+    *spending_limits(),
+    *rate_limits(),
+    *authorship(),
+    Index("ix_budgets_created_at", "created_at", "budget_id"),
+)
+
+budget_state = Table(
+    "budget_state",
+    metadata,
+    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window.
+    Column("scope", Text, primary_key=True),
+    Column("scope_id", Text, primary_key=True),
+    Column("sub", Text, primary_key=True, server_default=text("''")),
+    Column("window_start", UtcDateTime),
+    Column("reset_at", UtcDateTime),
+    Column("armed_at", UtcDateTime),
+    Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
+    Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
+    Index(
+        "ix_budget_state_due",
+        "reset_at",
+        sqlite_where=text("armed_at IS NOT NULL"),
+        postgresql_where=text("armed_at IS NOT NULL"),
+    ),
+    Index("ix_budget_state_spend", "scope", "window_spend_nanos", "scope_id"),
+)

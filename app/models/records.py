@@ -1,0 +1,52 @@
+"""What outlives its subject: the audit trail and the outbox. Neither references a live entity."""
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text, text
+
+from app.db import Json, UtcDateTime, metadata
+from app.models.columns import RowNumber
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", RowNumber, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor_key_id", Text),
+    Column("actor_user_id", Text),
+    Column("actor_role", Text, nullable=False),
+    Column("changed_by", Text),  # the `litellm-changed-by` header: a claim, recorded beside the real caller
+    Column("request_id", Text),
+    Column("address", Text),
+    Column("action", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    Column("before", Json),
+    Column("after", Json),
+    Index("ix_audit_at", "at", "audit_id"),
+    Index("ix_audit_entity", "entity", "entity_id", "audit_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    # One fact, one event: a threshold of one window of one budget, for instance. NULL never clashes.
+    Column("fact", Text),
+    Column("payload", Json, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", UtcDateTime),
+    Column("delivered_at", UtcDateTime),
+    Column("parked_at", UtcDateTime),
+    Column("last_error", Text),
+    Index("uq_outbox_fact", "fact", unique=True),
+    Index(
+        "ix_outbox_due",
+        "next_attempt_at",
+        sqlite_where=text("delivered_at IS NULL AND parked_at IS NULL"),
+        postgresql_where=text("delivered_at IS NULL AND parked_at IS NULL"),
+    ),
+)

@@ -1,0 +1,30 @@
+"""People and service identities that own keys."""
+
+from sqlalchemy import Column, ForeignKey, Index, Table, Text
+
+from app.db import UtcDateTime, metadata
+from app.models.columns import json_list, json_object, rate_limits, spending_limits
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("user_email", Text),
+    Column("user_alias", Text),
+    Column("user_role", Text),
+    Column("sso_user_id", Text),
+    Column("object_permission_id", Text, ForeignKey("object_permissions.object_permission_id")),
+    json_list("models"),
+    json_list("policies"),
+    json_list("allowed_cache_controls"),
+    json_object("metadata"),
+    *spending_limits(),
+    *rate_limits(),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    # The address as it is compared: two spellings of one mailbox are one user.
+    Column("email_folded", Text),
+    Index("uq_users_email_folded", "email_folded", unique=True),
+    Index("uq_users_sso_user_id", "sso_user_id", unique=True),
+    Index("ix_users_created_at", "created_at", "user_id"),
+)
