@@ -4,6 +4,7 @@ A missing or bad value never surfaces later: `parse` names every fault at once i
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import time
@@ -13,11 +14,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
-from app.domain.minting import Secret
+from app.domain.minting import PREFIX, Secret
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
 MINIMUM_PUBLIC_MASTER_KEY = 16
+_TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
 class BadSettings(Exception):
@@ -32,9 +34,10 @@ class BadSettings(Exception):
 class Settings:
     """Everything that a process of Keyledger can be told. Lengths are seconds, sizes bytes."""
 
-    database_url: str
-    redis_url: str
-    hot_redis_url: str
+    # URLs may hold passwords: they are no part of the printed form.
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    hot_redis_url: str = field(repr=False)
     master_key: Secret
     salt_key: Secret
     host: str = "127.0.0.1"
@@ -90,6 +93,7 @@ class _Reader:
             if name in self._environment:
                 values[attribute] = self._value(name, parse, None)
         self._check_master_key(values)
+        self._check_commit(values)
         if self._faults:
             raise BadSettings(self._faults)
         return Settings(**values)  # type: ignore[arg-type]
@@ -116,11 +120,18 @@ class _Reader:
         if not isinstance(master, Secret) or _is_loopback(host):
             return
         plaintext = master.reveal()
-        if plaintext in WELL_KNOWN_MASTER_KEYS or len(plaintext) < MINIMUM_PUBLIC_MASTER_KEY:
+        random_part = plaintext.removeprefix(PREFIX)
+        if plaintext in WELL_KNOWN_MASTER_KEYS or len(random_part) < MINIMUM_PUBLIC_MASTER_KEY:
             self._faults.append(
                 f"KEYLEDGER_MASTER_KEY is too short or well known to listen on {host}: "
-                f"use at least {MINIMUM_PUBLIC_MASTER_KEY} random characters after 'sk-'."
+                f"use at least {MINIMUM_PUBLIC_MASTER_KEY} random characters after '{PREFIX}'."
             )
+
+    def _check_commit(self, values: dict[str, object]) -> None:
+        change = values.get("change_seconds", Settings.change_seconds)
+        commit = values.get("commit_seconds", Settings.commit_seconds)
+        if isinstance(change, float) and isinstance(commit, float) and commit >= change:
+            self._faults.append("KEYLEDGER_COMMIT_SECONDS must be below KEYLEDGER_CHANGE_SECONDS.")
 
 
 def _database_url(raw: str) -> str:
@@ -128,18 +139,23 @@ def _database_url(raw: str) -> str:
 
 
 def _redis_url(raw: str) -> str:
-    parts = urlsplit(raw)
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port  # what it says of a bad one would repeat a password that stands in its place
+    except ValueError:
+        raise ValueError("not a URL with a host and a port") from None
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("a redis://, rediss:// or unix:// URL is needed")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("the URL names no socket")
     if parts.scheme != "unix" and not parts.hostname:
         raise ValueError("the URL names no host")
-    _ = parts.port  # raises ValueError when it is not a number
     return raw
 
 
 def _master_key(raw: str) -> Secret:
-    if not raw.startswith("sk-"):
-        raise ValueError("it must start with 'sk-'")
+    if not raw.startswith(PREFIX):
+        raise ValueError(f"it must start with '{PREFIX}'")
     return Secret(raw)
 
 
@@ -149,7 +165,7 @@ def _salt_key(raw: str) -> Secret:
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
-        if not raw.lstrip("-").isdigit() or not low <= int(raw) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,18}", raw) or not low <= int(raw) <= high:
             raise ValueError(f"a whole number from {low} to {high} is needed")
         return int(raw)
 
@@ -185,10 +201,12 @@ def _zone(raw: str) -> ZoneInfo:
 
 
 def _time_of_day(raw: str) -> time:
+    if not re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", raw):
+        raise ValueError(_TIME_NEEDED)
     try:
         return time.fromisoformat(raw)
     except ValueError as error:
-        raise ValueError("a time of day is needed, such as 06:30") from error
+        raise ValueError(_TIME_NEEDED) from error
 
 
 def _budget_status(raw: str) -> int:

@@ -7,6 +7,7 @@ name, and the service that owns the constraint says what it means to the caller.
 """
 
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -65,6 +66,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+_BROKEN_FILE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# SQLSTATE of a write to a standby: what a client sees in the first moments of a failover.
+_READ_ONLY = "25006"
+
+
 class ConstraintViolated(Exception):
     """A write broke the constraint `name`; the transaction is rolled back."""
 
@@ -85,7 +91,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         arguments: dict[str, Any] = {
             "json_serializer": lambda value: orjson.dumps(value).decode(),
-            "json_deserializer": orjson.loads,
+            "json_deserializer": _json,
+            "hide_parameters": True,  # an error's text must not carry what a row holds
             "pool_size": pool_size,
             "max_overflow": pool_size,
             "pool_timeout": busy_seconds,
@@ -102,16 +109,22 @@ class Database:
         if self.is_sqlite:
             return {"timeout": busy_seconds, "check_same_thread": False}
         milliseconds = int(busy_seconds * 1000)
+        given = self.url.query.get("options", "")
         return {
             "connect_timeout": max(2, int(busy_seconds)),
-            "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 2}"
+            # A statement timeout is the server's: a server that cannot be reached at all is noticed by these.
+            "tcp_user_timeout": milliseconds * 2,
+            "keepalives_idle": max(1, int(busy_seconds)),
+            "keepalives_interval": max(1, int(busy_seconds / 3)),
+            "keepalives_count": 3,
+            "options": f"{given} -c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 2}"
             " -c timezone=UTC -c application_name=keyledger",
         }
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection in AUTOCOMMIT; raises StoreUnavailable."""
-        with _translated(), self.reading.connect() as connection:
+        with translated(), self.reading.connect() as connection:
             yield connection
 
     @contextmanager
@@ -121,7 +134,7 @@ class Database:
         Raises ConstraintViolated and StoreUnavailable. After a StoreUnavailable from the commit itself the
         outcome is unknown, as with any database: a caller may send the request again.
         """
-        with _translated(), self.engine.begin() as connection:
+        with translated(), self.engine.begin() as connection:
             yield connection
 
     def ping(self) -> None:
@@ -134,16 +147,31 @@ class Database:
 
 
 def normalise_url(url: str) -> URL:
-    """Accept `postgres://` and a bare `postgresql://` for the driver in use; raises ValueError."""
+    """Accept every usual spelling for the driver in use; raises ValueError, whose text never holds the URL."""
     try:
         parsed = make_url(url)
     except Exception as error:
         raise ValueError("not a database URL") from error
-    if parsed.drivername in {"postgres", "postgresql"}:
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}:
+        _check_postgresql_options(parsed)
         return parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise ValueError("only sqlite:// and postgresql:// are supported")
-    return parsed
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        raise ValueError("SQLite needs a file that all processes share, such as sqlite:////var/lib/keyledger.db")
+    return parsed.set(drivername="sqlite")
+
+
+def _check_postgresql_options(url: URL) -> None:
+    """Refuse options that only other drivers know (`?schema=public`): each connection would fail on them."""
+    from psycopg import ProgrammingError  # noqa: PLC0415 - not loaded where SQLite is the store
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+
+    for option in url.query:
+        try:
+            make_conninfo("", **{option: ""})
+        except ProgrammingError as error:
+            raise ValueError(f"PostgreSQL knows no connection option '{option}'") from error
 
 
 def violated_constraint(error: IntegrityError) -> str:
@@ -175,23 +203,44 @@ def _unique_name(qualified: Sequence[str]) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ConstraintViolated and StoreUnavailable; a faulty statement stays its own."""
     try:
         yield
     except IntegrityError as error:
         raise ConstraintViolated(violated_constraint(error)) from error
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    except PoolTimeout as error:
         raise StoreUnavailable from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if _is_outage(error):
             raise StoreUnavailable from error
         raise
 
 
+def _json(stored: str | bytes | float) -> Any:
+    """What a JSON column holds; SQLite keeps the text of a bare number as that number."""
+    return stored if isinstance(stored, int | float) else orjson.loads(stored)
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether the store is at fault (away, too busy, broken, read-only), and not the statement."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        # SQLite calls a statement that it cannot read an operational error too.
+        return code in _BROKEN_FILE or (isinstance(error, OperationalError) and code != sqlite3.SQLITE_ERROR)
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return getattr(error.orig, "sqlstate", None) == _READ_ONLY
+
+
 def _prepare_sqlite(engine: Engine) -> None:
-    database = engine.url.database
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(engine.url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"The folder {folder} of the database cannot be made.") from error
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:

@@ -51,6 +51,10 @@ class KeyNotFound(NotFound):
         super().__init__(message, param)
 
 
+class NothingFound(NotFound):
+    """None of several named entities exists."""
+
+
 # --- the caller --------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ A key is its stable `key_id`: spend, audit and history hang on that. Secrets are
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, text
 
 from app.db import Json, UtcDateTime, metadata
 from app.models.columns import (
@@ -139,8 +139,9 @@ deleted_keys = Table(
     Column("budget_id", Text),
     Column("object_permission", Json),
     Column("litellm_budget_table", Json),
-    Column("spend_nanos", RowNumber, nullable=False),
-    Column("total_spend_nanos", RowNumber, nullable=False),
+    Column("spend_nanos", BigInteger, nullable=False),
+    Column("total_spend_nanos", BigInteger, nullable=False),
+    Column("window_start", UtcDateTime),
     Column("budget_reset_at", UtcDateTime),
     Column("deleted_at", UtcDateTime, nullable=False),
     Column("deleted_by", Text),

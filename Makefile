@@ -1,0 +1,47 @@
+# Every target sets up what it needs, once, and nothing outside this directory.
+# Needed on the machine: Python 3.11 or newer and make. Another Python: make PYTHON=/path/to/python3
+
+BIN := .venv/bin
+SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if "$$candidate" -c '$(SUITABLE)' 2>/dev/null; then echo "$$candidate"; break; fi; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
+INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+.PHONY: run test check
+
+run: .venv/.installed
+	@exec $(BIN)/keyledger up
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/contracts/test_migrations.py
+
+.venv/.made:
+	$(if $(strip $(PYTHON)),,$(error Python 3.11 or newer is needed and none was found; name one with: make PYTHON=/path/to/python3))
+	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "Python 3.11 or newer is needed: $(PYTHON) is older or missing." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks the module venv: install it (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Making .venv with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv .venv
+	@touch $@
+
+.venv/.installed: .venv/.made requirements.txt pyproject.toml
+	@echo "Installing the locked packages (about a minute)"
+	@$(PIP) install --progress-bar off --require-hashes --requirement requirements.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# The development set holds the other one whole.
+.venv/.installed-dev: .venv/.made requirements-dev.txt pyproject.toml
+	@echo "Installing the locked packages for development (a minute or two)"
+	@$(PIP) install --progress-bar off --require-hashes --requirement requirements-dev.txt
+	@$(INSTALL_SELF)
+	@touch .venv/.installed $@

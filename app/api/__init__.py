@@ -1,0 +1,59 @@
+"""HTTP: blueprints, schemas and the table of errors. Everything here ends where a use case begins."""
+
+from typing import Any
+
+import flask_smorest
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_cls
+from flask import Flask, g, request
+
+from app.api import auth, errors, operations
+from app.api.blueprint import finish
+from app.api.keys import keys
+from app.api.schemas.keys import BudgetConfigSchema
+
+_DOCUMENT = {
+    "API_TITLE": "Keyledger",
+    "API_VERSION": operations.KEYLEDGER_VERSION,
+    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_URL_PREFIX": "/",
+    "OPENAPI_JSON_PATH": "openapi.json",
+    "OPENAPI_SWAGGER_UI_PATH": "/docs",
+    "OPENAPI_SWAGGER_UI_URL": "/docs/assets/",
+}
+_KEY_HEADER = {"type": "apiKey", "in": "header", "name": "x-litellm-api-key"}
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest is not typed
+    """The document; errors are answered by our own table."""
+
+    def _register_error_handlers(self) -> None:
+        errors.register(self._app)
+
+
+def register(app: Flask) -> None:
+    """Put the whole API on the application."""
+    app.config.update(_DOCUMENT)
+    app.before_request(_begin)
+    app.after_request(finish)
+    api = Api(
+        app,
+        spec_kwargs={
+            "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_component_name),
+            "components": {"securitySchemes": {"APIKeyHeader": _KEY_HEADER}},
+        },
+    )
+    api.spec.components.schema("BudgetConfig", schema=BudgetConfigSchema)
+    for blueprint in (keys, operations.health, operations.models):
+        api.register_blueprint(blueprint)
+    operations.register(app)
+
+
+def _begin() -> None:
+    auth.name_request(request)
+    g.body = None
+
+
+def _component_name(schema: Any) -> str:
+    name: str = resolve_schema_cls(schema).__name__  # type: ignore[union-attr]
+    return name.removesuffix("Schema")

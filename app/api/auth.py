@@ -1,0 +1,74 @@
+"""From a request's headers to the caller and the act that a use case records."""
+
+import re
+import uuid
+
+from flask import Request, current_app, g
+
+from app.container import Services
+from app.domain import access
+from app.domain.access import Caller
+from app.errors import Unauthenticated
+from app.services.audit import Act
+from app.services.refusals import enforce
+
+_PREFIX = re.compile(r"(?:Bearer|bearer|Basic) +(\S.*)")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_LONGEST_CLAIM = 512
+# Read in this order; the first that is not empty decides, and a wrong one does not fall back to the next.
+_BARE_HEADERS = ("API-Key", "x-api-key", "x-goog-api-key", "Ocp-Apim-Subscription-Key")
+
+
+def services() -> Services:
+    """The services of the running application."""
+    found: Services = current_app.extensions["keyledger"]
+    return found
+
+
+def act() -> Act:
+    """Who calls, and everything that is recorded about it."""
+    found: Act = g.act
+    return found
+
+
+def name_request(request: Request) -> None:
+    """Take over the caller's request id where it is a plain one, else make one."""
+    sent = request.headers.get("x-request-id", "")
+    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+
+
+def authenticate(request: Request) -> Act:
+    """Raise Unauthenticated and its kin unless the request carries a key that opens something now."""
+    now = services().clock.now()
+    caller = services().callers.authenticate(_credential(request), now)
+    claim = request.headers.get("litellm-changed-by", "")[:_LONGEST_CLAIM]
+    return Act(caller, now, g.request_id, request.remote_addr, claim or None)
+
+
+def gate(caller: Caller, route: str, method: str) -> None:
+    enforce(access.gate(caller, route, method))
+
+
+def _credential(request: Request) -> str:
+    header = request.headers.get("x-litellm-api-key", "").strip()
+    if header:
+        prefixed = _PREFIX.fullmatch(header)
+        return prefixed[1] if prefixed else header
+    header = request.headers.get("Authorization", "").strip()
+    if header:
+        return _from_authorization(header)
+    for name in _BARE_HEADERS:
+        if header := request.headers.get(name, "").strip():
+            return header
+    raise Unauthenticated("Authentication Error, No api key passed in.")
+
+
+def _from_authorization(header: str) -> str:
+    if header in {"Bearer", "bearer", "Basic"}:
+        raise Unauthenticated("Authentication Error, No api key passed in.")
+    prefixed = _PREFIX.fullmatch(header)
+    if prefixed is None:
+        raise Unauthenticated(
+            "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix."
+        )
+    return prefixed[1]

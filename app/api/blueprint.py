@@ -1,0 +1,149 @@
+"""The one kind of blueprint: every route is read, authenticated, gated, documented and answered the same way."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flask_smorest
+import orjson
+from flask import Response, g, request
+from marshmallow import Schema
+
+from app.api import auth, body
+from app.api.body import MISSING, WrongBody
+from app.api.errors import ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
+from app.domain.keys import UNENFORCED_FIELDS
+from app.errors import (
+    Forbidden,
+    RoleRefused,
+    ServiceError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+
+ViewFunction = Callable[..., Any]
+
+# What every authenticated route can answer.
+_ALWAYS: tuple[type[ServiceError], ...] = (Unauthenticated, RoleRefused, Forbidden, StoreUnavailable)
+
+CHANGED_BY = {
+    "in": "header",
+    "name": "litellm-changed-by",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "On whose behalf the caller acts; recorded in the audit beside the real caller",
+}
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest is not typed
+    """Routes of one noun; `public` ones ask for no key."""
+
+    ARGUMENTS_PARSER = body.Parser()
+
+    def __init__(self, name: str, *, public: bool = False) -> None:
+        super().__init__(name, f"app.api.{name}", description="")
+        self._public = public
+        self.before_request(self._enter)
+
+    def _enter(self) -> None:
+        """Body syntax, then the caller, then the route, then the body's kind: the reference's order."""
+        g.body = body.read(request) if request.method in {"POST", "PUT", "PATCH", "DELETE"} else MISSING
+        if not self._public:
+            g.act = auth.authenticate(request)
+            auth.gate(g.act.caller, _route(), request.method)
+        if g.body is not MISSING and not isinstance(g.body, Mapping):
+            raise WrongBody
+
+    def takes(self, schema: Schema, location: str = "json") -> Callable[[ViewFunction], ViewFunction]:
+        """Give the view the request's body, or its query, as the schema loads it.
+
+        A schema instance: a class would be built anew for every request.
+        """
+        decorate: Callable[[ViewFunction], ViewFunction] = self.arguments(schema, location=location)
+        return decorate
+
+    def operation(
+        self,
+        rule: str,
+        method: str,
+        operation_id: str,
+        answer: Any,
+        *,
+        summary: str,
+        raises: tuple[type[ServiceError], ...] = (),
+        changes: bool = False,
+    ) -> Callable[[ViewFunction], ViewFunction]:
+        """Register a view with its operationId, its answer and every error it can give.
+
+        `changes` marks an operation that writes the audit, and so takes the `litellm-changed-by` header.
+        """
+
+        def decorate(view: ViewFunction) -> ViewFunction:
+            documented = self.alt_response(200, schema=answer, success=True)(view)
+            for status, names in _statuses(raises, public=self._public).items():
+                documented = self.alt_response(status, schema=ErrorEnvelopeSchema, description=names)(documented)
+            documented = self.alt_response(422, schema=HTTPValidationErrorSchema, description="Validation Error")(
+                documented
+            )
+            doc: dict[str, Any] = {"operationId": operation_id, "summary": summary}
+            if changes:
+                doc["parameters"] = [CHANGED_BY]
+            if not self._public:
+                doc["security"] = [{"APIKeyHeader": []}]
+            documented = self.doc(**doc)(documented)
+            self.route(_flask_rule(rule), methods=[method], endpoint=operation_id)(documented)
+            return view
+
+        return decorate
+
+
+def _statuses(raises: tuple[type[ServiceError], ...], *, public: bool) -> dict[int, str]:
+    """The documented statuses, each with the names of the errors behind it."""
+    names: dict[int, list[str]] = {}
+    for error in (*(() if public else _ALWAYS), *raises):
+        names.setdefault(row_of(error).status, []).append(error.__name__)
+    names.setdefault(413, []).append("RequestEntityTooLarge")
+    names.setdefault(500, []).append("InternalServerError")
+    return {status: ", ".join(dict.fromkeys(found)) for status, found in sorted(names.items())}
+
+
+def _flask_rule(rule: str) -> str:
+    """`/key/{key}/regenerate` in Flask's spelling; a key may hold slashes only percent-encoded."""
+    return re.sub(r"{(\w+)}", r"<\1>", rule)
+
+
+def _route() -> str:
+    """The route's own name, with its parameters unfilled, as access rules and grants know it."""
+    rule = request.url_rule
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) if rule is not None else request.path
+
+
+def answer(fields: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(fields), status, mimetype="application/json")
+
+
+def finish(response: Response) -> Response:
+    """What every response carries: its request id, the security headers, and which fields were not used."""
+    response.headers["x-request-id"] = g.request_id
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Content-Security-Policy", "frame-ancestors 'none'")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.vary.add("Origin")
+    for name, value in (
+        ("x-keyledger-ignored-fields", g.get("ignored_fields", ())),
+        ("x-keyledger-unenforced-fields", sorted(UNENFORCED_FIELDS & g.get("sent_fields", frozenset()))),
+    ):
+        if value:
+            response.headers[name] = _header_list(value)
+    return response
+
+
+_MOST_NAMES = 20
+
+
+def _header_list(names: list[str]) -> str:
+    """Names from a request body, cut to what a header can safely hold."""
+    shown = [re.sub(r"[^A-Za-z0-9_.-]", "?", name)[:64] for name in names[:_MOST_NAMES]]
+    more = len(names) - len(shown)
+    return ",".join(shown) + (f",+{more}" if more > 0 else "")

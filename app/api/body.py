@@ -1,0 +1,93 @@
+"""Reading a request's JSON body, strictly and once, before anybody is asked who they are."""
+
+import json
+from typing import Any, NoReturn
+
+from flask import Request, g
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.api.fields import Fault
+
+MISSING = object()
+
+
+class MalformedBody(Exception):
+    """The body is no JSON at all; `offset` is where reading stopped."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class WrongBody(Exception):
+    """The body is JSON, but an array, a null or a bare value where an object is needed."""
+
+
+class SchemaFault(Exception):
+    """The request does not fit its schema; `detail` is the list that the caller gets."""
+
+    def __init__(self, detail: list[dict[str, Any]]) -> None:
+        super().__init__("the request does not fit its schema")
+        self.detail = detail
+
+
+def read(request: Request) -> Any:
+    """The parsed body, or MISSING where there is none; raises MalformedBody and RequestEntityTooLarge."""
+    limit = request.max_content_length
+    if limit is not None and request.content_length is not None and request.content_length > limit:
+        raise RequestEntityTooLarge
+    raw = request.get_data(cache=False)
+    if not raw:
+        return MISSING
+    content_type = request.mimetype
+    if content_type and not (content_type == "application/json" or content_type.endswith("+json")):
+        raise SchemaFault([{"type": "model_attributes_type", "loc": ["body"], "msg": "Input should be JSON"}])
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise MalformedBody(error.msg, error.pos) from error
+    except UnicodeDecodeError as error:
+        raise MalformedBody("Body is not valid UTF-8", error.start) from error
+    except (RecursionError, ValueError) as error:
+        # Nested too deeply, or a number with thousands of digits.
+        raise MalformedBody("Body cannot be read", 0) from error
+
+
+class Parser(FlaskParser):
+    """Hands the body that was read before to webargs, and turns its faults into ours."""
+
+    def load_json(self, req: Request, schema: Any) -> Any:
+        body = g.body
+        if body is MISSING:
+            raise SchemaFault([{"type": "missing", "loc": ["body"], "msg": "Field required"}])
+        g.sent_fields = frozenset(body)
+        g.ignored_fields = sorted(name for name in body if name not in schema.fields)
+        return body
+
+    def handle_error(
+        self, error: Any, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
+    ) -> None:
+        detail: list[dict[str, Any]] = []
+        for location, messages in error.messages.items():
+            place = "body" if location == "json" else location
+            _collect(messages, [place], detail)
+        raise SchemaFault(detail) from error
+
+
+def _collect(messages: Any, location: list[str | int], detail: list[dict[str, Any]]) -> None:
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            _collect(inner, location if name == "_schema" else [*location, _shown(name)], detail)
+        return
+    for message in messages:
+        kind = message.type if isinstance(message, Fault) else "value_error"
+        detail.append({"type": kind, "loc": location, "msg": str(message)})
+
+
+def _shown(name: object) -> str | int:
+    """A field name fit for an answer: it came from the caller and may hold anything."""
+    if isinstance(name, int):
+        return name
+    return str(name)[:64].encode("ascii", "replace").decode()

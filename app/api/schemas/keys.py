@@ -1,0 +1,209 @@
+"""What the key endpoints take, field by field; the names are the wire's."""
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+
+from app.api.fields import (
+    MAXIMUM_INT32,
+    Anything,
+    Choice,
+    Fault,
+    Flag,
+    Instant,
+    Money,
+    Name,
+    Number,
+    Object,
+    Rates,
+    Text,
+    TextList,
+    Whole,
+)
+
+# Deep enough for every list there is, and far from where an offset overflows.
+LAST_PAGE = 10**9
+LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
+
+
+class Request(Schema):
+    """A request body: fields that are not known are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class BudgetConfigSchema(Schema):
+    """Documents the values of `model_max_budget`, which are kept as they were sent."""
+
+    budget_limit = fields.Float(allow_none=True)
+    time_period = fields.String(allow_none=True)
+    tpm_limit = fields.Integer(allow_none=True)
+    rpm_limit = fields.Integer(allow_none=True)
+
+
+class ModelBudgets(Object):
+    """Model name to its own budget."""
+
+
+class BudgetLimitSchema(Schema):
+    budget_duration = Text(required=True)
+    max_budget = Money(required=True)
+
+
+class BudgetLimits(fields.List[Any]):
+    """Several windows on one key."""
+
+    def __init__(self) -> None:
+        super().__init__(fields.Nested(BudgetLimitSchema()), allow_none=True)
+
+
+class LiteLLM_ObjectPermissionBaseSchema(Request):  # noqa: N801 - the wire's component name
+    """What a key may reach beside models; null and {} mean none."""
+
+    mcp_servers = TextList()
+    mcp_access_groups = TextList()
+    mcp_toolsets = TextList()
+    mcp_tool_permissions = Object()
+    mcp_tool_search_enabled = Flag()
+    vector_stores = TextList()
+    agents = TextList()
+    agent_access_groups = TextList()
+    models = TextList()
+    blocked_tools = TextList()
+    search_tools = TextList()
+    skills = TextList()
+
+
+class KeySettingsSchema(Request):
+    """The settings that creating, updating and regenerating a key have in common."""
+
+    key_alias = Name()
+    duration = Text(max_length=64)
+    user_id = Name()
+    team_id = Name()
+    budget_id = Name()
+    organization_id = Name()
+    project_id = Name()
+    agent_id = Name()
+    models = TextList()
+    aliases = Object()
+    config = Object()
+    permissions = Object()
+    metadata = Object()
+    spend = Money()
+    max_budget = Money()
+    soft_budget = Money()
+    budget_duration = Text(max_length=64)
+    budget_limits = BudgetLimits()
+    model_max_budget = ModelBudgets()
+    budget_fallbacks = Object()
+    max_parallel_requests = Whole(high=MAXIMUM_INT32)
+    tpm_limit = Whole()
+    rpm_limit = Whole()
+    tpd_limit = Whole()
+    model_rpm_limit = Rates()
+    model_tpm_limit = Rates()
+    mcp_rpm_limit = Rates()
+    tag_rpm_limit = Rates()
+    rpm_limit_type = Choice(*LIMIT_TYPES)
+    tpm_limit_type = Choice(*LIMIT_TYPES)
+    allowed_cache_controls = TextList()
+    allowed_routes = TextList()
+    allowed_passthrough_routes = TextList()
+    denied_passthrough_routes = TextList()
+    blocked = Flag()
+    tags = TextList()
+    guardrails = TextList()
+    disable_global_guardrails = Flag()
+    enforced_params = TextList()
+    policies = TextList()
+    prompts = TextList()
+    access_group_ids = TextList()
+    object_permission = fields.Nested(LiteLLM_ObjectPermissionBaseSchema(), allow_none=True)
+    default_estimated_output_tokens = Whole(low=1)
+    default_estimated_output_tokens_per_model = Rates()
+    throttle_on_budget_exceeded = Flag()
+    enable_prompt_caching = Flag()
+    end_user_budget_id = Name()
+    allowed_vector_store_indexes = fields.List(Object(), allow_none=True)
+    router_settings = Object()
+    auto_rotate = Flag()
+    rotation_interval = Text(max_length=64)
+    send_invite_email = Flag()
+
+
+class GenerateKeyRequestSchema(KeySettingsSchema):
+    key = Text(max_length=256)
+    key_type = Choice("default", "llm_api", "management", "read_only")
+
+
+class UpdateKeyRequestSchema(KeySettingsSchema):
+    """A merge patch: what is not sent stays. `key_alias` finds the key where `key` is not sent."""
+
+    key = Text(max_length=256)
+    key_type = Anything()
+    temp_budget_increase = Number()
+    temp_budget_expiry = Instant()
+
+    @validates_schema
+    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("key") and not data.get("key_alias"):
+            raise ValidationError([Fault("value_error", "Either 'key' or 'key_alias' must be provided")])
+
+    @validates_schema
+    def _increases_until(self, data: dict[str, Any], **_: Any) -> None:
+        if (data.get("temp_budget_increase") is None) != (data.get("temp_budget_expiry") is None):
+            raise ValidationError(
+                [Fault("value_error", "temp_budget_increase and temp_budget_expiry must be set together")]
+            )
+
+
+class KeyRequestSchema(Request):
+    """The keys to delete, by plaintext or hash, and by alias."""
+
+    keys = TextList()
+    key_aliases = TextList()
+
+    @validates_schema
+    def _names_keys(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("keys") and not data.get("key_aliases"):
+            raise ValidationError(
+                [Fault("value_error", "At least one of 'keys' or 'key_aliases' must be provided")]
+            )
+
+
+class BlockKeyRequestSchema(Request):
+    key = Text(max_length=256, required=True)
+
+    @validates_schema
+    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("key") is None:
+            raise ValidationError({"key": [Fault("string_type", "Input should be a valid string")]})
+
+
+class KeyInfoQuerySchema(Request):
+    key = Text(metadata={"description": "The key (sk-...) or its hash; the caller's own key when left out"})
+
+
+class KeyListQuerySchema(Request):
+    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
+    size = Whole(low=1, high=100, nullable=False, load_default=10)
+    user_id = Text()
+    team_id = Text()
+    organization_id = Text()
+    key_hash = Text()
+    key_alias = Text()
+    return_full_object = Flag(nullable=False, load_default=False)
+    include_team_keys = Flag(nullable=False, load_default=False)
+    include_created_by_keys = Flag(nullable=False, load_default=False)
+    sort_by = Text(metadata={"description": "Column to sort by; newest first when left out"})
+    sort_order = Text(load_default="desc", metadata={"description": "'asc' or 'desc'"})
+    expand = fields.List(Text(), metadata={"description": "`user` adds the owner and the creator"})
+    status = Text(metadata={"description": "active, expired, revoked or deleted"})
+    expires = Text(metadata={"description": "active or expired"})
+    search = Text(metadata={"description": "A key hash, or part of an alias"})
+    project_id = Text()
+    access_group_id = Text()
+    agent_id = Text()
+    substring_matching = Flag(nullable=False, load_default=False)

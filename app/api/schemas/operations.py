@@ -1,0 +1,36 @@
+"""What the operational endpoints answer."""
+
+from marshmallow import Schema, fields
+
+
+class LivenessSchema(Schema):
+    """The document's stand-in for a bare JSON text."""
+
+
+class PartSchema(Schema):
+    state = fields.String(required=True)
+    last_seen_at = fields.String(allow_none=True)
+    off_by_seconds = fields.Float(allow_none=True)
+
+
+class ReadinessSchema(Schema):
+    status = fields.String(required=True, metadata={"description": "healthy, degraded or shutting_down"})
+    db = fields.String(required=True, metadata={"description": "connected or disconnected"})
+    redis = fields.Nested(PartSchema(), required=True)
+    worker = fields.Nested(PartSchema(), required=True)
+    beat = fields.Nested(PartSchema(), required=True)
+    clock = fields.Nested(PartSchema(), required=True)
+    litellm_version = fields.String(required=True, metadata={"description": "The reference that is spoken"})
+    keyledger_version = fields.String(required=True)
+
+
+class ModelSchema(Schema):
+    id = fields.String(required=True)
+    object = fields.String(required=True)
+    created = fields.Integer(required=True)
+    owned_by = fields.String(required=True)
+
+
+class ModelListSchema(Schema):
+    object = fields.String(required=True)
+    data = fields.List(fields.Nested(ModelSchema()), required=True)

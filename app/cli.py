@@ -1,0 +1,182 @@
+"""The commands of `keyledger`: one for everything on this machine, one for each process of a deployment.
+
+A process command parses its settings once and sees that its stores answer; a fault is one plain line on stderr
+and exit status 1. Then it becomes the real program, so that signals go straight to it. Imports are made where
+they are needed: a supervisor or a server's main process should not carry what only its children use.
+"""
+
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from app.dispatch import QueueName
+
+if TYPE_CHECKING:
+    from app.config import Settings
+
+
+@click.group(name="keyledger")
+def main() -> None:
+    """Virtual keys for LLM gateways: issue, limit, revoke and account for them.
+
+    Settings come from the environment; README.md lists them.
+    """
+
+
+@main.command()
+def up() -> None:
+    """Run everything on this machine: store, Redis, web, worker and beat."""
+    from app.supervisor import up as run_all  # noqa: PLC0415
+
+    sys.exit(run_all())
+
+
+@main.command()
+@click.option("--host", help="The address to listen on, in place of KEYLEDGER_HOST.")
+def web(host: str | None) -> None:
+    """Serve HTTP on KEYLEDGER_HOST and PORT with WEB_CONCURRENCY processes."""
+    if host:
+        os.environ["KEYLEDGER_HOST"] = host  # noqa: TID251 - what the server's own processes will parse
+    settings = _settings()
+    _check(_sql_answers, settings)
+    # The server's main process only minds the others: it starts anew, without what this one has imported.
+    os.execv(  # noqa: S606 - no shell is wanted
+        sys.executable,
+        [sys.executable, "-m", "granian", *_granian_arguments(settings)],
+    )
+
+
+def _granian_arguments(settings: "Settings") -> tuple[str, ...]:
+    return (
+        *("--interface", "wsgi", "--factory", "--host", settings.host, "--port", str(settings.port)),
+        *("--workers", str(settings.web_processes), "--blocking-threads", str(settings.web_threads)),
+        # A process that dies is replaced; one that does not end with its last request is killed.
+        *("--respawn-failed-workers", "--workers-kill-timeout", f"{max(1, round(settings.drain_seconds))}"),
+        *("--no-ws", "--no-access-log", "app.wsgi:application"),
+    )
+
+
+@main.command()
+def worker() -> None:
+    """Run the jobs and deliveries that are due."""
+    settings = _settings()
+    _check(_sql_answers, settings)
+    _check(_redis_answers, settings)
+    _celery(
+        *("worker", "--queues", ",".join(QueueName), "--loglevel", settings.log_level),
+        # Nobody listens to what workers tell each other.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+
+
+@main.command()
+def beat() -> None:
+    """Send the periodic jobs to the queue; a second one waits for the first to end."""
+    settings = _settings()
+    _check(_redis_answers, settings)
+    # The short form of --scheduler means another thing for `worker`: always spelt out.
+    _celery("beat", "--scheduler", "workers.heartbeat:Scheduler", "--loglevel", settings.log_level)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the schema of the SQL store up to date."""
+    settings = _settings()
+    _check(_sql_answers, settings)
+    _check(_upgrade, settings)
+
+
+def _settings() -> "Settings":
+    from app.config import BadSettings, from_environment  # noqa: PLC0415
+
+    try:
+        return from_environment()
+    except BadSettings as bad:
+        _fail(*bad.faults)
+
+
+def _check(answers: Callable[["Settings"], None], settings: "Settings") -> None:
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    try:
+        answers(settings)
+    except StoreUnavailable as unavailable:
+        _fail(unavailable.message)
+
+
+def _upgrade(settings: "Settings") -> None:
+    from app.db import Database  # noqa: PLC0415
+    from app.migrate import upgrade  # noqa: PLC0415
+
+    database = Database(settings.database_url, pool_size=1, busy_seconds=settings.busy_seconds)
+    try:
+        upgrade(database)
+    finally:
+        database.close()
+
+
+def _sql_answers(settings: "Settings") -> None:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from app.db import Database, normalise_url  # noqa: PLC0415
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    try:
+        database = Database(settings.database_url, pool_size=1, busy_seconds=settings.busy_seconds)
+        try:
+            database.ping()
+        finally:
+            database.close()
+    except (StoreUnavailable, SQLAlchemyError, OSError) as error:
+        where = normalise_url(settings.database_url).render_as_string(hide_password=True)
+        raise StoreUnavailable(f"The SQL store {where} does not answer: {_reason(error)}.") from error
+
+
+def _redis_answers(settings: "Settings") -> None:
+    import redis  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    once = Retry(NoBackoff(), 0)
+    for url in {settings.redis_url, settings.hot_redis_url}:
+        try:
+            with redis.Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0, retry=once) as client:
+                client.ping()
+        except (redis.RedisError, ValueError, OSError) as error:
+            where = _without_password(url)
+            raise StoreUnavailable(f"Redis at {where} does not answer: {_reason(error)}.") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what lies at the bottom of an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}".partition("?")[0]
+
+
+def _celery(*arguments: str) -> None:
+    """Go on as `celery` in this very process, by name: nothing in `app` imports the workers."""
+    sys.argv = ["celery", "--app", "workers.celery", "--quiet", *arguments]
+    runpy.run_module("celery", run_name="__main__", alter_sys=True)
+
+
+def _fail(*faults: str) -> NoReturn:
+    for fault in faults:
+        click.echo(f"keyledger: {fault}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

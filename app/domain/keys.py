@@ -1,0 +1,281 @@
+"""What a request may set on a key, and what is stored for it.
+
+A request holds wire fields; a key row holds columns. Most fields are columns, many are folded into `metadata`
+under their own name (as LiteLLM keeps them), and a null means the column's default or, for a folded field, that
+the entry goes. These rules are the same for creating, updating and regenerating a key.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain import durations, money, windows
+from app.domain.durations import InvalidDuration
+from app.domain.values import InvalidAlias, InvalidValue
+from app.domain.windows import Calendar
+
+# Columns that are never NULL, with what a null in a request means for them.
+LIST_FIELDS = frozenset({"models", "allowed_cache_controls", "allowed_routes", "access_group_ids"})
+OBJECT_FIELDS = frozenset({"aliases", "config", "permissions", "metadata", "model_max_budget", "budget_fallbacks"})
+
+# Columns that take the value as it comes; null clears.
+PLAIN_FIELDS = frozenset(
+    {
+        "agent_id",
+        "project_id",
+        "blocked",
+        "max_parallel_requests",
+        "tpm_limit",
+        "rpm_limit",
+        "tpd_limit",
+        "router_settings",
+    }
+)
+# Columns that name something; the empty text names nothing.
+REFERENCE_FIELDS = frozenset({"key_alias", "user_id", "team_id", "organization_id", "budget_id"})
+MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
+
+FOLDED_FIELDS = frozenset(
+    {
+        "tags",
+        "guardrails",
+        "enforced_params",
+        "model_rpm_limit",
+        "model_tpm_limit",
+        "policies",
+        "prompts",
+        "disable_global_guardrails",
+        "allowed_passthrough_routes",
+        "denied_passthrough_routes",
+        "mcp_rpm_limit",
+        "tag_rpm_limit",
+        "rpm_limit_type",
+        "tpm_limit_type",
+        "default_estimated_output_tokens",
+        "default_estimated_output_tokens_per_model",
+        "throttle_on_budget_exceeded",
+        "enable_prompt_caching",
+        "end_user_budget_id",
+        "allowed_vector_store_indexes",
+    }
+)
+TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
+
+# Stored and echoed, but not acted upon by any check of this service.
+UNENFORCED_FIELDS = frozenset(
+    {
+        "agent_id",
+        "project_id",
+        "access_group_ids",
+        "tpd_limit",
+        "policies",
+        "prompts",
+        "disable_global_guardrails",
+        "allowed_passthrough_routes",
+        "denied_passthrough_routes",
+        "mcp_rpm_limit",
+        "tag_rpm_limit",
+        "rpm_limit_type",
+        "tpm_limit_type",
+        "default_estimated_output_tokens",
+        "default_estimated_output_tokens_per_model",
+        "throttle_on_budget_exceeded",
+        "enable_prompt_caching",
+        "end_user_budget_id",
+        "allowed_vector_store_indexes",
+        "budget_fallbacks",
+        "router_settings",
+        "budget_limits",
+        "auto_rotate",
+        "rotation_interval",
+    }
+)
+
+# The preset that a `key_type` puts in the place of `allowed_routes`.
+ROUTES_OF_KEY_TYPE = {
+    "llm_api": ["llm_api_routes"],
+    "management": ["management_routes"],
+    "read_only": ["info_routes"],
+}
+SERVICE_ACCOUNT = "service_account_id"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def columns_of(
+    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    """Translate the sent fields into the key columns they change; raises InvalidValue.
+
+    `stored` holds the key's present columns, None while the key is being made: what was not sent stays as it is.
+    `object_permission` and `spend` are not columns of a key and not dealt with.
+    """
+    columns: dict[str, Any] = {}
+    for field, value in sent.items():
+        if field in LIST_FIELDS:
+            columns[field] = [] if value is None else value
+        elif field in OBJECT_FIELDS:
+            columns[field] = {} if value is None else value
+        elif field in PLAIN_FIELDS:
+            columns[field] = value
+        elif field in REFERENCE_FIELDS:
+            columns[field] = value or None
+        elif field in MONEY_FIELDS:
+            columns[f"{field}_nanos"] = None if value is None else money.nanos(value, field)
+    if columns.get("key_alias"):
+        check_alias(columns["key_alias"])
+    _check_model_budgets(columns.get("model_max_budget", {}))
+    columns |= _metadata(sent, None if stored is None else stored["metadata"], now)
+    columns |= _expiry(sent, now, creating=stored is None)
+    columns |= _windows(sent, (stored or {}).get("budget_limits") or (), calendar, now)
+    return columns | _rotation(sent, now)
+
+
+def check_alias(alias: str) -> None:
+    """Refuse an alias that could not be shown on one line or would climb a path; raises InvalidAlias."""
+    if _CONTROL.search(alias) or ".." in re.split(r"[/\\]", alias):
+        raise InvalidAlias("key_alias must not hold control characters or a '..' path segment")
+
+
+def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
+    """Nano-dollars by which the key's cap is raised at this instant."""
+    amount, until = metadata.get("temp_budget_increase"), metadata.get("temp_budget_expiry")
+    if amount is None or until is None or datetime.fromisoformat(until) <= now:
+        return 0
+    return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
+
+
+def length(text: str, param: str) -> durations.Duration:
+    """Read a length of time; raises InvalidValue naming `param`."""
+    try:
+        return durations.parse(text)
+    except InvalidDuration as error:
+        raise InvalidValue(f"Invalid {param} '{text[:64]}'. {error}", param) from error
+
+
+def _metadata(sent: Mapping[str, Any], stored: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+    folded = {field: sent[field] for field in FOLDED_FIELDS if field in sent}
+    temporary = _temporary(sent, now)
+    if "metadata" not in sent and not folded and not temporary:
+        return {}
+    metadata = dict((sent["metadata"] or {}) if "metadata" in sent else (stored or {}))
+    account = (stored or {}).get(SERVICE_ACCOUNT)
+    if account is not None:
+        if metadata.get(SERVICE_ACCOUNT, account) != account:
+            raise InvalidValue("metadata.service_account_id cannot be changed", "metadata")
+        metadata[SERVICE_ACCOUNT] = account
+    for field, value in {**folded, **temporary}.items():
+        if value is None:
+            metadata.pop(field, None)
+        else:
+            metadata[field] = value
+    return {"metadata": metadata}
+
+
+def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    present = {field: sent[field] for field in TEMPORARY_FIELDS if field in sent}
+    amount, until = present.get("temp_budget_increase"), present.get("temp_budget_expiry")
+    if amount is None or until is None:
+        return present
+    if money.nanos(amount, "temp_budget_increase") == 0:
+        raise InvalidValue("temp_budget_increase must be above 0", "temp_budget_increase")
+    if until <= now:
+        raise InvalidValue("temp_budget_expiry must be in the future", "temp_budget_expiry")
+    return {"temp_budget_increase": float(amount), "temp_budget_expiry": until.isoformat()}
+
+
+def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[str, Any]:
+    if "duration" not in sent:
+        return {}
+    text = sent["duration"]
+    if not creating and text == "":
+        return {}
+    if text is None or (not creating and text == "-1"):
+        return {"expires_at": None, "expiry_recorded_at": None}
+    try:
+        expires_at = length(text, "duration").after(now)
+    except InvalidDuration as error:
+        raise InvalidValue(f"Invalid duration '{text[:64]}'. {error}", "duration") from error
+    return {"expires_at": expires_at, "expiry_recorded_at": None}
+
+
+def _rotation(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    interval = sent.get("rotation_interval")
+    if sent.get("auto_rotate") and interval is None:
+        raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
+    if "auto_rotate" not in sent and interval is None:
+        return {}
+    if interval is None or not sent.get("auto_rotate"):
+        return {"auto_rotate": False, "rotation_interval": None, "key_rotation_at": None}
+    duration = length(interval, "rotation_interval")
+    if duration.count == 0:
+        raise InvalidValue("rotation_interval must be above 0", "rotation_interval")
+    try:
+        due = duration.after(now)
+    except InvalidDuration as error:
+        raise InvalidValue(f"Invalid rotation_interval '{interval}'. {error}", "rotation_interval") from error
+    return {"auto_rotate": True, "rotation_interval": interval, "key_rotation_at": due}
+
+
+def check_window(spelling: str, param: str) -> None:
+    """Refuse a window that cannot be computed; raises InvalidValue naming `param`."""
+    try:
+        windows.check(spelling)
+    except InvalidDuration as error:
+        raise InvalidValue(
+            f"Invalid {param} '{spelling[:64]}'. Use a format like '1h', '24h', '7d', or '30d'. {error}", param
+        ) from error
+
+
+def _windows(
+    sent: Mapping[str, Any], stored: Sequence[Mapping[str, Any]], calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    if "budget_duration" in sent:
+        columns["budget_duration"] = sent["budget_duration"]
+        if sent["budget_duration"] is not None:
+            check_window(sent["budget_duration"], "budget_duration")
+    if "budget_limits" in sent:
+        running = {limit["budget_duration"]: limit for limit in stored}
+        columns["budget_limits"] = [
+            _budget_limit(limit, running, calendar, now) for limit in sent["budget_limits"] or ()
+        ] or None
+    return columns
+
+
+def _budget_limit(
+    limit: Mapping[str, Any], running: Mapping[str, Any], calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    """One of several windows on a key; one that was there before keeps running."""
+    spelling = limit["budget_duration"]
+    check_window(spelling, "budget_limits")
+    cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
+    if spelling in running:
+        return {**running[spelling], "max_budget": cap}
+    window = calendar.window(spelling, now, now)
+    return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+
+
+def _check_model_budgets(budgets: Mapping[str, Any]) -> None:
+    """Refuse a per-model budget that could not be enforced; what passes is stored as it was sent."""
+    param = "model_max_budget"
+    for model, budget in budgets.items():
+        if not isinstance(budget, Mapping):
+            raise InvalidValue(f"{param}: the budget of '{model}' must be an object", param)
+        limit = budget.get("budget_limit", budget.get("max_budget"))
+        if limit is not None:
+            money.nanos(money.decimal(limit, param), param)
+        period = budget.get("time_period", budget.get("budget_duration"))
+        if period is not None:
+            _check_period(period, model)
+        for name in ("tpm_limit", "rpm_limit"):
+            rate = budget.get(name)
+            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0):
+                raise InvalidValue(f"{param}: {name} of '{model}' must be a whole number from 0", param)
+
+
+def _check_period(period: object, model: str) -> None:
+    if not isinstance(period, str):
+        raise InvalidValue(f"model_max_budget: the time_period of '{model}' must be text", "model_max_budget")
+    check_window(period, "model_max_budget")

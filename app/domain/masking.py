@@ -1,0 +1,38 @@
+"""Secrets inside settings: which entries of a logging callback must never be shown again.
+
+The rule for names is LiteLLM's: a variable whose name speaks of a key, secret, token or password is one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "****"
+_SECRET_PARTS = ("key", "secret", "token", "password", "credential", "auth")
+# Secret as a whole, though their names do not say so.
+_SECRET_NAMES = frozenset({"gcs_path_service_account", "generic_api_headers", "otel_headers"})
+
+
+def is_secret_name(name: str) -> bool:
+    lowered = name.lower()
+    return lowered in _SECRET_NAMES or any(part in lowered for part in _SECRET_PARTS)
+
+
+def masked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with every secret of `metadata.logging` replaced; the rest is untouched."""
+    shown = dict(fields)
+    metadata = shown.get("metadata")
+    if isinstance(metadata, Mapping) and isinstance(metadata.get("logging"), list):
+        shown["metadata"] = {**metadata, "logging": [_callback(entry) for entry in metadata["logging"]]}
+    return shown
+
+
+def _callback(entry: Any) -> Any:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("callback_vars"), Mapping):
+        return entry
+    variables = entry["callback_vars"]
+    return {
+        **entry,
+        "callback_vars": {
+            name: MASK if is_secret_name(str(name)) and value else value for name, value in variables.items()
+        },
+    }

@@ -1,0 +1,88 @@
+"""Routes as access rules see them: groups of them, and whether a list of grants covers one.
+
+The group names are LiteLLM's; what each holds is this service's own routes and the data-plane routes that a
+gateway asks about.
+"""
+
+from collections.abc import Iterable
+
+KEY_INFO = frozenset({"/key/info", "/key/list", "/key/health", "/v2/key/info"})
+KEY_MANAGEMENT = frozenset(
+    {
+        "/key/generate",
+        "/key/update",
+        "/key/delete",
+        "/key/block",
+        "/key/unblock",
+        "/key/regenerate",
+        "/key/{key}/regenerate",
+        "/key/bulk_update",
+        "/key/service-account/generate",
+        "/key/{key}/reset_spend",
+        "/key/aliases",
+    }
+)
+# Any authenticated caller reaches these; the use case decides.
+SELF_MANAGED = frozenset({"/team/member_add"})
+INFO = KEY_INFO | {
+    "/team/info",
+    "/user/info",
+    "/organization/info",
+    "/organization/list",
+    "/models",
+    "/v1/models",
+}
+MANAGEMENT = (
+    KEY_MANAGEMENT
+    | KEY_INFO
+    | SELF_MANAGED
+    | {"/team/new", "/team/info", "/user/new", "/user/info", "/organization/new", "/organization/info"}
+    | {"/budget/new", "/budget/info"}
+)
+# What an administrator of an organization reaches beyond the rest; the use case keeps it to that organization.
+ORGANIZATION_ADMIN = KEY_MANAGEMENT | {"/team/new", "/user/new"}
+
+_GROUPS: dict[str, frozenset[str]] = {
+    "info_routes": frozenset(INFO),
+    "management_routes": frozenset(MANAGEMENT),
+    "key_management_routes": KEY_MANAGEMENT | KEY_INFO,
+    "llm_api_routes": frozenset(
+        {
+            "/chat/completions",
+            "/v1/chat/completions",
+            "/completions",
+            "/v1/completions",
+            "/embeddings",
+            "/v1/embeddings",
+            "/responses",
+            "/v1/responses",
+            "/v1/messages",
+            "/images/generations",
+            "/v1/images/generations",
+            "/audio/transcriptions",
+            "/v1/audio/transcriptions",
+            "/audio/speech",
+            "/v1/audio/speech",
+            "/moderations",
+            "/v1/moderations",
+            "/rerank",
+            "/v1/rerank",
+            "/models",
+            "/v1/models",
+        }
+    ),
+}
+_GROUPS["openai_routes"] = _GROUPS["llm_api_routes"]
+
+
+def covered(route: str, grants: Iterable[str]) -> bool:
+    """Whether one of the grants is this route, a prefix of it, a `*` pattern of it or a group that holds it."""
+    return any(_covers(grant, route) for grant in grants)
+
+
+def _covers(grant: str, route: str) -> bool:
+    if grant in _GROUPS:
+        return route in _GROUPS[grant]
+    if grant.endswith("*"):
+        return route.startswith(grant[:-1])
+    return route == grant or route.startswith(grant.rstrip("/") + "/")

@@ -1,0 +1,36 @@
+"""The one number: what a scope has spent, in its present window and ever.
+
+The stored state is only moved when somebody writes it; a window that has passed meanwhile reads as zero here,
+so the clock decides and not a job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.domain.windows import Calendar, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Nano-dollars spent; `window` is None for a scope whose spend is never reset."""
+
+    window_nanos: int = 0
+    lifetime_nanos: int = 0
+    window: Window | None = None
+
+    @property
+    def reset_at(self) -> datetime | None:
+        return None if self.window is None else self.window.end
+
+
+def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Calendar, now: datetime) -> Spend:
+    """Read a scope's stored state at `now`; no state is no spend."""
+    if state is None:
+        return Spend()
+    if spelling is None or state["armed_at"] is None:
+        return Spend(state["window_spend_nanos"], state["lifetime_spend_nanos"])
+    window = calendar.window(spelling, state["armed_at"], now)
+    inside = state["window_start"] == window.start
+    return Spend(state["window_spend_nanos"] if inside else 0, state["lifetime_spend_nanos"], window)

@@ -1,0 +1,223 @@
+"""Budget windows: which stretch of time a charge counts in, and when it ends.
+
+A window is computed from the clock whenever somebody asks, so no job has to run for a budget to reset, and no two
+processes can disagree. The invariant: for one spelling, zone, start of day and moment of arming, the windows tile
+time. Each starts where the one before ends, none overlaps, none is empty, and none depends on those before it, so
+nothing drifts.
+
+| spelling | window |
+|---|---|
+| 1d, daily | local calendar day |
+| 7d, 1w, weekly | local week from Monday |
+| 30d, 1mo, monthly | calendar month |
+| 3mo / 12mo, 1y | calendar quarter / year |
+| any other N d, w | N days or weeks, counted from the local day in which the window was armed |
+| any other N mo, y | N months or years, counted from the first of the month in which it was armed |
+| N h, m, s, hourly | exact lengths, counted from the start of the local day (h), hour (m), minute (s) of arming |
+
+The first five rows are made of *local boundaries*: wall-clock times, at the start of day on certain dates. With a
+start of day of 04:00, what happens at 03:59 on the first of a month belongs to the day, and the month, before.
+Exact lengths ignore the start of day, as in LiteLLM: their local day starts at 00:00.
+
+Daylight saving: a local boundary is the first instant at which the local clock shows its time. Where the clock
+skips that time it is the first instant after the gap; where the clock shows it twice it is the first one. So
+
+- a day has 23 or 25 hours when the clock changes, or what the zone makes of it (23.5 on Lord Howe Island);
+- where the clock goes back over midnight, the repeated end of the evening belongs to the new day;
+- a date that a zone skips (Apia, 2011-12-30) has no window; its empty day is part of the next;
+- exact lengths never vary: they are fixed to an instant, and move against the wall clock when that changes. Only
+  their first start is a wall-clock time, and of a repeated hour or minute it is the one of the arming itself.
+
+Zones come from the machine or, on a slim one, from the `tzdata` package that the project depends on.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from app.domain import durations
+from app.domain.durations import Duration, InvalidDuration, Unit
+
+# Keeps what is accepted today computable for millennia, so that no stored spelling turns bad by ageing.
+LONGEST_YEARS = 1_000
+
+_EXACT = {Unit.HOUR: timedelta(hours=1), Unit.MINUTE: timedelta(minutes=1), Unit.SECOND: timedelta(seconds=1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time from `start`, included, to `end`, excluded; both in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Dates a fixed number of days apart, or of months; `anchor` is the number of the day or month of date 0."""
+
+    step: int
+    anchor: int = 0
+    in_months: bool = False
+
+    def day(self, index: int) -> date:
+        number = self.anchor + index * self.step
+        return date(number // 12, number % 12 + 1, 1) if self.in_months else date.fromordinal(number)
+
+    def index(self, day: date) -> int:
+        number = day.year * 12 + day.month - 1 if self.in_months else day.toordinal()
+        return (number - self.anchor) // self.step
+
+
+_DAYS = _Steps(1)
+# Day number 1, the first of January of the year 1, is a Monday.
+_WEEKS = _Steps(7, anchor=1)
+_MONTHS = _Steps(1, in_months=True)
+_QUARTERS = _Steps(3, in_months=True)
+_YEARS = _Steps(12, in_months=True)
+
+_ALIGNED = {
+    Duration(1, Unit.DAY): _DAYS,
+    Duration(7, Unit.DAY): _WEEKS,
+    Duration(1, Unit.WEEK): _WEEKS,
+    # 30 days mean a month, as in LiteLLM.
+    Duration(30, Unit.DAY): _MONTHS,
+    Duration(1, Unit.MONTH): _MONTHS,
+    Duration(3, Unit.MONTH): _QUARTERS,
+    Duration(12, Unit.MONTH): _YEARS,
+    Duration(1, Unit.YEAR): _YEARS,
+}
+_SIZES = {Unit.DAY: (_DAYS, 1), Unit.WEEK: (_DAYS, 7), Unit.MONTH: (_MONTHS, 1), Unit.YEAR: (_MONTHS, 12)}
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The zone and start of day by which an installation counts its windows."""
+
+    zone: ZoneInfo
+    day_start: time
+
+    def window(self, spelling: str, armed_at: datetime, now: datetime) -> Window:
+        """Return the window that contains `now`, as `containing` does."""
+        return containing(spelling, zone=self.zone, day_start=self.day_start, armed_at=armed_at, now=now)
+
+
+def check(spelling: str) -> Duration:
+    """Read a spelling that can be a window; what passes has windows until the year 8998 at least.
+
+    Raises InvalidDuration when it cannot be read, is zero, or is longer than 1000 years.
+    """
+    duration = durations.parse(spelling)
+    if duration.count == 0:
+        raise InvalidDuration("A window must be longer than zero.")
+    if duration.exceeds(years=LONGEST_YEARS):
+        raise InvalidDuration(f"A window must not be longer than {LONGEST_YEARS} years.")
+    return duration
+
+
+def containing(spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: datetime, now: datetime) -> Window:
+    """Return the window that contains `now`; `armed_at` may be any time before or after it.
+
+    `day_start` is a local time of day. The cost does not grow with the time since arming. Raises InvalidDuration
+    as `check` does, and when a boundary lies outside the years 1 to 9999; TypeError when a moment is naive.
+    """
+    duration = check(spelling)
+    if armed_at.utcoffset() is None or now.utcoffset() is None:
+        raise TypeError("armed_at and now must be aware")
+    try:
+        if duration.unit in _EXACT:
+            return _exact(duration, zone, armed_at, now)
+        return _Local(zone, day_start).window(duration, armed_at, now)
+    except (OverflowError, ValueError) as error:
+        # Date arithmetic says by either that it left the calendar.
+        raise InvalidDuration("The window reaches outside the years 1 to 9999.") from error
+
+
+def resets(
+    spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: datetime, now: datetime, count: int
+) -> Iterator[datetime]:
+    """Yield the next `count` ends of windows after `now`, in UTC, or fewer where the calendar ends.
+
+    Raises InvalidDuration, as `check` does, when the first is asked for.
+    """
+    check(spelling)
+    for _ in range(count):
+        try:
+            now = containing(spelling, zone=zone, day_start=day_start, armed_at=armed_at, now=now).end
+        except InvalidDuration:
+            return
+        yield now
+
+
+def _exact(duration: Duration, zone: ZoneInfo, armed_at: datetime, now: datetime) -> Window:
+    wall = armed_at.astimezone(zone).replace(tzinfo=None, microsecond=0)
+    if duration.unit is Unit.HOUR:
+        # A day starts once, even where its midnight is repeated; an hour or a minute starts each time it is shown.
+        wall = wall.replace(hour=0, minute=0, second=0, fold=0)
+    elif duration.unit is Unit.MINUTE:
+        wall = wall.replace(minute=0, second=0)
+    else:
+        wall = wall.replace(second=0)
+    anchor = _instant(wall, zone)
+    length = duration.count * _EXACT[duration.unit]
+    start = anchor + (now - anchor) // length * length
+    return Window(start, start + length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """Windows between local boundaries, seen from one zone and start of day."""
+
+    zone: ZoneInfo
+    day_start: time
+
+    def window(self, duration: Duration, armed_at: datetime, now: datetime) -> Window:
+        steps = _ALIGNED.get(duration) or self._from_arming(duration, armed_at)
+        index = self._index(steps, now)
+        return Window(self._boundary(steps, index), self._boundary(steps, index + 1))
+
+    def _from_arming(self, duration: Duration, armed_at: datetime) -> _Steps:
+        single, size = _SIZES[duration.unit]
+        return _Steps(duration.count * size, self._index(single, armed_at), single.in_months)
+
+    def _index(self, steps: _Steps, moment: datetime) -> int:
+        """Find the last boundary at or before `moment`: of two that a skipped date makes one, the later.
+
+        The local date is off by a boundary or two at most, as clocks jump by no more than about a day.
+        """
+        index = steps.index(moment.astimezone(self.zone).date())
+        while self._boundary(steps, index) > moment:
+            index -= 1
+        while self._boundary(steps, index + 1) <= moment:
+            index += 1
+        return index
+
+    def _boundary(self, steps: _Steps, index: int) -> datetime:
+        wall = datetime.combine(steps.day(index), self.day_start, tzinfo=None)
+        return _instant(wall.replace(fold=0), self.zone)
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant at which the zone's clock shows `wall`, or the first after it where that is skipped.
+
+    `wall` is naive; its `fold` tells which one where it is shown twice.
+    """
+    instant = _utc(wall, zone)
+    if _wall(instant, zone) == wall:
+        return instant
+    # In a gap: reading `wall` by the offset after it gives an instant before the change, and the other way round.
+    # Changes fall on whole seconds.
+    before = _utc(wall.replace(fold=1), zone).replace(microsecond=0)
+    seconds = range(int((_utc(wall.replace(fold=0), zone) - before).total_seconds()) + 1)
+    skipped = bisect_left(seconds, True, key=lambda count: _wall(before + timedelta(seconds=count), zone) >= wall)
+    return before + timedelta(seconds=skipped)
+
+
+def _utc(wall: datetime, zone: ZoneInfo) -> datetime:
+    return wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)

@@ -1,0 +1,84 @@
+"""Who is calling: the master key, or a virtual key with its owner's rights, decided afresh for every request."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from app.clock import iso
+from app.domain import minting
+from app.domain.access import Caller, Role
+from app.domain.keys import SERVICE_ACCOUNT, temporary_increase
+from app.errors import ExpiredKey, Unauthenticated, UnknownKey
+from app.services.snapshots import Snapshot, Snapshots
+
+# The names under which the master key appears in answers and records; never the key, never its digest.
+MASTER_USER_ID = "default_user_id"
+MASTER_KEY_ALIAS = "litellm_proxy_master_key"
+
+
+class Callers:
+    def __init__(self, snapshots: Snapshots, *, master_key: minting.Secret) -> None:
+        self._snapshots = snapshots
+        self._master_digest = minting.digest(master_key.reveal())
+
+    def is_master(self, plaintext: str) -> bool:
+        return minting.same(minting.digest(plaintext), self._master_digest)
+
+    def authenticate(self, plaintext: str, now: datetime) -> Caller:
+        """The caller behind a credential at `now`.
+
+        Raises Unauthenticated, UnknownKey or ExpiredKey, and StoreUnavailable when SQL cannot be asked. A hash
+        is no credential: it names a key, it does not open it.
+        """
+        if self.is_master(plaintext):
+            return Caller(
+                role=Role.PROXY_ADMIN, user_id=MASTER_USER_ID, key_alias=MASTER_KEY_ALIAS, has_owner=True
+            )
+        if not plaintext.startswith(minting.PREFIX):
+            raise Unauthenticated(
+                f"LiteLLM Virtual Key expected. Received={_abbreviated(plaintext)}, expected to start with 'sk-'."
+            )
+        snapshot = self._snapshots.of(minting.digest(plaintext), now)
+        if snapshot is None:
+            raise UnknownKey
+        if snapshot.key["blocked"]:
+            raise Unauthenticated(
+                "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin."
+            )
+        expires_at = snapshot.key["expires_at"]
+        if expires_at is not None and expires_at <= now:
+            raise ExpiredKey(
+                f"Authentication Error - Expired Key. Key Expiry time {iso(expires_at)} "
+                f"and current time {iso(now)}",
+                minting.key_name(plaintext),
+            )
+        team = snapshot.team or {}
+        if team.get("blocked"):
+            raise Unauthenticated(
+                f"Authentication Error, Team={team['team_id']} is blocked. "
+                "Update via `/team/unblock` if you're an admin."
+            )
+        return _caller(snapshot, temporary_increase(snapshot.key["metadata"], now))
+
+
+def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
+    key: Mapping[str, Any] = snapshot.key
+    cap = key["max_budget_nanos"]
+    return Caller(
+        role=Role.of((snapshot.user or {}).get("user_role")),
+        user_id=key["user_id"],
+        key_id=key["key_id"],
+        token=key["token"],
+        key_alias=key["key_alias"],
+        team_id=key["team_id"],
+        has_owner=snapshot.user is not None,
+        is_service_account=key["team_id"] is not None and SERVICE_ACCOUNT in key["metadata"],
+        allowed_routes=tuple(key["allowed_routes"]),
+        models=tuple(key["models"]),
+        max_budget_nanos=None if cap is None else cap + increase_nanos,
+        organization_admin_of=snapshot.organization_admin_of,
+    )
+
+
+def _abbreviated(credential: str) -> str:
+    return f"{credential[:4]}****{credential[-4:]}" if len(credential) > 8 else "****"  # noqa: PLR2004

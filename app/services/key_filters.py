@@ -1,0 +1,253 @@
+"""Which keys a list holds: the caller's scope and the asked filters, all of it in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, or_, select
+from sqlalchemy.sql.selectable import FromClause
+
+from app.domain.access import Caller
+from app.errors import InvalidRequest, ListRefused
+from app.models import (
+    budget_state,
+    key_secrets,
+    keys,
+    organization_members,
+    team_members,
+    teams,
+)
+
+# Sessions of LiteLLM's own dashboard live under this team and are nobody's business here.
+DASHBOARD_TEAM = "litellm-dashboard"
+
+STATUSES = ("active", "expired", "revoked", "deleted")
+EXPIRES = ("active", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyQuery:
+    """What a list request asks for; None and "" leave a filter out."""
+
+    page: int = 1
+    size: int = 10
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
+    key_hash: str | None = None
+    key_alias: str | None = None
+    return_full_object: bool = False
+    include_team_keys: bool = False
+    include_created_by_keys: bool = False
+    sort_by: str | None = None
+    sort_order: str = "desc"
+    expand: tuple[str, ...] = ()
+    status: str | None = None
+    expires: str | None = None
+    search: str | None = None
+    project_id: str | None = None
+    access_group_id: str | None = None
+    agent_id: str | None = None
+    substring_matching: bool = False
+
+
+SORTS = (
+    "spend",
+    "max_budget",
+    "created_at",
+    "updated_at",
+    "token",
+    "key_alias",
+    "expires",
+    "last_active",
+    "budget_reset_at",
+    "total_spend",
+    "tpm_limit",
+    "rpm_limit",
+    "user_id",
+)
+
+
+def ordering(query: KeyQuery, table: FromClause) -> list[Any]:
+    """Newest first unless asked otherwise; missing values last; ties in a fixed order, so pages never overlap.
+
+    Raises InvalidRequest. As in LiteLLM, the order is only looked at beside a column.
+    """
+    identity = keys.c.key_id if table is keys else table.c.id
+    if not query.sort_by:
+        return [table.c.created_at.desc(), identity.desc()]
+    if query.sort_by not in SORTS:
+        raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(SORTS)}", "sort_by")
+    order = query.sort_order.lower()
+    if order not in {"asc", "desc"}:
+        raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
+    column = _sort_column(query.sort_by, table)
+    return [(column.asc() if order == "asc" else column.desc()).nulls_last(), identity.asc()]
+
+
+def _sort_column(name: str, table: FromClause) -> ColumnElement[Any]:
+    if name in {"max_budget", "expires"}:
+        return table.c["max_budget_nanos" if name == "max_budget" else "expires_at"]
+    if table is not keys:
+        stored = {"spend": "spend_nanos", "total_spend": "total_spend_nanos"}
+        return table.c[stored.get(name, name)]
+    elsewhere = {
+        "spend": budget_state.c.window_spend_nanos,
+        "total_spend": budget_state.c.lifetime_spend_nanos,
+        "budget_reset_at": budget_state.c.reset_at,
+        "token": key_secrets.c.token,
+    }
+    return elsewhere[name] if name in elsewhere else table.c[name]
+
+
+def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[ColumnElement[bool]]:
+    """The filters that narrow every scope; raises InvalidRequest."""
+    if query.status and query.status not in STATUSES:
+        raise InvalidRequest(f"Invalid status value. Supported: {', '.join(map(repr, STATUSES))}.", "status")
+    if query.expires and query.expires not in EXPIRES:
+        raise InvalidRequest(f"Invalid expires value. Supported: {', '.join(map(repr, EXPIRES))}.", "expires")
+    ordering(query, table)
+    token = key_secrets.c.token if table is keys else table.c.token
+    wanted = [or_(table.c.team_id.is_(None), table.c.team_id != DASHBOARD_TEAM)]
+    exact = {"team_id": query.team_id, "project_id": query.project_id, "agent_id": query.agent_id}
+    wanted += [table.c[name] == value for name, value in exact.items() if value]
+    if query.key_hash:
+        wanted.append(token == query.key_hash)
+    if query.key_alias:
+        wanted.append(_matches(table.c.key_alias, query.key_alias, substring=query.substring_matching))
+    if query.search:
+        wanted.append(or_(token == query.search, table.c.key_alias.icontains(query.search, autoescape=True)))
+    if query.access_group_id:
+        wanted.append(_holds(table.c.access_group_ids, query.access_group_id))
+    wanted += _by_state(query, table, now)
+    return wanted
+
+
+def _by_state(query: KeyQuery, table: FromClause, now: datetime) -> list[ColumnElement[bool]]:
+    expired = and_(table.c.expires_at.is_not(None), table.c.expires_at <= now)
+    lasting = or_(table.c.expires_at.is_(None), table.c.expires_at > now)
+    revoked = table.c.blocked.is_(True)
+    usable = or_(table.c.blocked.is_(None), table.c.blocked.is_(False))
+    wanted: list[ColumnElement[bool]] = []
+    if query.expires:
+        wanted.append(expired if query.expires == "expired" else lasting)
+    if query.status in {"active", "expired", "revoked"}:
+        wanted.append(
+            {"active": and_(usable, lasting), "expired": and_(usable, expired), "revoked": revoked}[query.status]
+        )
+    return wanted
+
+
+def _matches(column: ColumnElement[Any], value: str, *, substring: bool) -> ColumnElement[bool]:
+    return column.icontains(value, autoescape=True) if substring else column == value
+
+
+def _holds(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    """Whether a JSON list of texts holds the value, as text: quoted, so that no part of an entry matches."""
+    quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return cast(column, Text).contains(quoted, autoescape=True)
+
+
+# --- what the caller may see ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Memberships:
+    """The caller's teams: all of them, and those whose every key it may list."""
+
+    all: Sequence[str]
+    listable: Sequence[str]
+
+
+def scope_of(
+    connection: Connection, caller: Caller, query: KeyQuery, table: FromClause
+) -> list[ColumnElement[bool]]:
+    """The condition that keeps a list to what the caller may see; raises ListRefused."""
+    if caller.sees_all:
+        return _of_everybody(query, table)
+    memberships = _check(connection, caller, query)
+    own = table.c.user_id == caller.user_id
+    if query.organization_id:
+        own = and_(own, table.c.organization_id == query.organization_id)
+    groups = [own]
+    if query.include_created_by_keys:
+        groups.append(
+            and_(
+                table.c.created_by == caller.user_id,
+                or_(table.c.team_id.is_(None), table.c.team_id.in_(memberships.all)),
+            )
+        )
+    if query.include_team_keys:
+        groups.append(table.c.team_id.in_(memberships.listable))
+    if query.include_team_keys or query.include_created_by_keys:
+        groups.append(and_(table.c.user_id.is_(None), table.c.team_id.in_(memberships.all)))
+    return [or_(*groups)]
+
+
+def _of_everybody(query: KeyQuery, table: FromClause) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if query.user_id:
+        wanted.append(_matches(table.c.user_id, query.user_id, substring=query.substring_matching))
+    if query.organization_id:
+        wanted.append(table.c.organization_id == query.organization_id)
+    if query.user_id and query.include_created_by_keys:
+        return [or_(and_(*wanted), table.c.created_by == query.user_id)]
+    return wanted
+
+
+def _check(connection: Connection, caller: Caller, query: KeyQuery) -> _Memberships:
+    if caller.user_id is None or not caller.has_owner:
+        raise ListRefused(
+            "You are not authorized to access this endpoint. No 'user_id' is associated with your API key.",
+            "user_id",
+        )
+    if query.user_id and query.user_id != caller.user_id:
+        raise ListRefused("You are not authorized to check another user's keys", "user_id")
+    memberships = _memberships(connection, caller.user_id)
+    if query.team_id and query.team_id not in memberships.all:
+        raise ListRefused("You are not authorized to check this team's keys", "team_id")
+    if query.organization_id and not _in_organization(connection, caller, query.organization_id):
+        raise ListRefused("You are not authorized to check this organization's keys", "organization_id")
+    if query.key_hash and not _sees_token(connection, caller, query.key_hash, memberships):
+        raise ListRefused("Key Hash not found.", "key_hash")
+    return memberships
+
+
+def _memberships(connection: Connection, user_id: str) -> _Memberships:
+    rows = connection.execute(
+        select(team_members.c.team_id, team_members.c.role, teams.c.team_member_permissions)
+        .join(teams, teams.c.team_id == team_members.c.team_id)
+        .where(team_members.c.user_id == user_id)
+    ).all()
+    listable = [
+        row.team_id for row in rows if row.role == "admin" or "/key/list" in (row.team_member_permissions or ())
+    ]
+    return _Memberships([row.team_id for row in rows], listable)
+
+
+def _in_organization(connection: Connection, caller: Caller, organization_id: str) -> bool:
+    found = connection.execute(
+        select(organization_members.c.user_id).where(
+            organization_members.c.organization_id == organization_id,
+            organization_members.c.user_id == caller.user_id,
+        )
+    ).first()
+    return found is not None
+
+
+def _sees_token(connection: Connection, caller: Caller, token: str, memberships: _Memberships) -> bool:
+    """An unknown hash and one out of sight answer alike."""
+    found = connection.execute(
+        select(keys.c.key_id)
+        .join(key_secrets, key_secrets.c.key_id == keys.c.key_id)
+        .where(
+            key_secrets.c.token == token,
+            or_(
+                keys.c.user_id == caller.user_id,
+                keys.c.key_id == caller.key_id,
+                keys.c.team_id.in_(memberships.all),
+            ),
+        )
+    ).first()
+    return found is not None

@@ -1,0 +1,126 @@
+"""Keys in SQL: one statement that reads a key with all that belongs to it, and the ways to name one.
+
+Every reader of a key (info, list, update, delete, jobs) goes through `select_keys` and `view_of`, so all of them
+see the same spend in the same window.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, and_, or_, select
+
+from app.clock import iso
+from app.domain import minting
+from app.domain.spend import Spend, spend_of
+from app.domain.windows import Calendar, Window
+from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
+from app.services.key_views import KeyView, tier_fields
+
+_JOINED: dict[str, Table] = {"tier": budgets, "state": budget_state, "permission": object_permissions}
+_LABELLED = [
+    column.label(f"{prefix}.{column.name}") for prefix, table in _JOINED.items() for column in table.columns
+]
+_PERMISSION_FIELDS = tuple(column.name for column in object_permissions.columns)
+
+
+def select_keys() -> Select[Any]:
+    """Live keys with their current secret, tier, spend and object permission."""
+    return select(keys, key_secrets.c.token, key_secrets.c.key_name, *_LABELLED).select_from(
+        keys.join(key_secrets, and_(key_secrets.c.key_id == keys.c.key_id, key_secrets.c.revoke_at.is_(None)))
+        .outerjoin(budget_state, _state_of_key())
+        .outerjoin(budgets, budgets.c.budget_id == keys.c.budget_id)
+        .outerjoin(
+            object_permissions,
+            object_permissions.c.object_permission_id == keys.c.object_permission_id,
+        )
+    )
+
+
+def _state_of_key() -> Any:
+    return and_(budget_state.c.scope == "key", budget_state.c.scope_id == keys.c.key_id, budget_state.c.sub == "")
+
+
+def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyView:
+    """The view of a row of `select_keys` at `now`."""
+    tier = _part(row, "tier", "budget_id")
+    permission = _part(row, "permission", "object_permission_id")
+    return KeyView(
+        key_id=row["key_id"],
+        token=row["token"],
+        key_name=row["key_name"],
+        columns={column.name: row[column.name] for column in keys.columns},
+        spend=spend_of(_part(row, "state", "scope"), effective_duration(row, tier), calendar, now),
+        seen_at=now,
+        tier=None if tier is None else tier_fields(tier),
+        object_permission=permission,
+    )
+
+
+def archived_view_of(row: Mapping[Any, Any], now: datetime) -> KeyView:
+    """The view of a row of the archive: the key as it was when it was deleted."""
+    columns = {column.name: row[column.name] for column in keys.columns if column.name in deleted_keys.c}
+    return KeyView(
+        key_id=row["key_id"],
+        token=row["token"],
+        key_name=row["key_name"],
+        columns={**columns, "object_permission_id": (row["object_permission"] or {}).get("object_permission_id")},
+        spend=_archived_spend(row),
+        seen_at=now,
+        tier=row["litellm_budget_table"],
+        object_permission=row["object_permission"],
+        deletion={
+            "id": str(row["id"]),
+            "deleted_at": iso(row["deleted_at"]),
+            "deleted_by": row["deleted_by"],
+            "deleted_by_api_key": row["deleted_by_key_id"],
+            "litellm_changed_by": row["changed_by"],
+        },
+    )
+
+
+def _archived_spend(row: Mapping[Any, Any]) -> Spend:
+    start, end = row["window_start"], row["budget_reset_at"]
+    window = None if start is None or end is None else Window(start, end)
+    return Spend(row["spend_nanos"], row["total_spend_nanos"], window)
+
+
+def effective_duration(key: Mapping[Any, Any], tier: Mapping[str, Any] | None) -> str | None:
+    """The spelling of the key's window: its own, else its tier's."""
+    own: str | None = key["budget_duration"]
+    return own if own is not None or tier is None else tier["budget_duration"]
+
+
+def _part(row: Mapping[Any, Any], prefix: str, identity: str) -> dict[str, Any] | None:
+    if row[f"{prefix}.{identity}"] is None:
+        return None
+    return {column.name: row[f"{prefix}.{column.name}"] for column in _JOINED[prefix].columns}
+
+
+def load(
+    connection: Connection, key_ids: Iterable[str], calendar: Calendar, now: datetime, *, lock: bool = False
+) -> list[KeyView]:
+    """The live keys among these ids, in the order of their ids; `lock` holds them until the transaction ends."""
+    statement = select_keys().where(keys.c.key_id.in_(list(key_ids))).order_by(keys.c.key_id)
+    if lock:
+        statement = statement.with_for_update(of=keys)
+    return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
+
+
+def ids_of_references(connection: Connection, references: Sequence[str], now: datetime) -> dict[str, str]:
+    """Which live key each reference (a plaintext or a hash, in grace too) names; unknown ones are left out."""
+    tokens = {reference: minting.token_of(reference) for reference in references}
+    rows = connection.execute(
+        select(key_secrets.c.token, key_secrets.c.key_id).where(
+            key_secrets.c.token.in_(set(tokens.values())),
+            or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now),
+        )
+    )
+    found = {row.token: row.key_id for row in rows}
+    return {reference: found[token] for reference, token in tokens.items() if token in found}
+
+
+def ids_of_aliases(connection: Connection, aliases: Sequence[str]) -> dict[str, str]:
+    """Which live key each alias names; unknown ones are left out."""
+    rows = connection.execute(select(keys.c.key_alias, keys.c.key_id).where(keys.c.key_alias.in_(set(aliases))))
+    return {row.key_alias: row.key_id for row in rows}

@@ -1,0 +1,178 @@
+"""A key as the rest of the service sees it: one frozen view, one place that names its fields for the wire.
+
+Responses, audit rows and events all draw on `KeyView.fields`, so a number or a date is never written two ways.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.clock import iso
+from app.domain.access import KeyTarget
+from app.domain.money import dollars
+from app.domain.spend import Spend
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A live or archived key at one instant, `seen_at`."""
+
+    key_id: str
+    token: str
+    key_name: str
+    columns: Mapping[str, Any]
+    spend: Spend
+    seen_at: datetime
+    tier: Mapping[str, Any] | None = None
+    object_permission: Mapping[str, Any] | None = None
+    deletion: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> KeyTarget:
+        return KeyTarget(self.key_id, self.columns["user_id"], self.columns["team_id"], self.columns["created_by"])
+
+    @property
+    def status(self) -> str:
+        if self.deletion:
+            return "deleted"
+        if self.columns["blocked"]:
+            return "revoked"
+        expires_at = self.columns["expires_at"]
+        return "expired" if expires_at is not None and expires_at <= self.seen_at else "active"
+
+    def fields(self) -> dict[str, Any]:
+        """Every field under its wire name, ready for JSON."""
+        columns = self.columns
+        plain = {name: columns[name] for name in _PLAIN}
+        instants = {name: iso(columns[name]) for name in _INSTANTS}
+        return {
+            "token": self.token,
+            "key_name": self.key_name,
+            "key_id": self.key_id,
+            **plain,
+            **instants,
+            **_CONSTANT,
+            "expires": iso(columns["expires_at"]),
+            "budget_reset_at": iso(self.spend.reset_at),
+            "spend": dollars(self.spend.window_nanos),
+            "total_spend": dollars(self.spend.lifetime_nanos),
+            "max_budget": _money(columns["max_budget_nanos"]),
+            "soft_budget": self._soft_budget(),
+            "org_id": columns["organization_id"],
+            "status": self.status,
+            "litellm_budget_table": self._budget_table(),
+            "object_permission": self.object_permission,
+            **self.deletion,
+        }
+
+    def _soft_budget(self) -> float | None:
+        own = _money(self.columns["soft_budget_nanos"])
+        return own if own is not None or self.tier is None else self.tier["soft_budget"]
+
+    def _budget_table(self) -> Mapping[str, Any] | None:
+        """The tier's row with the key's own soft budget in it, where LiteLLM's clients look for it."""
+        own = self.columns["soft_budget_nanos"]
+        if own is None:
+            return self.tier
+        return {**(self.tier or dict.fromkeys(TIER_FIELDS)), "soft_budget": dollars(own)}
+
+
+def tier_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget tier's row under its wire names."""
+    return {
+        "budget_id": row["budget_id"],
+        "max_budget": _money(row["max_budget_nanos"]),
+        "soft_budget": _money(row["soft_budget_nanos"]),
+        "max_parallel_requests": row["max_parallel_requests"],
+        "tpm_limit": row["tpm_limit"],
+        "rpm_limit": row["rpm_limit"],
+        "tpd_limit": row["tpd_limit"],
+        "model_max_budget": row["model_max_budget"],
+        "budget_duration": row["budget_duration"],
+        "budget_reset_at": iso(row["budget_reset_at"]),
+        "allowed_models": row["allowed_models"],
+        "temp_budget_increase": _money(row["temp_budget_increase_nanos"]),
+        "temp_budget_expiry": iso(row["temp_budget_expiry"]),
+        "created_at": iso(row["created_at"]),
+        "created_by": row["created_by"],
+        "updated_at": iso(row["updated_at"]),
+        "updated_by": row["updated_by"],
+    }
+
+
+TIER_FIELDS = (
+    "budget_id",
+    "max_budget",
+    "soft_budget",
+    "max_parallel_requests",
+    "tpm_limit",
+    "rpm_limit",
+    "tpd_limit",
+    "model_max_budget",
+    "budget_duration",
+    "budget_reset_at",
+    "allowed_models",
+    "temp_budget_increase",
+    "temp_budget_expiry",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+)
+
+_PLAIN = (
+    "key_alias",
+    "models",
+    "aliases",
+    "config",
+    "router_settings",
+    "user_id",
+    "team_id",
+    "agent_id",
+    "project_id",
+    "permissions",
+    "max_parallel_requests",
+    "metadata",
+    "blocked",
+    "tpm_limit",
+    "rpm_limit",
+    "tpd_limit",
+    "budget_duration",
+    "allowed_cache_controls",
+    "allowed_routes",
+    "key_type",
+    "access_group_ids",
+    "model_max_budget",
+    "budget_fallbacks",
+    "budget_id",
+    "organization_id",
+    "object_permission_id",
+    "created_by",
+    "updated_by",
+    "rotation_count",
+    "auto_rotate",
+    "rotation_interval",
+    "budget_limits",
+)
+_INSTANTS = (
+    "created_at",
+    "updated_at",
+    "settings_updated_at",
+    "last_active",
+    "last_rotation_at",
+    "key_rotation_at",
+)
+# LiteLLM's row has these; nothing here ever gives them another value.
+_CONSTANT: dict[str, Any] = {
+    "soft_budget_cooldown": False,
+    "policies": [],
+    "model_spend": {},
+    "litellm_organization_table": None,
+    "litellm_project_table": None,
+    "jwt_key_mappings": None,
+}
+
+
+def _money(nanos: int | None) -> float | None:
+    return None if nanos is None else dollars(nanos)

@@ -1,0 +1,176 @@
+"""Making keys."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from app.db import Database
+from app.domain import access, minting, money
+from app.domain.access import Caller
+from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
+from app.domain.minting import Secret
+from app.domain.windows import Calendar
+from app.errors import Forbidden, InvalidRequest, StoreUnavailable
+from app.models import key_secrets, keys
+from app.services import audit, delivery, key_events, key_relations, key_rows, ledger
+from app.services.audit import Act, Changed
+from app.services.callers import Callers
+from app.services.key_views import KeyView
+from app.services.refusals import enforce, rules
+from app.services.standings import of_teams
+from app.store import policies
+from app.store.policies import Policies
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedKey:
+    """A new key with the one copy of its plaintext."""
+
+    secret: Secret
+    view: KeyView
+
+
+class Keys:
+    def __init__(
+        self,
+        database: Database,
+        policy_store: Policies,
+        callers: Callers,
+        calendar: Calendar,
+        *,
+        custom_keys_allowed: bool,
+    ) -> None:
+        self._database = database
+        self._policies = policy_store
+        self._callers = callers
+        self._calendar = calendar
+        self._custom_keys_allowed = custom_keys_allowed
+
+    def generate(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
+        """Make a key from the sent wire fields.
+
+        Raises InvalidRequest, BadAlias, Conflict (the custom key exists), Forbidden and its kin, and
+        StoreUnavailable. A failed call leaves nothing behind. Sent again without a custom key or an alias, it
+        makes another key.
+        """
+        request = self._completed(act.caller, sent)
+        with rules(request.get("key_alias")):
+            columns = columns_of(request, None, self._calendar, act.at)
+            self._check_caps(act.caller, request, columns)
+            secret = self._secret(request.get("key"))
+            with self._database.transaction() as transaction:
+                view = self._create(transaction, act, request, columns, secret, route)
+        if request.get("key") is not None:
+            self._forget_absence(view.token)
+        return GeneratedKey(secret, view)
+
+    def _completed(self, caller: Caller, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with what a caller that is no administrator gets by default: itself and its own caps."""
+        request = {name: value for name, value in sent.items() if value is not None}
+        if not caller.is_admin:
+            if caller.user_id is not None:
+                request.setdefault("user_id", caller.user_id)
+            if caller.models and not request.get("models"):
+                request["models"] = list(caller.models)
+        return request
+
+    def _check_caps(self, caller: Caller, request: Mapping[str, Any], columns: dict[str, Any]) -> None:
+        enforce(access.may_set(caller, request, personal=not request.get("team_id")))
+        enforce(access.within_own_caps(caller, request, columns.get("max_budget_nanos")))
+        if not caller.is_admin and caller.max_budget_nanos is not None:
+            columns.setdefault("max_budget_nanos", caller.max_budget_nanos)
+        key_type = request.get("key_type")
+        columns["key_type"] = key_type
+        if key_type in ROUTES_OF_KEY_TYPE:
+            columns["allowed_routes"] = ROUTES_OF_KEY_TYPE[key_type]
+
+    def _secret(self, custom: str | None) -> Secret:
+        if custom is None:
+            return minting.mint()
+        if not self._custom_keys_allowed:
+            raise Forbidden("Custom keys are disabled here.", "key")
+        fault = minting.fault_of_custom_key(custom)
+        if fault is not None:
+            raise InvalidRequest(fault, "key")
+        if self._callers.is_master(custom):
+            raise InvalidRequest("The master key cannot be a virtual key.", "key")
+        return Secret(custom)
+
+    def _create(
+        self,
+        transaction: Connection,
+        act: Act,
+        request: Mapping[str, Any],
+        columns: dict[str, Any],
+        secret: Secret,
+        route: str,
+    ) -> KeyView:
+        team_id = columns.get("team_id")
+        facts = of_teams(transaction, act.caller, [team_id])
+        team = facts.get(team_id) if team_id is not None else None
+        enforce(
+            access.may_generate(
+                act.caller,
+                user_id=columns.get("user_id"),
+                team_id=team_id,
+                team=None if team is None else team.standing,
+                route=route,
+            )
+        )
+        if team is not None and team.row["organization_id"] is not None:
+            columns["organization_id"] = team.row["organization_id"]
+        spelling = key_relations.check(transaction, act.caller, columns, request)
+        key_id = str(uuid.uuid4())
+        self._insert(transaction, act, key_id, columns, request, secret)
+        spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
+        if "spend" in request:
+            to_nanos = money.nanos(request["spend"], "spend")
+            ledger.correct_key(transaction, key_id, spend, to_nanos, actor=act.caller.user_id, now=act.at)
+        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
+        audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.fields())])
+        delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
+        return view
+
+    def _insert(
+        self,
+        transaction: Connection,
+        act: Act,
+        key_id: str,
+        columns: Mapping[str, Any],
+        request: Mapping[str, Any],
+        secret: Secret,
+    ) -> None:
+        permission_id = key_relations.put_permission(transaction, None, request.get("object_permission"))
+        author = act.caller.user_id
+        transaction.execute(
+            insert(keys).values(
+                {
+                    "key_id": key_id,
+                    **columns,
+                    "object_permission_id": permission_id,
+                    "created_at": act.at,
+                    "created_by": author,
+                    "updated_at": act.at,
+                    "updated_by": author,
+                }
+            )
+        )
+        plaintext = secret.reveal()
+        transaction.execute(
+            insert(key_secrets).values(
+                token=minting.digest(plaintext),
+                key_id=key_id,
+                key_name=minting.key_name(plaintext),
+                created_at=act.at,
+            )
+        )
+
+    def _forget_absence(self, token: str) -> None:
+        """A chosen key may have been asked for before it existed. With Redis away no absence is remembered."""
+        try:
+            self._policies.publish([policies.digest(token)])
+        except StoreUnavailable:
+            return

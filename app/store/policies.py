@@ -1,0 +1,176 @@
+"""Policy versions: how a change of a key, team, user or tier reaches every process at once.
+
+Redis holds a random token per entity; a process may decide from its cached snapshot only while the tokens it
+was cached under are the present ones. A writer marks the entities before its transaction, commits, and then
+publishes: new tokens, own mark off. While a mark stands everybody decides from SQL; a mark whose writer died
+lapses at its deadline and makes cached copies stale. So a request sent after a change was answered never
+meets the old state, and no process can bring an old token back: every call brings a fresh random one.
+
+Deadlines are read from Redis's clock, which all writers and readers share; a writer counts its own time on a
+monotonic clock from before the mark was set, so it gives up before anybody else sees the mark lapse.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.errors import StoreUnavailable, WriteStands
+from app.store.connection import HotRedis, Script
+
+_ADOPT = Script("policies_adopt")
+_CHECK = Script("policies_check")
+_MARK = Script("policies_mark")
+_PUBLISH = Script("policies_publish")
+
+# An entity nobody asked about for a day is forgotten; an absent token only costs a look into SQL.
+_LIFETIME_MS = 24 * 3600 * 1000
+
+
+class EntityKind(StrEnum):
+    DIGEST = "digest"
+    KEY = "key"
+    TEAM = "team"
+    USER = "user"
+    MEMBER = "member"
+    ORGANIZATION = "organization"
+    TIER = "tier"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Something whose change may change a verdict."""
+
+    kind: EntityKind
+    id: str
+
+
+def digest(token: str) -> Entity:
+    return Entity(EntityKind.DIGEST, token)
+
+
+def key(key_id: str) -> Entity:
+    return Entity(EntityKind.KEY, key_id)
+
+
+def team(team_id: str) -> Entity:
+    return Entity(EntityKind.TEAM, team_id)
+
+
+def user(user_id: str) -> Entity:
+    return Entity(EntityKind.USER, user_id)
+
+
+def member(team_id: str, user_id: str) -> Entity:
+    # The length keeps ("a:b", "c") and ("a", "b:c") apart.
+    return Entity(EntityKind.MEMBER, f"{len(team_id)}:{team_id}:{user_id}")
+
+
+def organization(organization_id: str) -> Entity:
+    return Entity(EntityKind.ORGANIZATION, organization_id)
+
+
+def tier(budget_id: str) -> Entity:
+    return Entity(EntityKind.TIER, budget_id)
+
+
+class Freshness(StrEnum):
+    FRESH = "FRESH"
+    STALE = "STALE"
+    DIRTY = "DIRTY"
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The tokens of some entities at one moment; `dirty` while a change of one of them is under way."""
+
+    entities: tuple[Entity, ...]
+    tokens: tuple[str, ...]
+    run_id: str
+    dirty: bool
+
+
+class Policies:
+    """The version tokens in Redis.
+
+    `change_seconds` is how long a mark stands; `commit_seconds` how long a commit may take at the most.
+    """
+
+    def __init__(
+        self,
+        redis: HotRedis,
+        *,
+        change_seconds: float,
+        commit_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._change_seconds = change_seconds
+        self._commit_seconds = commit_seconds
+        self._monotonic = monotonic
+
+    def adopt(self, entities: Sequence[Entity]) -> Versions:
+        """The present tokens, made where there are none; one round trip; raises StoreUnavailable."""
+        with self._redis.lease() as lease:
+            names = [lease.name("policy", e.kind, e.id) for e in entities]
+            dirty, *tokens = lease.run(_ADOPT, names, [_fresh(), _LIFETIME_MS])
+            return Versions(tuple(entities), tuple(tokens), lease.run_id, dirty=bool(dirty))
+
+    def check(self, versions: Versions) -> Freshness:
+        """Whether a snapshot cached under these versions may still decide; one round trip."""
+        with self._redis.lease() as lease:
+            if lease.run_id != versions.run_id:
+                return Freshness.STALE
+            names = [lease.name("policy", e.kind, e.id) for e in versions.entities]
+            return Freshness(lease.run(_CHECK, names, [_fresh(), *versions.tokens]))
+
+    @contextmanager
+    def change(self, entities: Sequence[Entity]) -> Iterator[Callable[[], None]]:
+        """Announce a change of the entities around a write transaction, and publish it afterwards.
+
+        Yields a check that the body calls as the last thing in its transaction: it raises StoreUnavailable
+        rather than let a commit come so late that the mark may lapse first. Raises StoreUnavailable before
+        anything is written when the change cannot be announced. Publishing happens whether the body succeeded
+        or not; if it fails after a success and the mark has lapsed meanwhile, raises WriteStands.
+        """
+        entities = tuple(dict.fromkeys(entities))
+        mark = f"mark:{secrets.token_hex(8)}"
+        # Taken before the call: our own deadline is never later than the one in Redis.
+        deadline = self._monotonic() + self._change_seconds
+        self._mark(entities, mark)
+
+        def before_commit() -> None:
+            if deadline - self._monotonic() <= self._commit_seconds:
+                raise StoreUnavailable("The change took too long and was given up; nothing was written.")
+
+        committed = False
+        try:
+            yield before_commit
+            committed = True
+        finally:
+            try:
+                self._publish(entities, mark)
+            except StoreUnavailable:
+                # While the mark stands everybody decides from SQL; once it lapses every cached copy is stale.
+                if committed and self._monotonic() >= deadline:
+                    raise WriteStands from None
+
+    def publish(self, entities: Sequence[Entity]) -> None:
+        """Make cached copies of the entities stale, without a mark; raises StoreUnavailable."""
+        self._publish(tuple(entities), "mark:none")
+
+    def _mark(self, entities: Sequence[Entity], mark: str) -> None:
+        with self._redis.lease() as lease:
+            names = [lease.name("policy", e.kind, e.id) for e in entities]
+            lease.run(_MARK, names, [mark, int(self._change_seconds * 1000), _LIFETIME_MS])
+
+    def _publish(self, entities: Sequence[Entity], mark: str) -> None:
+        with self._redis.lease() as lease:
+            names = [lease.name("policy", e.kind, e.id) for e in entities]
+            lease.run(_PUBLISH, names, [mark, _fresh(), _LIFETIME_MS])
+
+
+def _fresh() -> str:
+    return secrets.token_hex(16)

@@ -1,0 +1,103 @@
+"""What every test may ask for. Servers start when the first test needs them, one of each per xdist worker.
+
+A test that harms a server (kills, pauses, fills it) starts its own from `tests.servers`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.db import Database
+from tests.clocks import MovableClock
+from tests.servers import PostgresServer, RedisServer
+from tests.stores import PostgresStore, copy_of, sqlite_template
+
+MASTER_KEY = "sk-master-of-the-tests-0123456789"
+SALT_KEY = "salt-of-the-tests-0123456789"
+
+
+# --- once per worker ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running cluster; a test that needs a database of its own makes one and drops it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres_server: PostgresServer) -> PostgresStore:
+    return PostgresStore(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sqlite_template(tmp_path_factory.mktemp("sqlite"))
+
+
+# --- once per test -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    """Stands at 2026-11-18 13:47:33 UTC, a Wednesday."""
+    return MovableClock()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The worker's Redis, emptied."""
+    redis_server.clear()
+    return redis_server.url
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """A migrated, empty SQLite file."""
+    return copy_of(migrated_file, tmp_path)
+
+
+@pytest.fixture
+def postgres_url(postgres_store: PostgresStore) -> str:
+    """The worker's migrated PostgreSQL database, emptied."""
+    postgres_store.empty()
+    return postgres_store.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A migrated, empty store: each test runs on SQLite and on PostgreSQL."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def database(store_url: str) -> Iterator[Database]:
+    database = Database(store_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def settings(store_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return Settings.parse(
+        {
+            "DATABASE_URL": store_url,
+            "REDIS_URL": redis_url,
+            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            "KEYLEDGER_DATA_DIR": str(tmp_path),
+        }
+    )
+
+
+# --- the whole service -------------------------------------------------------------------------------------

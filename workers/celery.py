@@ -1,0 +1,122 @@
+"""The Celery application: how tasks travel, and what a worker process holds.
+
+Importing this module connects nowhere and needs no settings; they are read when Celery first asks for its
+configuration. A task that is lost with its worker comes back, so every task may run twice.
+"""
+
+import ssl
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from kombu.entity import Queue
+
+from app import logs
+from app.config import Settings
+from app.dispatch import QueueName, TaskName
+from app.processes import die_with_parent
+from workers import schedule
+from workers.heartbeat import WorkerHeartbeat
+from workers.resources import release, settings
+
+# A job is done in batches and stops by itself when the soft limit nears; the hard one is for a job that hangs.
+SOFT_LIMIT_SECONDS = 60
+HARD_LIMIT_SECONDS = 90
+# When a task counts as lost with its worker: later than the hard limit, or it would run twice at once.
+VISIBILITY_SECONDS = 300
+# A broker that does not answer must not hang a process; longer than the one second of a blocking read.
+BROKER_SECONDS = 5.0
+
+QUEUE_OF = {
+    TaskName.EXPIRE_KEYS: QueueName.JOBS,
+    TaskName.HEARTBEAT: QueueName.JOBS,
+}
+
+
+def broker_url(redis_url: str) -> str:
+    """The one setting in kombu's dialect: redis-py's `unix:///path?db=1` is `redis+socket:///path?virtual_host=1`."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+
+
+def broker_tls(redis_url: str) -> dict[str, Any] | None:
+    """The server's certificate is verified unless the URL says otherwise (kombu's default is the reverse)."""
+    if not redis_url.startswith("rediss://") or "ssl_cert_reqs=" in redis_url:
+        return None
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration for these settings."""
+    return {
+        "broker_url": broker_url(settings.redis_url),
+        "broker_use_ssl": broker_tls(settings.redis_url),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "global_keyprefix": "keyledger:queue:",
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "socket_timeout": BROKER_SECONDS,
+            "socket_connect_timeout": BROKER_SECONDS,
+        },
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "timezone": "UTC",
+        "enable_utc": True,
+        "task_queues": [Queue(name.value) for name in QueueName],  # type: ignore[no-untyped-call]
+        "task_default_queue": QueueName.JOBS.value,
+        "task_create_missing_queues": False,
+        "task_routes": {task.value: {"queue": queue.value} for task, queue in QUEUE_OF.items()},
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": SOFT_LIMIT_SECONDS,
+        "task_time_limit": HARD_LIMIT_SECONDS,
+        "worker_prefetch_multiplier": 1,
+        "worker_concurrency": 2,
+        # Importing everything on a busy machine takes a process longer than the default of four seconds.
+        "worker_proc_alive_timeout": 30.0,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # Otherwise whoever reaches Redis could command the workers.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "beat_schedule": schedule.entries(settings),
+        "beat_max_loop_interval": 1.0,
+        "redbeat_redis_url": settings.redis_url,
+        "redbeat_redis_options": {
+            "socket_timeout": BROKER_SECONDS,
+            "socket_connect_timeout": BROKER_SECONDS,
+        },
+        "redbeat_key_prefix": "keyledger:beat:",
+        # How long a second beat waits after the first has died; the first renews it in every loop.
+        "redbeat_lock_timeout": 5,
+    }
+
+
+celery = Celery("keyledger", include=["workers.jobs"])
+celery.add_defaults(lambda: configuration(settings()))
+celery.steps["consumer"].add(WorkerHeartbeat)
+
+
+def _log_as_json(**_: Any) -> None:
+    logs.configure(settings().log_level)
+
+
+def _end_with_the_worker(**_: Any) -> None:
+    die_with_parent()
+
+
+def _close(**_: Any) -> None:
+    release()
+
+
+setup_logging.connect(_log_as_json)
+worker_process_init.connect(_end_with_the_worker)
+worker_process_shutdown.connect(_close)

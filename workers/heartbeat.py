@@ -1,0 +1,81 @@
+"""Signs of life of the worker and of beat, each given from inside its own main loop.
+
+A loop that hangs or has lost its broker gives none, even while its process lives.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from redbeat import RedBeatScheduler
+
+from app.clock import SystemClock
+from app.errors import StoreUnavailable
+from app.store.heartbeats import Part
+from workers.resources import heartbeats, settings
+
+_log = structlog.get_logger(__name__)
+_clock = SystemClock()
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def record(part: Part) -> None:
+    """Write a sign of life; a store that is away is logged, for the loop must go on."""
+    try:
+        heartbeats().record(part, _clock.now())
+    except StoreUnavailable:
+        _log.warning("heartbeat_not_recorded", part=part)
+
+
+class WorkerHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
+    """A timer in the worker's event loop; it starts and stops with the connection to the broker."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        self._timer: Any = None
+        super().__init__(consumer, **options)
+
+    def start(self, consumer: Any) -> None:
+        record(Part.WORKER)
+        self._timer = consumer.timer.call_repeatedly(settings().heartbeat_seconds, record, (Part.WORKER,))
+
+    def stop(self, _consumer: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    shutdown = stop
+
+
+class Scheduler(RedBeatScheduler):  # type: ignore[misc]
+    """RedBeat, with a sign of life, and without a wait for what was never sent."""
+
+    _due = 0.0
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """Send what is due and say when to come again; raises when the lock or Redis is lost."""
+        seconds: float = super().tick(*arguments, **options)
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + settings().heartbeat_seconds
+            record(Part.BEAT)
+        return seconds
+
+    def update_from_dict(self, entries: dict[str, Any]) -> None:
+        """Install entries; one that Redis does not know, as after a FLUSHALL, is due at once."""
+        unknown = [name for name in entries if not self._is_known(name)]
+        super().update_from_dict(entries)
+        for name in unknown:
+            self._entry(name).reschedule(_LONG_AGO)
+
+    def _is_known(self, name: str) -> bool:
+        try:
+            self._entry(name)
+        except KeyError:
+            return False
+        return True
+
+    def _entry(self, name: str) -> Any:
+        return self.Entry.from_key(self.Entry.generate_key(self.app, name), app=self.app)

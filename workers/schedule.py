@@ -1,0 +1,49 @@
+"""What beat sends, how often, and why. Nothing here decides anything: a missed or doubled sending does no harm."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.config import Settings
+from app.dispatch import TaskName
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A task that beat sends every `seconds`."""
+
+    name: str
+    task: TaskName
+    seconds: Callable[[Settings], float]
+    reason: str
+
+
+TABLE = (
+    Periodic(
+        "expire keys",
+        TaskName.EXPIRE_KEYS,
+        lambda settings: settings.expiry_interval_seconds,
+        "Marks the keys that have passed their expiry, which the clock alone refuses already.",
+    ),
+    Periodic(
+        "heartbeat",
+        TaskName.HEARTBEAT,
+        lambda settings: settings.heartbeat_seconds,
+        "Shows that what beat sends reaches a worker.",
+    ),
+)
+
+
+def entries(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The table in Celery's form.
+
+    A sending that waits longer than two intervals is dropped: after an outage one run does the work of all.
+    """
+    return {
+        periodic.name: {
+            "task": periodic.task.value,
+            "schedule": periodic.seconds(settings),
+            "options": {"expires": 2 * periodic.seconds(settings)},
+        }
+        for periodic in TABLE
+    }
