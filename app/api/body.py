@@ -68,7 +68,7 @@ class Parser(FlaskParser):
 
     def handle_error(
         self, error: Any, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
-    ) -> None:
+    ) -> NoReturn:
         detail: list[dict[str, Any]] = []
         for location, messages in error.messages.items():
             place = "body" if location == "json" else location

@@ -24,7 +24,7 @@ class Role(StrEnum):
     @classmethod
     def of(cls, stored: str | None) -> "Role":
         """A stored role that is missing or unknown is an internal user's."""
-        return cls(stored) if stored in cls._value2member_map_ else cls.INTERNAL_USER
+        return cls.INTERNAL_USER if stored is None or stored not in cls else cls(stored)
 
 
 class Kind(Enum):
