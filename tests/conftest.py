@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from app import create_app
 from app.config import Settings
+from app.container import Services, build
 from app.db import Database
+from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.servers import PostgresServer, RedisServer
 from tests.stores import PostgresStore, copy_of, sqlite_template
 
-MASTER_KEY = "sk-master-of-the-tests-0123456789"
 SALT_KEY = "salt-of-the-tests-0123456789"
 
 
@@ -101,3 +103,16 @@ def settings(store_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 # --- the whole service -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
+    services = build(settings, clock)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def api(services: Services) -> Api:
+    """The application over both stores; every answer is held against its document."""
+    return Api(create_app(services))

@@ -24,7 +24,10 @@ class Role(StrEnum):
     @classmethod
     def of(cls, stored: str | None) -> "Role":
         """A stored role that is missing or unknown is an internal user's."""
-        return cls.INTERNAL_USER if stored is None or stored not in cls else cls(stored)
+        return _ROLES.get(stored or "", cls.INTERNAL_USER)
+
+
+_ROLES = {role.value: role for role in Role}
 
 
 class Kind(Enum):

@@ -1,0 +1,103 @@
+"""A client of the application that holds every answer against `/openapi.json`."""
+
+import json as jsonlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from flask import Flask
+from openapi_schema_validator import OAS30Validator
+
+MASTER_KEY = "sk-master-of-the-tests-0123456789"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.body["error"]
+
+    @property
+    def summary(self) -> tuple[int, str, str | None]:
+        """Status, type and param of an error in the envelope."""
+        return self.status, self.error["type"], self.error["param"]
+
+
+class Api:
+    """Calls the application; by default as the master key."""
+
+    def __init__(self, app: Flask) -> None:
+        self._client = app.test_client()
+        self._document = Document(self._client.get("/openapi.json").get_json())
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = MASTER_KEY,
+        json: Any = None,
+        query: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Answer:
+        sent = {} if key is None else {"Authorization": f"Bearer {key}"}
+        arguments: dict[str, Any] = {"query_string": query or {}, "headers": sent | (headers or {})}
+        if data is not None:
+            arguments |= {"data": data, "content_type": "application/json"}
+        elif json is not None:
+            arguments |= {"data": jsonlib.dumps(json), "content_type": "application/json"}
+        response = self._client.open(path, method=method, **arguments)
+        body = response.get_json(silent=True)
+        self._document.check(method, path, response.status_code, body)
+        return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})
+
+    def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
+        return self.call("POST", path, json={} if json is None else json, **kwargs)
+
+    def get(self, path: str, key: str | None = MASTER_KEY, **query: Any) -> Answer:
+        return self.call("GET", path, key=key, query=query)
+
+    def generate(self, *, caller: str = MASTER_KEY, **fields: Any) -> dict[str, Any]:
+        """Make a key that must succeed; answers the body."""
+        answer = self.post("/key/generate", fields, key=caller)
+        assert answer.status == 200, answer
+        return answer.body
+
+    def info(self, key: str, *, caller: str = MASTER_KEY) -> dict[str, Any]:
+        answer = self.get("/key/info", caller, key=key)
+        assert answer.status == 200, answer
+        return answer.body["info"]
+
+
+class Document:
+    """The OpenAPI document of the application under test."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self._templates = [
+            (re.compile("^" + re.sub(r"{\w+}", ".+", path) + "$"), path)
+            for path in sorted(document["paths"], key=lambda path: path.count("{"))
+        ]
+
+    def check(self, method: str, path: str, status: int, body: Any) -> None:
+        """Fail unless the document knows this answer; paths outside of it are none of its business."""
+        template = next((name for pattern, name in self._templates if pattern.match(path)), None)
+        if template is None or method.lower() not in self.document["paths"][template]:
+            return
+        responses = self.document["paths"][template][method.lower()]["responses"]
+        assert str(status) in responses, f"{method} {template} answers an undocumented {status}: {body}"
+        content = responses[str(status)].get("content", {}).get("application/json")
+        if content is not None:
+            schema = {**content["schema"], "components": self.document["components"]}
+            _validator(jsonlib.dumps(schema, sort_keys=True)).validate(body)
+
+
+@cache
+def _validator(schema: str) -> OAS30Validator:
+    return OAS30Validator(jsonlib.loads(schema))
