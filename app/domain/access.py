@@ -98,6 +98,9 @@ class Standing:
 
 NO_STANDING = Standing()
 
+# The metadata entry that makes a key a service account of its team.
+SERVICE_ACCOUNT = "service_account_id"
+
 # A change of these on an existing key is a change of what it may spend.
 BUDGET_FIELDS = frozenset(
     {
@@ -131,6 +134,7 @@ class KeyTarget:
     user_id: str | None
     team_id: str | None
     created_by: str | None
+    service_account_id: str | None = None
 
 
 def gate(caller: Caller, route: str, method: str) -> Refusal | None:
@@ -233,13 +237,25 @@ def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: i
 
 
 def may_generate(
-    caller: Caller, *, user_id: str | None, team_id: str | None, team: Standing | None, route: str
+    caller: Caller,
+    *,
+    user_id: str | None,
+    team_id: str | None,
+    team: Standing | None,
+    service_account: bool,
+    route: str,
 ) -> Refusal | None:
-    """Whether the caller may make a key for this owner and team; `team` is None where no such team exists."""
+    """Whether the caller may make a key for this owner and team; `team` is None where no such team exists.
+
+    A service account acts for its whole team, so making one needs a grant of its own.
+    """
+    if service_account and team_id is None:
+        return Refusal(Kind.CEILING, "A service account key needs a team_id.", "team_id")
     if caller.is_admin:
         return None
     if team_id is not None:
-        refusal = _may_make_team_key(caller, team_id, team, route)
+        needed = "/key/service-account/generate" if service_account else route
+        refusal = _may_make_team_key(caller, team_id, team, needed)
         if refusal is not None:
             return refusal
     if user_id is not None and user_id != caller.user_id:
@@ -269,6 +285,9 @@ def may_update(
         return None
     if not may_see_key(caller, target, standing):
         return HIDDEN
+    account = (sent.get("metadata") or {}).get(SERVICE_ACCOUNT)
+    if account is not None and account != target.service_account_id and not standing.manages:
+        return Refusal(Kind.FORBIDDEN, "Only a team admin can make a service account.", "metadata")
     if "user_id" in sent and sent["user_id"] != target.user_id:
         return Refusal(Kind.FORBIDDEN, "Only proxy admins can change the owner of a key.", "user_id")
     if sent.get("blocked") is not None and not standing.manages:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain import durations, money, windows
+from app.domain.access import SERVICE_ACCOUNT
 from app.domain.durations import InvalidDuration
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
@@ -98,7 +99,6 @@ ROUTES_OF_KEY_TYPE = {
     "management": ["management_routes"],
     "read_only": ["info_routes"],
 }
-SERVICE_ACCOUNT = "service_account_id"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

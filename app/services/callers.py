@@ -6,8 +6,8 @@ from typing import Any
 
 from app.clock import iso
 from app.domain import minting
-from app.domain.access import Caller, Role
-from app.domain.keys import SERVICE_ACCOUNT, temporary_increase
+from app.domain.access import SERVICE_ACCOUNT, Caller, Role
+from app.domain.keys import temporary_increase
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
 from app.services.snapshots import Snapshot, Snapshots
 

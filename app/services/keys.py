@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert
 
 from app.db import Database
 from app.domain import access, minting, money
-from app.domain.access import Caller
+from app.domain.access import SERVICE_ACCOUNT, Caller
 from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
@@ -117,6 +117,7 @@ class Keys:
                 user_id=columns.get("user_id"),
                 team_id=team_id,
                 team=None if team is None else team.standing,
+                service_account=SERVICE_ACCOUNT in columns.get("metadata", {}),
                 route=route,
             )
         )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -20,7 +20,11 @@ from app.api.fields import (
     TextList,
     Whole,
 )
+from app.domain.access import ADMIN_ONLY_FIELDS
+from app.domain.keys import TEMPORARY_FIELDS
 
+# Metadata entries that raise a budget or are an administrator's to set.
+LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
 # Deep enough for every list there is, and far from where an offset overflows.
 LAST_PAGE = 10**9
 LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
@@ -77,6 +81,16 @@ class LiteLLM_ObjectPermissionBaseSchema(Request):  # noqa: N801 - the wire's co
 
 class KeySettingsSchema(Request):
     """The settings that creating, updating and regenerating a key have in common."""
+
+    @pre_load
+    def _lift(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Read what carries rights as a field of its own wherever it stands, so that the same checks meet it."""
+        metadata = data.get("metadata")
+        if not isinstance(metadata, dict) or not LIFTED_FIELDS & metadata.keys():
+            return data
+        lifted = {name: metadata[name] for name in LIFTED_FIELDS & metadata.keys()}
+        kept = {name: value for name, value in metadata.items() if name not in lifted}
+        return {**lifted, **data, "metadata": kept}
 
     key_alias = Name()
     duration = Text(max_length=64)
