@@ -8,6 +8,7 @@ they are needed: a supervisor or a server's main process should not carry what o
 import os
 import runpy
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +18,10 @@ from app.dispatch import QueueName
 
 if TYPE_CHECKING:
     from app.config import Settings
+
+# Between two batches others get their turn at the store's one writing place.
+PAUSE_SECONDS = 0.05
+CELERY = ("celery", "--app", "workers.celery", "--quiet")
 
 
 @click.group(name="keyledger")
@@ -43,21 +48,7 @@ def web(host: str | None) -> None:
         os.environ["KEYLEDGER_HOST"] = host  # noqa: TID251 - what the server's own processes will parse
     settings = _settings()
     _check(_sql_answers, settings)
-    # The server's main process only minds the others: it starts anew, without what this one has imported.
-    os.execv(  # noqa: S606 - no shell is wanted
-        sys.executable,
-        [sys.executable, "-m", "granian", *_granian_arguments(settings)],
-    )
-
-
-def _granian_arguments(settings: "Settings") -> tuple[str, ...]:
-    return (
-        *("--interface", "wsgi", "--factory", "--host", settings.host, "--port", str(settings.port)),
-        *("--workers", str(settings.web_processes), "--blocking-threads", str(settings.web_threads)),
-        # A process that dies is replaced; one that does not end with its last request is killed.
-        *("--respawn-failed-workers", "--workers-kill-timeout", f"{max(1, round(settings.drain_seconds))}"),
-        *("--no-ws", "--no-access-log", "app.wsgi:application"),
-    )
+    _become("app.serving")
 
 
 @main.command()
@@ -66,8 +57,8 @@ def worker() -> None:
     settings = _settings()
     _check(_sql_answers, settings)
     _check(_redis_answers, settings)
-    _celery(
-        *("worker", "--queues", ",".join(QueueName), "--loglevel", settings.log_level),
+    _become(
+        *(*CELERY, "worker", "--queues", ",".join(QueueName), "--loglevel", settings.log_level),
         # Nobody listens to what workers tell each other.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
@@ -79,7 +70,7 @@ def beat() -> None:
     settings = _settings()
     _check(_redis_answers, settings)
     # The short form of --scheduler means another thing for `worker`: always spelt out.
-    _celery("beat", "--scheduler", "workers.heartbeat:Scheduler", "--loglevel", settings.log_level)
+    _become(*CELERY, "beat", "--scheduler", "workers.heartbeat:Scheduler", "--loglevel", settings.log_level)
 
 
 @main.command()
@@ -88,6 +79,23 @@ def migrate() -> None:
     settings = _settings()
     _check(_sql_answers, settings)
     _check(_upgrade, settings)
+
+
+@main.group()
+def secrets() -> None:
+    """Care for the secrets that are stored sealed."""
+
+
+@secrets.command()
+def rotate() -> None:
+    """Seal every stored secret anew, under KEYLEDGER_SALT_KEY.
+
+    Give all processes the new key, and the old one as KEYLEDGER_PREVIOUS_SALT_KEY, first. Stopped half-way, it is
+    started again; when it has ended well, the previous key can be forgotten.
+    """
+    settings = _settings()
+    _check(_sql_answers, settings)
+    _check(_rotate, settings)
 
 
 def _settings() -> "Settings":
@@ -117,6 +125,23 @@ def _upgrade(settings: "Settings") -> None:
         upgrade(database)
     finally:
         database.close()
+
+
+def _rotate(settings: "Settings") -> None:
+    from app.container import build  # noqa: PLC0415
+
+    services = build(settings)
+    unopened = 0
+    try:
+        for batch in services.secret_rotation.batches():
+            click.echo(f"{batch.table}: {batch.rows} rows read, {batch.resealed} sealed anew")
+            unopened += batch.unopened
+            time.sleep(PAUSE_SECONDS)
+    finally:
+        services.close()
+    if unopened:
+        _fail(f"{unopened} rows hold a secret that neither salt key opens; they were left as they are.")
+    click.echo("Every stored secret is sealed with the present salt key.")
 
 
 def _sql_answers(settings: "Settings") -> None:
@@ -166,10 +191,10 @@ def _without_password(url: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}".partition("?")[0]
 
 
-def _celery(*arguments: str) -> None:
-    """Go on as `celery` in this very process, by name: nothing in `app` imports the workers."""
-    sys.argv = ["celery", "--app", "workers.celery", "--quiet", *arguments]
-    runpy.run_module("celery", run_name="__main__", alter_sys=True)
+def _become(module: str, *arguments: str) -> None:
+    """Go on as another program in this very process, by name: nothing here imports the web or the workers."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _fail(*faults: str) -> NoReturn:

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
+from app.domain import durations, outbound
+from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
+from app.domain.outbound import Allowance, UnusableUrl
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
@@ -40,6 +43,8 @@ class Settings:
     hot_redis_url: str = field(repr=False)
     master_key: Secret
     salt_key: Secret
+    # What an earlier salt key has sealed can be read, until `keyledger secrets rotate` has sealed it anew.
+    previous_salt_key: Secret | None = None
     host: str = "127.0.0.1"
     port: int = 4000
     data_dir: Path = Path(".keyledger")
@@ -47,6 +52,8 @@ class Settings:
     budget_reset_time: time = time(0)
     budget_exceeded_status: int = 422
     disable_custom_api_keys: bool = False
+    # How long an old secret lives on after a rotation that does not say.
+    key_rotation_grace: Duration | None = None
     max_body_bytes: int = 1024 * 1024
     busy_seconds: float = 5.0
     web_processes: int = 1
@@ -58,7 +65,16 @@ class Settings:
     # Bounds what a double fault (a killed writer and a lost Redis) can leave behind in a process.
     snapshot_seconds: float = 60.0
     expiry_interval_seconds: float = 5.0
+    reset_interval_seconds: float = 5.0
     heartbeat_seconds: float = 5.0
+    # What URLs of keys' owners may lead to beside the public internet.
+    outbound_allow: Allowance = field(default_factory=Allowance)
+    # How long one delivery to the outside may take as a whole.
+    outbound_seconds: float = 5.0
+    # How long /key/health waits for the worker, and how many requests may wait in one process.
+    key_health_seconds: float = 10.0
+    key_health_waiting: int = 2
+    gcs_endpoint: str = "https://storage.googleapis.com"
     drain_seconds: float = 3.0
     log_level: str = "INFO"
 
@@ -94,6 +110,7 @@ class _Reader:
                 values[attribute] = self._value(name, parse, None)
         self._check_master_key(values)
         self._check_commit(values)
+        self._check_key_health(values)
         if self._faults:
             raise BadSettings(self._faults)
         return Settings(**values)  # type: ignore[arg-type]
@@ -134,6 +151,13 @@ class _Reader:
             self._faults.append("KEYLEDGER_COMMIT_SECONDS must be below KEYLEDGER_CHANGE_SECONDS.")
 
 
+    def _check_key_health(self, values: dict[str, object]) -> None:
+        waits = values.get("key_health_seconds", Settings.key_health_seconds)
+        delivers = values.get("outbound_seconds", Settings.outbound_seconds)
+        if isinstance(waits, float) and isinstance(delivers, float) and delivers >= waits:
+            self._faults.append("KEYLEDGER_OUTBOUND_SECONDS must be below KEYLEDGER_KEY_HEALTH_SECONDS.")
+
+
 def _database_url(raw: str) -> str:
     return normalise_url(raw).render_as_string(hide_password=False)
 
@@ -161,6 +185,14 @@ def _master_key(raw: str) -> Secret:
 
 def _salt_key(raw: str) -> Secret:
     return Secret(raw)
+
+
+def _http_url(raw: str) -> str:
+    try:
+        outbound.parse(raw)
+    except UnusableUrl as error:
+        raise ValueError(str(error)) from None
+    return raw
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -236,6 +268,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", _time_of_day),
     ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", _budget_status),
     ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", _flag),
+    ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", durations.parse),
     ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", _integer(1024, 64 * 1024 * 1024)),
     ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", _seconds(0.05, 60)),
     ("WEB_CONCURRENCY", "web_processes", _integer(1, 256)),
@@ -245,7 +278,14 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_COMMIT_SECONDS", "commit_seconds", _seconds(0.1, 60)),
     ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
+    ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", _salt_key),
+    ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
+    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", _seconds(0.1, 30)),
+    ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", _seconds(0.2, 60)),
+    ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", _integer(1, 256)),
+    ("KEYLEDGER_GCS_ENDPOINT", "gcs_endpoint", _http_url),
     ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", _seconds(0, 60)),
     ("KEYLEDGER_LOG_LEVEL", "log_level", _log_level),
 )

@@ -6,20 +6,37 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.broker import CeleryDispatch
 from app.clock import Clock, SystemClock
 from app.config import Settings
 from app.db import Database
+from app.dispatch import TaskName
 from app.domain.windows import Calendar
+from app.integrations.destinations import Destinations
+from app.integrations.outbound import Fence
+from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
+from app.services.graces import Graces
 from app.services.health import Health
+from app.services.increases import Increases
+from app.services.jobs import Jobs
+from app.services.key_bulk import KeyBulk
 from app.services.key_changes import KeyChanges
 from app.services.key_ends import KeyEnds
+from app.services.key_health import KeyHealth
 from app.services.key_reads import KeyReads
+from app.services.key_rotation import KeyRotation
+from app.services.key_secrets import KeySecrets
+from app.services.key_spend import KeySpend
 from app.services.keys import Keys
+from app.services.sealing import Sealer
+from app.services.secret_rotation import SecretRotation
 from app.services.snapshots import Snapshots
+from app.services.windows import Windows
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats
 from app.store.policies import Policies
+from app.store.replies import Replies
 
 
 @dataclass(frozen=True)
@@ -34,9 +51,16 @@ class Services:
     callers: Callers
     keys: Keys
     key_changes: KeyChanges
+    key_bulk: KeyBulk
+    key_rotation: KeyRotation
+    key_spend: KeySpend
     key_ends: KeyEnds
     key_reads: KeyReads
+    key_health: KeyHealth
+    callback_probes: CallbackProbes
+    secret_rotation: SecretRotation
     health: Health
+    jobs: Jobs
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -54,9 +78,20 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     broker = Redis.from_url(
         settings.redis_url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
     )
+    replies = Replies(broker)
     calendar = Calendar(settings.timezone, settings.budget_reset_time)
     snapshots = Snapshots(database, policies, seconds=settings.snapshot_seconds)
     callers = Callers(snapshots, master_key=settings.master_key)
+    secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
+    sealer = Sealer(settings.salt_key, settings.previous_salt_key)
+    changes = KeyChanges(database, policies, callers, calendar, sealer)
+    ends = KeyEnds(database, policies, callers, clock, calendar)
+    jobs = {
+        TaskName.EXPIRE_KEYS: ends.expire_due,
+        TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
+        TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
+        TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
+    }
     return Services(
         settings=settings,
         clock=clock,
@@ -64,10 +99,33 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         redis=redis,
         broker=broker,
         callers=callers,
-        keys=Keys(database, policies, callers, calendar, custom_keys_allowed=not settings.disable_custom_api_keys),
-        key_changes=KeyChanges(database, policies, callers, calendar),
-        key_ends=KeyEnds(database, policies, callers, clock, calendar),
+        keys=Keys(database, policies, secrets, calendar, sealer),
+        key_changes=changes,
+        key_bulk=KeyBulk(database, changes, calendar),
+        key_rotation=KeyRotation(
+            database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
+        ),
+        key_spend=KeySpend(database, policies, calendar),
+        key_ends=ends,
         key_reads=KeyReads(database, calendar),
+        key_health=KeyHealth(
+            database,
+            CeleryDispatch(settings.redis_url, broker),
+            replies,
+            seconds=settings.key_health_seconds,
+            waiting=settings.key_health_waiting,
+        ),
+        callback_probes=CallbackProbes(
+            database,
+            calendar,
+            clock,
+            sealer,
+            Destinations(gcs_endpoint=settings.gcs_endpoint),
+            Fence(settings.outbound_allow, seconds=settings.outbound_seconds),
+            replies,
+        ),
+        secret_rotation=SecretRotation(database, sealer, clock),
+        jobs=Jobs(database, clock, jobs),
         health=Health(
             database,
             redis,

@@ -3,7 +3,9 @@
 A contract test holds them equal to the tasks that the worker registers.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Protocol
 
 
 class QueueName(StrEnum):
@@ -17,4 +19,30 @@ class TaskName(StrEnum):
     """Every task that the worker can be sent."""
 
     EXPIRE_KEYS = "keyledger.expire_keys"
+    RESET_BUDGETS = "keyledger.reset_budgets"
+    END_INCREASES = "keyledger.end_increases"
+    END_GRACES = "keyledger.end_graces"
     HEARTBEAT = "keyledger.heartbeat"
+    TEST_CALLBACK = "keyledger.test_callback"
+
+
+QUEUE_OF = {
+    TaskName.EXPIRE_KEYS: QueueName.JOBS,
+    TaskName.RESET_BUDGETS: QueueName.JOBS,
+    TaskName.END_INCREASES: QueueName.JOBS,
+    TaskName.END_GRACES: QueueName.JOBS,
+    TaskName.HEARTBEAT: QueueName.JOBS,
+    TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
+}
+
+
+class Dispatch(Protocol):
+    """The way of a message to the workers, as services see it."""
+
+    def send(
+        self, task: TaskName, arguments: Sequence[str | int], *, message_id: str, expires_seconds: float
+    ) -> None:
+        """Put one message into the task's queue; a worker that finds it later than `expires_seconds` drops it.
+
+        Raises StoreUnavailable, then it was most likely not sent, and Overloaded, then it was not.
+        """

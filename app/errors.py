@@ -24,6 +24,14 @@ class InvalidRequest(ServiceError):
     """A value that can never be right: negative money, an unreadable length, an unknown team."""
 
 
+class TeamNeeded(InvalidRequest):
+    """A service account without a team that exists."""
+
+
+class BulkSize(InvalidRequest):
+    """A bulk request that holds nothing, or too much."""
+
+
 class BadAlias(ServiceError):
     """An alias that is malformed or already belongs to another key."""
 
@@ -89,12 +97,23 @@ class Forbidden(ServiceError):
     """The caller may see the target but not do this to it."""
 
 
-class BlockRefused(Forbidden):
-    """The caller may not block or unblock this key."""
+class ManagersOnly(Forbidden):
+    """Only those who manage the key (proxy, team and organization admins) may do this to it."""
 
 
 class ListRefused(ServiceError):
     """A list filter reaches beyond what the caller may see."""
+
+
+# --- the service itself ------------------------------------------------------------------------------------
+
+
+class Overloaded(ServiceError):
+    """More is under way already than this process, or the queue, takes; nothing was begun."""
+
+
+class NoWorker(ServiceError):
+    """No worker has answered in time; what it was asked for is not known to have happened."""
 
 
 # --- the stores --------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import structlog
 from structlog.types import Processor
 
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
-# These tell of every task that comes and goes; a job logs what it did by itself.
-_CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "celery.redirected")
+# These tell of every task that comes and goes, and of every header of a call; what was done we log ourselves.
+_CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "celery.redirected", "httpcore")
 
 
 def configure(level: str) -> None:

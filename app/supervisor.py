@@ -110,6 +110,8 @@ class Supervisor:
             name = f"KEYLEDGER_{part}_KEY"
             given = self._given.get(name) or self._given.get(f"LITELLM_{part}_KEY")
             environment[name] = (given or self._data.secret(f"{part.lower()}-key", prefix)).strip()
+        # Nothing balances load before this machine, so nothing needs time to notice that it stops.
+        environment.setdefault("KEYLEDGER_DRAIN_SECONDS", "0")
         environment["KEYLEDGER_DATA_DIR"] = str(self._data.path)
         environment["PYTHONUNBUFFERED"] = "1"
         self._address = WebAddress.parse(environment["KEYLEDGER_HOST"], environment["PORT"])

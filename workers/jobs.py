@@ -1,13 +1,15 @@
-"""The periodic jobs: each calls one service method and logs one line.
+"""The periodic jobs: each runs one service method in batches and logs one line.
 
 They do bookkeeping only. Run twice, late, or two at once, they leave the same state.
 """
 
+import logging
 import time
+from typing import Any
 
-import app.container  # noqa: F401 - loaded before the pool forks, so that its processes share it
 import structlog
 
+import app.container  # noqa: F401 - loaded before the pool forks, so that its processes share it
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
 from workers.celery import SOFT_LIMIT_SECONDS, celery
@@ -15,17 +17,31 @@ from workers.resources import services
 
 _log = structlog.get_logger(__name__)
 
+# Between two full batches others get their turn at the store's one writing place.
+PAUSE_SECONDS = 0.05
 
-@celery.task(name=TaskName.EXPIRE_KEYS.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]
-def expire_keys() -> None:
-    """Mark expired keys, batch after batch, until none is left or the time limit nears; the next run goes on."""
-    until = time.monotonic() + SOFT_LIMIT_SECONDS / 2
-    expired = 0
-    while count := services().key_ends.expire_due():
-        expired += count
-        if time.monotonic() > until:
-            break
-    _log.log(20 if expired else 10, "keys_expired", count=expired)
+
+def _job(task: TaskName) -> Any:
+    """The task that runs a job until nothing is due or the time limit nears; the next run goes on."""
+
+    @celery.task(name=task.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]
+    def run() -> None:
+        until = time.monotonic() + SOFT_LIMIT_SECONDS / 2
+
+        def go_on() -> bool:
+            time.sleep(PAUSE_SECONDS)
+            return time.monotonic() < until
+
+        rows = services().jobs.run(task, go_on)
+        _log.log(logging.INFO if rows else logging.DEBUG, "job_done", job=task.value, rows=rows)
+
+    return run
+
+
+expire_keys = _job(TaskName.EXPIRE_KEYS)
+reset_budgets = _job(TaskName.RESET_BUDGETS)
+end_increases = _job(TaskName.END_INCREASES)
+end_graces = _job(TaskName.END_GRACES)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

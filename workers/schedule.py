@@ -26,6 +26,24 @@ TABLE = (
         "Marks the keys that have passed their expiry, which the clock alone refuses already.",
     ),
     Periodic(
+        "reset budgets",
+        TaskName.RESET_BUDGETS,
+        lambda settings: settings.reset_interval_seconds,
+        "Moves the windows that have passed, which every reader reads as empty already.",
+    ),
+    Periodic(
+        "end increases",
+        TaskName.END_INCREASES,
+        lambda settings: settings.expiry_interval_seconds,
+        "Takes temporary increases that are over out of the metadata, where they count no longer.",
+    ),
+    Periodic(
+        "end graces",
+        TaskName.END_GRACES,
+        lambda settings: settings.expiry_interval_seconds,
+        "Drops the secrets whose grace is over, which open nothing any more.",
+    ),
+    Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
         lambda settings: settings.heartbeat_seconds,

@@ -9,6 +9,7 @@ from flask import Flask, g, request
 
 from app.api import auth, errors, operations
 from app.api.blueprint import finish
+from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.schemas.keys import BudgetConfigSchema
 
@@ -44,7 +45,7 @@ def register(app: Flask) -> None:
         },
     )
     api.spec.components.schema("BudgetConfig", schema=BudgetConfigSchema)
-    for blueprint in (keys, operations.health, operations.models):
+    for blueprint in (keys, key_rotation, operations.health, operations.models, operations.jobs):
         api.register_blueprint(blueprint)
     operations.register(app)
 

@@ -43,6 +43,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
     def __init__(self, name: str, *, public: bool = False) -> None:
         super().__init__(name, f"app.api.{name}", description="")
         self._public = public
+        self._without_body: set[str] = set()
         self.before_request(self._enter)
 
     def _enter(self) -> None:
@@ -51,15 +52,21 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         if not self._public:
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
+        if g.body in (MISSING, None) and request.endpoint in self._without_body:
+            g.body = {}
         if g.body is not MISSING and not isinstance(g.body, Mapping):
             raise WrongBody
 
-    def takes(self, schema: Schema, location: str = "json") -> Callable[[ViewFunction], ViewFunction]:
+    def takes(
+        self, schema: Schema, location: str = "json", *, required: bool = True
+    ) -> Callable[[ViewFunction], ViewFunction]:
         """Give the view the request's body, or its query, as the schema loads it.
 
         A schema instance: a class would be built anew for every request.
         """
-        decorate: Callable[[ViewFunction], ViewFunction] = self.arguments(schema, location=location)
+        decorate: Callable[[ViewFunction], ViewFunction] = self.arguments(
+            schema, location=location, required=required
+        )
         return decorate
 
     def operation(
@@ -72,6 +79,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         summary: str,
         raises: tuple[type[ServiceError], ...] = (),
         changes: bool = False,
+        body_optional: bool = False,
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
@@ -91,6 +99,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             if not self._public:
                 doc["security"] = [{"APIKeyHeader": []}]
             documented = self.doc(**doc)(documented)
+            if body_optional:
+                self._without_body.add(f"{self.name}.{operation_id}")
             self.route(_flask_rule(rule), methods=[method], endpoint=operation_id)(documented)
             return view
 

@@ -1,6 +1,7 @@
 """What each error is on the wire: status, type and shape. The OpenAPI document is drawn from the same table."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -30,6 +31,8 @@ class Row:
 # The most specific class that has a row decides.
 TABLE: dict[type[ServiceError], Row] = {
     errors.InvalidRequest: Row(400, "invalid_request_error"),
+    errors.TeamNeeded: Row(400, "invalid_request_error", detail="text"),
+    errors.BulkSize: Row(400, "invalid_request_error", detail="object"),
     errors.BadAlias: Row(400, "bad_request_error"),
     errors.MalformedKey: Row(400, "bad_request_error"),
     errors.MemberExists: Row(400, "team_member_already_in_team"),
@@ -43,8 +46,10 @@ TABLE: dict[type[ServiceError], Row] = {
     errors.MemberPermissionMissing: Row(401, "team_member_permission_error"),
     errors.RouteNotAllowed: Row(403, "auth_error", detail="text"),
     errors.Forbidden: Row(403, "auth_error"),
-    errors.BlockRefused: Row(403, "auth_error", detail="object"),
+    errors.ManagersOnly: Row(403, "auth_error", detail="object"),
     errors.ListRefused: Row(403, "bad_request_error"),
+    errors.Overloaded: Row(503, "internal_server_error"),
+    errors.NoWorker: Row(503, "internal_server_error"),
     errors.StoreUnavailable: Row(503, "no_db_connection"),
 }
 
@@ -101,7 +106,7 @@ def _service_error(error: ServiceError) -> Response:
     row = row_of(type(error))
     details = {None: None, "text": error.message, "object": {"error": error.message}}
     answer = envelope(row.status, row.type, error.message, error.param, details[row.detail])
-    if isinstance(error, errors.StoreUnavailable):
+    if row.status == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
 

@@ -142,6 +142,15 @@ class Money(Number):
         return None if value == "" else super()._from_text(value)
 
 
+class Amount(Number):
+    """An amount that must be said: neither null nor a boolean will do."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal | None:
+        if value is None or isinstance(value, bool):
+            raise refuse("float_type", "Input should be a valid number")
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class Flag(fields.Boolean):
     """A boolean in any of its usual spellings."""
 

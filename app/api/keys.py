@@ -7,9 +7,11 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.responses import keys as responses
+from app.api.responses.key_health import key_health
 from app.api.schemas.key_answers import (
     DeletedKeysSchema,
     GenerateKeyResponseSchema,
+    KeyHealthResponseSchema,
     KeyInfoSchema,
     KeyListResponseObjectSchema,
     LiteLLM_VerificationTokenSchema,
@@ -25,14 +27,16 @@ from app.api.schemas.keys import (
 )
 from app.errors import (
     BadAlias,
-    BlockRefused,
     Conflict,
     InvalidRequest,
     KeyNotFound,
     ListRefused,
     MalformedKey,
+    ManagersOnly,
     MemberPermissionMissing,
     NothingFound,
+    NoWorker,
+    Overloaded,
 )
 from app.services.key_filters import KeyQuery
 
@@ -89,7 +93,7 @@ def delete(sent: dict[str, Any]) -> Response:
     "block_key_key_block_post",
     LiteLLM_VerificationTokenSchema(),
     summary="Block Key",
-    raises=(MalformedKey, KeyNotFound, BlockRefused),
+    raises=(MalformedKey, KeyNotFound, ManagersOnly),
     changes=True,
 )
 @keys.takes(BlockKeyRequestSchema())
@@ -104,7 +108,7 @@ def block(sent: dict[str, Any]) -> Response:
     "unblock_key_key_unblock_post",
     LiteLLM_VerificationTokenSchema(),
     summary="Unblock Key",
-    raises=(MalformedKey, KeyNotFound, BlockRefused),
+    raises=(MalformedKey, KeyNotFound, ManagersOnly),
     changes=True,
 )
 @keys.takes(BlockKeyRequestSchema())
@@ -140,3 +144,15 @@ def list_keys(query: dict[str, Any]) -> Response:
     asked = KeyQuery(**{**query, "expand": tuple(query.get("expand", ()))})
     found = services().key_reads.list(act(), asked)
     return answer(responses.page(found, asked.page, asked.size))
+
+
+@keys.operation(
+    "/key/health",
+    "POST",
+    "key_health_key_health_post",
+    KeyHealthResponseSchema(),
+    summary="Key Health",
+    raises=(Overloaded, NoWorker),
+)
+def health() -> Response:
+    return answer(key_health(services().key_health.check(act())))

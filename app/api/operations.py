@@ -8,7 +8,9 @@ from swagger_ui_bundle import swagger_ui_path
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.schemas.operations import ModelListSchema, ReadinessSchema
+from app.api.schemas.operations import JobListSchema, ModelListSchema, ReadinessSchema
+from app.clock import iso
+from app.services.jobs import JobRecord
 
 KEYLEDGER_VERSION = "0.1.0"
 # The release of LiteLLM whose API this service speaks; its clients read it.
@@ -18,6 +20,7 @@ _TEXT = {"type": "string"}
 
 health = Blueprint("health", public=True)
 models = Blueprint("models")
+jobs = Blueprint("jobs")
 
 
 def _liveness() -> Response:
@@ -78,6 +81,19 @@ def list_models() -> Response:
 @models.operation("/v1/models", "GET", "model_list_v1_models_get", ModelListSchema(), summary="Model List")
 def list_models_v1() -> Response:
     return _models()
+
+
+@jobs.operation("/jobs", "GET", "jobs_jobs_get", JobListSchema(), summary="Jobs")
+def list_jobs() -> Response:
+    return answer({"jobs": [_job(record) for record in services().jobs.records()]})
+
+
+def _job(record: JobRecord) -> dict[str, Any]:
+    return {
+        **asdict(record),
+        "last_started_at": iso(record.last_started_at),
+        "last_finished_at": iso(record.last_finished_at),
+    }
 
 
 def docs_assets(name: str) -> Response:

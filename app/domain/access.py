@@ -39,7 +39,7 @@ class Kind(Enum):
     MEMBER_PERMISSION = "member_permission"
     NOT_IN_TEAM = "not_in_team"
     FORBIDDEN = "forbidden"
-    BLOCK = "block"
+    MANAGERS = "managers"
     LIST = "list"
     CEILING = "ceiling"
     HIDDEN = "hidden"
@@ -362,10 +362,39 @@ def may_block(caller: Caller, target: KeyTarget, standing: Standing, route: str)
     if not may_see_key(caller, target, standing):
         return HIDDEN
     return Refusal(
-        Kind.BLOCK,
+        Kind.MANAGERS,
         f"Only proxy admins, team admins, or org admins can call {route}. "
         f"user_role={caller.role}, user_id={caller.user_id}",
     )
+
+
+def may_regenerate(caller: Caller, target: KeyTarget, standing: Standing, route: str) -> Refusal | None:
+    """Whether the caller may give this key a new secret; what else it changes is asked of `may_update`."""
+    if caller.is_admin:
+        return None
+    if not may_see_key(caller, target, standing):
+        return HIDDEN
+    if target.team_id is None or not (standing.is_member or standing.manages):
+        if _owns(caller, target):
+            return None
+        return Refusal(Kind.FORBIDDEN, "You are not authorized to regenerate this key.")
+    if standing.manages:
+        return None
+    if not _owns(caller, target):
+        return Refusal(Kind.FORBIDDEN, "This key belongs to another member of the team.")
+    return _granted(standing, route)
+
+
+def may_reset_spend(caller: Caller, target: KeyTarget, standing: Standing) -> Refusal | None:
+    if caller.is_admin or standing.manages:
+        return None
+    if not may_see_key(caller, target, standing):
+        return HIDDEN
+    return Refusal(Kind.MANAGERS, "Only proxy admins and team admins can reset the spend of a key.")
+
+
+def may_update_in_bulk(caller: Caller) -> Refusal | None:
+    return None if caller.is_admin else Refusal(Kind.MANAGERS, "Only proxy admins can update keys in bulk.")
 
 
 def _owns(caller: Caller, target: KeyTarget) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.domain import durations, money, windows
+from app.domain import callbacks, durations, money, windows
 from app.domain.access import SERVICE_ACCOUNT
+from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
@@ -104,11 +105,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def columns_of(
-    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime
+    sent: Mapping[str, Any],
+    stored: Mapping[str, Any] | None,
+    calendar: Calendar,
+    now: datetime,
+    vault: Vault,
 ) -> dict[str, Any]:
     """Translate the sent fields into the key columns they change; raises InvalidValue.
 
     `stored` holds the key's present columns, None while the key is being made: what was not sent stays as it is.
+    Secrets of logging callbacks are sealed by `vault`.
     `object_permission` and `spend` are not columns of a key and not dealt with.
     """
     columns: dict[str, Any] = {}
@@ -126,7 +132,7 @@ def columns_of(
     if columns.get("key_alias"):
         check_alias(columns["key_alias"])
     _check_model_budgets(columns.get("model_max_budget", {}))
-    columns |= _metadata(sent, None if stored is None else stored["metadata"], now)
+    columns |= _metadata(sent, None if stored is None else stored["metadata"], now, vault)
     columns |= _expiry(sent, now, creating=stored is None)
     columns |= _windows(sent, (stored or {}).get("budget_limits") or (), calendar, now)
     return columns | _rotation(sent, now)
@@ -146,6 +152,19 @@ def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
     return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
 
 
+def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata without its temporary increase."""
+    return {name: value for name, value in metadata.items() if name not in TEMPORARY_FIELDS}
+
+
+def visible_metadata(metadata: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    """The metadata as it is at this instant: an increase that is over is no longer there."""
+    until = metadata.get("temp_budget_expiry")
+    if until is None or datetime.fromisoformat(until) > now:
+        return metadata
+    return without_increase(metadata)
+
+
 def length(text: str, param: str) -> durations.Duration:
     """Read a length of time; raises InvalidValue naming `param`."""
     try:
@@ -154,12 +173,16 @@ def length(text: str, param: str) -> durations.Duration:
         raise InvalidValue(f"Invalid {param} '{text[:64]}'. {error}", param) from error
 
 
-def _metadata(sent: Mapping[str, Any], stored: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+def _metadata(
+    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, now: datetime, vault: Vault
+) -> dict[str, Any]:
     folded = {field: sent[field] for field in FOLDED_FIELDS if field in sent}
     temporary = _temporary(sent, now)
     if "metadata" not in sent and not folded and not temporary:
         return {}
     metadata = dict((sent["metadata"] or {}) if "metadata" in sent else (stored or {}))
+    if "metadata" in sent and "logging" in metadata:
+        metadata |= _logging(metadata.pop("logging"), stored, vault)
     account = (stored or {}).get(SERVICE_ACCOUNT)
     if account is not None:
         if metadata.get(SERVICE_ACCOUNT, account) != account:
@@ -170,7 +193,14 @@ def _metadata(sent: Mapping[str, Any], stored: Mapping[str, Any] | None, now: da
             metadata.pop(field, None)
         else:
             metadata[field] = value
-    return {"metadata": metadata}
+    until = metadata.get("temp_budget_expiry")
+    return {"metadata": metadata, "increase_ends_at": None if until is None else datetime.fromisoformat(until)}
+
+
+def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[str, Any]:
+    if sent is None:
+        return {}
+    return {"logging": callbacks.stored_form(sent, (stored or {}).get("logging"), vault)}
 
 
 def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -255,6 +285,18 @@ def _budget_limit(
         return {**running[spelling], "max_budget": cap}
     window = calendar.window(spelling, now, now)
     return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+
+
+def restarted_windows(
+    limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
+) -> list[dict[str, Any]] | None:
+    """The key's several windows, each armed anew at this instant."""
+    if not limits:
+        return None
+    return [
+        {**limit, "reset_at": calendar.window(limit["budget_duration"], now, now).end.isoformat()}
+        for limit in limits
+    ]
 
 
 def _check_model_budgets(budgets: Mapping[str, Any]) -> None:

@@ -19,11 +19,17 @@ def is_secret_name(name: str) -> bool:
 
 def masked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with every secret of `metadata.logging` replaced; the rest is untouched."""
-    shown = dict(fields)
-    metadata = shown.get("metadata")
-    if isinstance(metadata, Mapping) and isinstance(metadata.get("logging"), list):
-        shown["metadata"] = {**metadata, "logging": [_callback(entry) for entry in metadata["logging"]]}
-    return shown
+    metadata = fields.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return dict(fields)
+    return {**fields, "metadata": masked_metadata(metadata)}
+
+
+def masked_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A key's metadata with every secret of its `logging` replaced."""
+    if not isinstance(metadata.get("logging"), list):
+        return metadata
+    return {**metadata, "logging": [_callback(entry) for entry in metadata["logging"]]}
 
 
 def _callback(entry: Any) -> Any:

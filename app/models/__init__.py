@@ -1,6 +1,7 @@
 """Tables and constraints, no rules. Importing this package registers every table."""
 
 from app.models.budgets import budget_state, budgets
+from app.models.jobs import job_runs
 from app.models.keys import deleted_keys, key_secrets, keys, object_permissions
 from app.models.ledger import ledger, ledger_unfolded
 from app.models.organizations import organization_members, organizations
@@ -13,6 +14,7 @@ __all__ = [
     "budget_state",
     "budgets",
     "deleted_keys",
+    "job_runs",
     "key_secrets",
     "keys",
     "ledger",

@@ -33,6 +33,8 @@ budget_state = Table(
     Column("window_start", UtcDateTime),
     Column("reset_at", UtcDateTime),
     Column("armed_at", UtcDateTime),
+    # A window that could not be computed is set aside, so that it does not keep the others.
+    Column("parked_at", UtcDateTime),
     Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Index(

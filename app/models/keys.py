@@ -87,6 +87,8 @@ keys = Table(
     Column("object_permission_id", Text, ForeignKey("object_permissions.object_permission_id")),
     # When the expiry was written to the audit and the outbox; the clock alone decides whether a key is expired.
     Column("expiry_recorded_at", UtcDateTime),
+    # The end of a temporary increase, taken from `metadata` so that it can be found.
+    Column("increase_ends_at", UtcDateTime),
     *_settings(),
     Index("uq_keys_key_alias", "key_alias", unique=True),
     Index("ix_keys_created_at", "created_at", "key_id"),
@@ -95,6 +97,12 @@ keys = Table(
     Index("ix_keys_organization_id", "organization_id", "created_at", "key_id"),
     Index("ix_keys_budget_id", "budget_id"),
     Index("ix_keys_object_permission_id", "object_permission_id"),
+    Index(
+        "ix_keys_increase_ends_at",
+        "increase_ends_at",
+        sqlite_where=text("increase_ends_at IS NOT NULL"),
+        postgresql_where=text("increase_ends_at IS NOT NULL"),
+    ),
     Index(
         "ix_keys_expiry_due",
         "expires_at",

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.access import Caller
+from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound
@@ -24,11 +25,14 @@ from app.store.policies import Policies
 
 
 class KeyChanges:
-    def __init__(self, database: Database, policy_store: Policies, callers: Callers, calendar: Calendar) -> None:
+    def __init__(
+        self, database: Database, policy_store: Policies, callers: Callers, calendar: Calendar, vault: Vault
+    ) -> None:
         self._database = database
         self._policies = policy_store
         self._callers = callers
         self._calendar = calendar
+        self._vault = vault
 
     def update(self, act: Act, sent: Mapping[str, Any], route: str) -> KeyView:
         """Change what was sent of the key named by `key` (plaintext or hash) or else by `key_alias`.
@@ -70,12 +74,26 @@ class KeyChanges:
         if not found:
             raise KeyNotFound
         before = found[0]
+        self.apply(transaction, act, before, sent, route)
+        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
+        change = Changed(key_id, before.stored_fields(), view.stored_fields())
+        audit.record(transaction, act, "update", "key", [change])
+        delivery.enqueue(transaction, key_events.of_change("key_updated", view, sent), act.at)
+        return view
+
+    def apply(
+        self, transaction: Connection, act: Act, before: KeyView, sent: Mapping[str, Any], route: str
+    ) -> None:
+        """Write the sent settings over those of a locked key, in an open transaction, if the caller may.
+
+        Raises what `update` raises. The caller of this records audit and events.
+        """
         target = before.target
         facts = of_teams(transaction, act.caller, [target.team_id, sent.get("team_id")])
         standing = standing_in(facts, target.team_id)
         enforce(access.may_update(act.caller, target, sent, standing, route), KeyNotFound())
         enforce(access.may_set(act.caller, sent, personal=target.team_id is None))
-        columns = columns_of(sent, before.columns, self._calendar, act.at)
+        columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
         if "team_id" in columns:
             self._check_move(transaction, act.caller, before, columns, facts)
         after = {**before.columns, **columns}
@@ -86,7 +104,7 @@ class KeyChanges:
             )
         transaction.execute(
             update(keys)
-            .where(keys.c.key_id == key_id)
+            .where(keys.c.key_id == before.key_id)
             .values(
                 {**columns, "updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
             )
@@ -94,10 +112,6 @@ class KeyChanges:
         if "object_permission" in sent and columns["object_permission_id"] is None:
             key_relations.drop_permissions(transaction, [before])
         self._account(transaction, act, before, sent, spelling)
-        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
-        audit.record(transaction, act, "update", "key", [Changed(key_id, before.fields(), view.fields())])
-        delivery.enqueue(transaction, key_events.of_change("key_updated", view, sent), act.at)
-        return view
 
     def _account(
         self,
@@ -119,7 +133,7 @@ class KeyChanges:
         )
         if sent.get("spend") is not None:
             to_nanos = money.nanos(sent["spend"], "spend")
-            ledger.correct_key(transaction, before.key_id, spend, to_nanos, actor=act.caller.user_id, now=act.at)
+            ledger.correct_key(transaction, act, before.key_id, spend, to_nanos)
 
     def _check_move(
         self,

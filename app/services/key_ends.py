@@ -15,6 +15,7 @@ from app.models import budget_state, deleted_keys, keys
 from app.services import audit, delivery, key_events, key_relations, key_rows
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.callers import Callers
+from app.services.job_batches import JobBatch
 from app.services.key_views import KeyView
 from app.services.refusals import enforce
 from app.services.standings import of_teams, standing_in
@@ -39,7 +40,7 @@ class KeyEnds:
     def set_blocked(self, act: Act, reference: str, route: str, *, blocked: bool) -> KeyView:
         """Block or unblock a key; doing it again changes nothing.
 
-        Raises MalformedKey, KeyNotFound, BlockRefused and StoreUnavailable, without any change, and WriteStands.
+        Raises MalformedKey, KeyNotFound, ManagersOnly and StoreUnavailable, without any change, and WriteStands.
         """
         if self._callers.is_master(reference):
             raise InvalidRequest("The master key is no virtual key.", "key")
@@ -123,8 +124,8 @@ class KeyEnds:
 
     # --- expiry --------------------------------------------------------------------------------------------------
 
-    def expire_due(self) -> int:
-        """Record the expiry of up to EXPIRY_BATCH keys, each exactly once, and return how many.
+    def expire_due(self) -> JobBatch:
+        """Record the expiry of up to EXPIRY_BATCH keys, each exactly once.
 
         The clock has refused them since their instant; this writes the audit and the events. Run twice, late,
         killed half-way or side by side, it leaves the same rows.
@@ -144,7 +145,7 @@ class KeyEnds:
             )
             key_ids = transaction.execute(due).scalars().all()
             if not key_ids:
-                return 0
+                return JobBatch(0)
             transaction.execute(update(keys).where(keys.c.key_id.in_(key_ids)).values(expiry_recorded_at=now))
             views = key_rows.load(transaction, key_ids, self._calendar, now)
             changes = [
@@ -152,7 +153,7 @@ class KeyEnds:
             ]
             audit.record(transaction, Act(SYSTEM, now), "expire", "key", changes)
             delivery.enqueue(transaction, [key_events.of_key("key_expired", view) for view in views], now)
-            return len(key_ids)
+            return JobBatch(len(key_ids), more=len(key_ids) == EXPIRY_BATCH)
 
 
 def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None:

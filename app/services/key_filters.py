@@ -52,6 +52,14 @@ class KeyQuery:
     substring_matching: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AliasQuery:
+    page: int = 1
+    size: int = 50
+    search: str | None = None
+    team_id: str | None = None
+
+
 SORTS = (
     "spend",
     "max_budget",
@@ -121,6 +129,22 @@ def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[Column
     if query.access_group_id:
         wanted.append(_holds(table.c.access_group_ids, query.access_group_id))
     wanted += _by_state(query, table, now)
+    return wanted
+
+
+def alias_conditions(caller: Caller, query: AliasQuery) -> list[ColumnElement[bool]]:
+    """Which keys give their alias: those with one that the caller owns or whose team it is in."""
+    wanted = [
+        keys.c.key_alias.is_not(None),
+        or_(keys.c.team_id.is_(None), keys.c.team_id != DASHBOARD_TEAM),
+    ]
+    if query.search:
+        wanted.append(keys.c.key_alias.icontains(query.search, autoescape=True))
+    if query.team_id:
+        wanted.append(keys.c.team_id == query.team_id)
+    if not caller.sees_all:
+        own_teams = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
+        wanted.append(or_(keys.c.user_id == caller.user_id, keys.c.team_id.in_(own_teams)))
     return wanted
 
 

@@ -15,7 +15,14 @@ from app.errors import KeyNotFound
 from app.models import deleted_keys, key_secrets, keys, users
 from app.services import key_rows
 from app.services.audit import Act
-from app.services.key_filters import KeyQuery, conditions, ordering, scope_of
+from app.services.key_filters import (
+    AliasQuery,
+    KeyQuery,
+    alias_conditions,
+    conditions,
+    ordering,
+    scope_of,
+)
 from app.services.key_views import KeyView
 from app.services.standings import of_teams, standing_in
 from app.services.user_views import UserView, user_view
@@ -52,6 +59,35 @@ class KeyReads:
         if not access.may_see_key(act.caller, view.target, standing_in(facts, team_id)):
             raise KeyNotFound
         return view
+
+    def infos(self, act: Act, references: Sequence[str], aliases: Sequence[str]) -> list[KeyView]:
+        """The keys among these that the caller may see, each once; the others are passed over."""
+        with self._database.read() as connection:
+            named = {
+                *key_rows.ids_of_references(connection, references, act.at).values(),
+                *key_rows.ids_of_aliases(connection, aliases).values(),
+            }
+            views = key_rows.load(connection, named, self._calendar, act.at) if named else []
+            facts = of_teams(connection, act.caller, [view.columns["team_id"] for view in views])
+        return [
+            view
+            for view in views
+            if access.may_see_key(act.caller, view.target, standing_in(facts, view.columns["team_id"]))
+        ]
+
+    def aliases(self, act: Act, query: AliasQuery) -> tuple[list[str], int]:
+        """A page of the aliases that the caller may see, in their order, and how many there are."""
+        with self._database.read() as connection:
+            where = alias_conditions(act.caller, query)
+            total = connection.execute(select(func.count()).select_from(keys).where(*where)).scalar_one()
+            page = (
+                select(keys.c.key_alias)
+                .where(*where)
+                .order_by(keys.c.key_alias, keys.c.key_id)
+                .limit(query.size)
+                .offset((query.page - 1) * query.size)
+            )
+            return list(connection.execute(page).scalars()), total
 
     def _key_id(self, connection: Connection, act: Act, reference: str | None) -> str | None:
         if reference is None:

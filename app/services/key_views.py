@@ -10,6 +10,8 @@ from typing import Any
 
 from app.clock import iso
 from app.domain.access import KeyTarget
+from app.domain.keys import visible_metadata
+from app.domain.masking import masked_metadata
 from app.domain.money import dollars
 from app.domain.spend import Spend
 
@@ -42,7 +44,12 @@ class KeyView:
         return "expired" if expires_at is not None and expires_at <= self.seen_at else "active"
 
     def fields(self) -> dict[str, Any]:
-        """Every field under its wire name, ready for JSON."""
+        """Every field under its wire name, ready for JSON and to be shown."""
+        stored = self.stored_fields()
+        return {**stored, "metadata": masked_metadata(stored["metadata"])}
+
+    def stored_fields(self) -> dict[str, Any]:
+        """The same with secrets as they are stored, sealed: so that a record can tell that one has changed."""
         columns = self.columns
         plain = {name: columns[name] for name in _PLAIN}
         instants = {name: iso(columns[name]) for name in _INSTANTS}
@@ -53,6 +60,7 @@ class KeyView:
             **plain,
             **instants,
             **_CONSTANT,
+            "metadata": visible_metadata(columns["metadata"], self.seen_at),
             "expires": iso(columns["expires_at"]),
             "budget_reset_at": iso(self.spend.reset_at),
             "spend": dollars(self.spend.window_nanos),

@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from app.db import Database
-from app.domain import access, minting, money
+from app.domain import access, money
 from app.domain.access import SERVICE_ACCOUNT, Caller
+from app.domain.callbacks import Vault
 from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
-from app.errors import Forbidden, InvalidRequest, StoreUnavailable
-from app.models import key_secrets, keys
-from app.services import audit, delivery, key_events, key_relations, key_rows, ledger
+from app.errors import StoreUnavailable, TeamNeeded
+from app.models import keys
+from app.services import audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
 from app.services.audit import Act, Changed
-from app.services.callers import Callers
+from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.services.standings import of_teams
@@ -38,16 +39,15 @@ class Keys:
         self,
         database: Database,
         policy_store: Policies,
-        callers: Callers,
+        secrets: KeySecrets,
         calendar: Calendar,
-        *,
-        custom_keys_allowed: bool,
+        vault: Vault,
     ) -> None:
         self._database = database
         self._policies = policy_store
-        self._callers = callers
+        self._secrets = secrets
         self._calendar = calendar
-        self._custom_keys_allowed = custom_keys_allowed
+        self._vault = vault
 
     def generate(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
         """Make a key from the sent wire fields.
@@ -56,22 +56,35 @@ class Keys:
         StoreUnavailable. A failed call leaves nothing behind. Sent again without a custom key or an alias, it
         makes another key.
         """
-        request = self._completed(act.caller, sent)
+        return self._generate(act, sent, route, owned=True)
+
+    def _generate(self, act: Act, sent: Mapping[str, Any], route: str, *, owned: bool) -> GeneratedKey:
+        request = self._completed(act.caller, sent, owned=owned)
         with rules(request.get("key_alias")):
-            columns = columns_of(request, None, self._calendar, act.at)
+            columns = columns_of(request, None, self._calendar, act.at, self._vault)
             self._check_caps(act.caller, request, columns)
-            secret = self._secret(request.get("key"))
+            secret = self._secrets.choose(request.get("key"))
             with self._database.transaction() as transaction:
                 view = self._create(transaction, act, request, columns, secret, route)
         if request.get("key") is not None:
             self._forget_absence(view.token)
         return GeneratedKey(secret, view)
 
-    def _completed(self, caller: Caller, sent: Mapping[str, Any]) -> dict[str, Any]:
+    def generate_service_account(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
+        """Make a key that belongs to a team and to nobody in it; raises TeamNeeded and what `generate` raises."""
+        team_id = sent.get("team_id")
+        with self._database.read() as connection:
+            if not team_id or team_id not in of_teams(connection, act.caller, [team_id]):
+                raise TeamNeeded("A service account key needs the team_id of a team that exists.", "team_id")
+        metadata = dict(sent.get("metadata") or {})
+        metadata.setdefault(SERVICE_ACCOUNT, sent.get("key_alias") or str(uuid.uuid4()))
+        return self._generate(act, {**sent, "metadata": metadata, "user_id": None}, route, owned=False)
+
+    def _completed(self, caller: Caller, sent: Mapping[str, Any], *, owned: bool) -> dict[str, Any]:
         """The request with what a caller that is no administrator gets by default: itself and its own caps."""
         request = {name: value for name, value in sent.items() if value is not None}
         if not caller.is_admin:
-            if caller.user_id is not None:
+            if owned and caller.user_id is not None:
                 request.setdefault("user_id", caller.user_id)
             if caller.models and not request.get("models"):
                 request["models"] = list(caller.models)
@@ -86,18 +99,6 @@ class Keys:
         columns["key_type"] = key_type
         if key_type in ROUTES_OF_KEY_TYPE:
             columns["allowed_routes"] = ROUTES_OF_KEY_TYPE[key_type]
-
-    def _secret(self, custom: str | None) -> Secret:
-        if custom is None:
-            return minting.mint()
-        if not self._custom_keys_allowed:
-            raise Forbidden("Custom keys are disabled here.", "key")
-        fault = minting.fault_of_custom_key(custom)
-        if fault is not None:
-            raise InvalidRequest(fault, "key")
-        if self._callers.is_master(custom):
-            raise InvalidRequest("The master key cannot be a virtual key.", "key")
-        return Secret(custom)
 
     def _create(
         self,
@@ -129,7 +130,7 @@ class Keys:
         spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
         if "spend" in request:
             to_nanos = money.nanos(request["spend"], "spend")
-            ledger.correct_key(transaction, key_id, spend, to_nanos, actor=act.caller.user_id, now=act.at)
+            ledger.correct_key(transaction, act, key_id, spend, to_nanos)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.fields())])
         delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
@@ -159,15 +160,7 @@ class Keys:
                 }
             )
         )
-        plaintext = secret.reveal()
-        transaction.execute(
-            insert(key_secrets).values(
-                token=minting.digest(plaintext),
-                key_id=key_id,
-                key_name=minting.key_name(plaintext),
-                created_at=act.at,
-            )
-        )
+        key_secrets.insert_current(transaction, key_id, secret, act.at)
 
     def _forget_absence(self, token: str) -> None:
         """A chosen key may have been asked for before it existed. With Redis away no absence is remembered."""

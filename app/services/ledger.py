@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, update
 from app.domain.spend import Spend
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger
+from app.services.audit import Act
 
 
 def open_account(
@@ -54,9 +55,7 @@ def rearm(
     return moved
 
 
-def correct_key(
-    transaction: Connection, key_id: str, spend: Spend, to_nanos: int, *, actor: str | None, now: datetime
-) -> None:
+def correct_key(transaction: Connection, act: Act, key_id: str, spend: Spend, to_nanos: int) -> None:
     """Set what a key has spent in its window; its lifetime moves by the same amount.
 
     The caller holds the key's row, so nobody else corrects it meanwhile.
@@ -70,9 +69,9 @@ def correct_key(
             request_id=f"correction-{uuid.uuid4()}",
             key_id=key_id,
             amount_nanos=amount,
-            actor=actor,
-            occurred_at=now,
-            recorded_at=now,
+            actor=act.caller.user_id,
+            occurred_at=act.at,
+            recorded_at=act.at,
         )
     )
     window = {} if spend.window is None else {"window_start": spend.window.start, "reset_at": spend.window.end}
@@ -97,5 +96,5 @@ def _armed(spelling: str | None, calendar: Calendar, now: datetime) -> Window | 
 
 def _columns(window: Window | None, now: datetime) -> dict[str, Any]:
     if window is None:
-        return {"armed_at": None, "window_start": None, "reset_at": None}
-    return {"armed_at": now, "window_start": window.start, "reset_at": window.end}
+        return {"armed_at": None, "window_start": None, "reset_at": None, "parked_at": None}
+    return {"armed_at": now, "window_start": window.start, "reset_at": window.end, "parked_at": None}

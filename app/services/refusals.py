@@ -9,11 +9,11 @@ from app.domain.access import Kind, Refusal
 from app.domain.values import InvalidAlias, InvalidValue
 from app.errors import (
     BadAlias,
-    BlockRefused,
     Conflict,
     Forbidden,
     InvalidRequest,
     ListRefused,
+    ManagersOnly,
     MemberPermissionMissing,
     NotFound,
     RoleRefused,
@@ -28,7 +28,7 @@ _ERRORS: dict[Kind, type[ServiceError]] = {
     Kind.MEMBER_PERMISSION: MemberPermissionMissing,
     Kind.NOT_IN_TEAM: InvalidRequest,
     Kind.FORBIDDEN: Forbidden,
-    Kind.BLOCK: BlockRefused,
+    Kind.MANAGERS: ManagersOnly,
     Kind.LIST: ListRefused,
     Kind.CEILING: InvalidRequest,
 }

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.config import BadSettings, Settings
+from app.domain.outbound import Allowance
 
 SECRETS = ("distinctive-database", "distinctive-redis", "distinctive-master", "distinctive-salt")
 REQUIRED = {
@@ -100,6 +101,11 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "60", "expiry_interval_seconds", 60.0),
         ("KEYLEDGER_HEARTBEAT_SECONDS", "1", "heartbeat_seconds", 1.0),
         ("KEYLEDGER_DRAIN_SECONDS", "0", "drain_seconds", 0.0),
+        ("KEYLEDGER_OUTBOUND_ALLOW", "logs.internal:80", "outbound_allow", Allowance.parse("logs.internal:80")),
+        ("KEYLEDGER_OUTBOUND_SECONDS", "2", "outbound_seconds", 2.0),
+        ("KEYLEDGER_KEY_HEALTH_SECONDS", "20", "key_health_seconds", 20.0),
+        ("KEYLEDGER_KEY_HEALTH_WAITING", "5", "key_health_waiting", 5),
+        ("KEYLEDGER_GCS_ENDPOINT", "http://127.0.0.1:9023", "gcs_endpoint", "http://127.0.0.1:9023"),
         ("KEYLEDGER_LOG_LEVEL", "debug", "log_level", "DEBUG"),
     ],
 )
@@ -148,6 +154,11 @@ def test_a_good_value_is_read(name: str, raw: str, attribute: str, value: object
         ("KEYLEDGER_BUSY_SECONDS", "inf", "a number of seconds from 0.05 to 60 is needed"),
         ("KEYLEDGER_DRAIN_SECONDS", "-1", "a number of seconds from 0 to 60 is needed"),
         ("KEYLEDGER_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR is needed"),
+        ("KEYLEDGER_OUTBOUND_ALLOW", "10.0.0.0/8, 10.0.0.1/8", "'10.0.0.1/8' is no host, address or network"),
+        ("KEYLEDGER_OUTBOUND_SECONDS", "0", "a number of seconds from 0.1 to 30 is needed"),
+        ("KEYLEDGER_KEY_HEALTH_SECONDS", "61", "a number of seconds from 0.2 to 60 is needed"),
+        ("KEYLEDGER_KEY_HEALTH_WAITING", "0", "a whole number from 1 to 256 is needed"),
+        ("KEYLEDGER_GCS_ENDPOINT", "storage.googleapis.com", "it is not a URL"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_needed(name: str, raw: str, fault: str):
@@ -203,9 +214,26 @@ def test_a_commit_must_fit_into_the_time_of_a_change(change: str | None, commit:
     assert faults == ["KEYLEDGER_COMMIT_SECONDS must be below KEYLEDGER_CHANGE_SECONDS."]
 
 
+@pytest.mark.parametrize(("waits", "delivers"), [("5", "5"), ("5", "6"), (None, "10"), ("4", None)])
+def test_a_delivery_must_fit_into_the_wait_for_it(waits: str | None, delivers: str | None):
+    sent = {"KEYLEDGER_KEY_HEALTH_SECONDS": waits, "KEYLEDGER_OUTBOUND_SECONDS": delivers}
+
+    faults = faults_of({**REQUIRED, **{name: raw for name, raw in sent.items() if raw}})
+
+    assert faults == ["KEYLEDGER_OUTBOUND_SECONDS must be below KEYLEDGER_KEY_HEALTH_SECONDS."]
+
+
+def test_the_previous_salt_key_is_a_secret_and_optional():
+    settings = Settings.parse({**REQUIRED, "KEYLEDGER_PREVIOUS_SALT_KEY": "distinctive-salt-of-old"})
+
+    assert settings.previous_salt_key is not None
+    assert settings.previous_salt_key.reveal() == "distinctive-salt-of-old"
+    assert Settings.parse(REQUIRED).previous_salt_key is None
+
+
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_printed_settings_hold_no_secret(show):
-    printed = show(Settings.parse(REQUIRED))
+    printed = show(Settings.parse({**REQUIRED, "KEYLEDGER_PREVIOUS_SALT_KEY": "distinctive-salt"}))
 
     assert not [secret for secret in SECRETS if secret in printed]
 

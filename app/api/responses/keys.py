@@ -3,9 +3,11 @@
 The shapes are LiteLLM's; dates, spend and names are written by `KeyView.fields` alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.domain.keys import FOLDED_FIELDS
+from app.services.key_bulk import BulkItem
 from app.services.key_reads import KeyPage
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
@@ -132,9 +134,7 @@ def updated(view: KeyView, reference: str | None) -> dict[str, Any]:
 
 
 def info(view: KeyView, reference: str | None) -> dict[str, Any]:
-    fields = view.fields()
-    fields.pop("token")
-    return {"key": reference or view.token, "info": fields}
+    return {"key": reference or view.token, "info": _without_token(view)}
 
 
 def page(found: KeyPage, number: int, size: int) -> dict[str, Any]:
@@ -145,6 +145,53 @@ def page(found: KeyPage, number: int, size: int) -> dict[str, Any]:
         "current_page": number,
         "total_pages": -(-found.total // size),
     }
+
+
+def infos(views: Sequence[KeyView], references: Sequence[str] | None) -> dict[str, Any]:
+    """LiteLLM's rows carry no hash here; ours do not either, but `key_id` tells them apart."""
+    return {"key": references, "info": [_without_token(view) for view in views]}
+
+
+def aliases(found: Sequence[str], total: int, number: int, size: int) -> dict[str, Any]:
+    return {
+        "aliases": list(found),
+        "total_count": total,
+        "current_page": number,
+        "total_pages": -(-total // size),
+        "size": size,
+    }
+
+
+def bulk(items: Sequence[BulkItem]) -> dict[str, Any]:
+    done = [item for item in items if item.failed_reason is None]
+    failed = [item for item in items if item.failed_reason is not None]
+    return {
+        "total_requested": len(items),
+        "successful_updates": [{"key": item.reference, "key_info": _without_token(item.view)} for item in done],
+        "failed_updates": [
+            {
+                "key": item.reference,
+                "key_info": _without_token(item.view),
+                "failed_reason": item.failed_reason,
+            }
+            for item in failed
+        ],
+    }
+
+
+def spend_reset(before: KeyView, after: KeyView) -> dict[str, Any]:
+    fields = after.fields()
+    return {
+        "key_hash": after.token,
+        "spend": fields["spend"],
+        "previous_spend": before.fields()["spend"],
+        "max_budget": fields["max_budget"],
+        "budget_reset_at": fields["budget_reset_at"],
+    }
+
+
+def _without_token(view: KeyView | None) -> dict[str, Any] | None:
+    return None if view is None else {name: value for name, value in view.fields().items() if name != "token"}
 
 
 def _listed(view: KeyView, found: KeyPage) -> dict[str, Any]:

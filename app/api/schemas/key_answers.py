@@ -113,5 +113,52 @@ class KeyListResponseObjectSchema(Answer):
     total_pages = f.Integer(required=True)
 
 
+class CallbackResultSchema(Answer):
+    callback_name = f.String(required=True)
+    status = f.String(required=True, metadata={"description": "healthy or unhealthy"})
+    http_status = f.Integer(required=True, allow_none=True, metadata={"description": "The destination's answer"})
+    milliseconds = f.Integer(required=True, allow_none=True)
+    reason = f.String(required=True, allow_none=True)
+
+
+class LoggingCallbackStatusSchema(Answer):
+    callbacks = f.List(f.String(), required=True)
+    status = f.String(required=True, metadata={"description": "healthy or unhealthy"})
+    details = f.String(required=True)
+    results = f.List(f.Nested(CallbackResultSchema()), required=True)
+
+
+class KeyHealthResponseSchema(Answer):
+    key = f.String(required=True, metadata={"enum": ["healthy", "unhealthy"]})
+    logging_callbacks = f.Nested(LoggingCallbackStatusSchema(), required=True, allow_none=True)
+
+
 class DeletedKeysSchema(Answer):
     deleted_keys = f.List(f.String(), required=True, metadata={"description": "Those removed, as sent"})
+
+
+class BulkUpdateKeyResponseSchema(Answer):
+    total_requested = f.Integer(required=True)
+    successful_updates = f.List(f.Dict(), required=True)
+    failed_updates = f.List(f.Dict(), required=True)
+
+
+class ResetSpendResponseSchema(Answer):
+    key_hash = f.String(required=True)
+    spend = f.Float(required=True)
+    previous_spend = f.Float(required=True)
+    max_budget = _number()
+    budget_reset_at = _text()
+
+
+class KeyAliasesSchema(Answer):
+    aliases = f.List(f.String(), required=True)
+    total_count = f.Integer(required=True)
+    current_page = f.Integer(required=True)
+    total_pages = f.Integer(required=True)
+    size = f.Integer(required=True)
+
+
+class KeyInfosSchema(Answer):
+    key = f.List(f.String(), allow_none=True, metadata={"description": "As they were sent"})
+    info = f.List(f.Dict(), required=True)

@@ -6,6 +6,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, vali
 
 from app.api.fields import (
     MAXIMUM_INT32,
+    Amount,
     Anything,
     Choice,
     Fault,
@@ -35,6 +36,11 @@ class Request(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+
+def _need_one_of(data: dict[str, Any], one: str, other: str) -> None:
+    if not data.get(one) and not data.get(other):
+        raise ValidationError([Fault("value_error", f"At least one of '{one}' or '{other}' must be provided")])
 
 
 class BudgetConfigSchema(Schema):
@@ -162,8 +168,7 @@ class UpdateKeyRequestSchema(KeySettingsSchema):
 
     @validates_schema
     def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("key") and not data.get("key_alias"):
-            raise ValidationError([Fault("value_error", "Either 'key' or 'key_alias' must be provided")])
+        _need_one_of(data, "key", "key_alias")
 
     @validates_schema
     def _increases_until(self, data: dict[str, Any], **_: Any) -> None:
@@ -171,6 +176,48 @@ class UpdateKeyRequestSchema(KeySettingsSchema):
             raise ValidationError(
                 [Fault("value_error", "temp_budget_increase and temp_budget_expiry must be set together")]
             )
+
+
+class RegenerateKeyRequestSchema(KeySettingsSchema):
+    """Settings to change with the secret; those not sent stay."""
+
+    key = Text(max_length=256)
+    new_key = Text(max_length=256)
+    grace_period = Text(max_length=64, metadata={"description": "How long the old secret lives on, such as 24h"})
+    key_type = Anything()
+
+
+class BulkUpdateItemSchema(Request):
+    key = Text(max_length=256, required=True)
+    budget_id = Name()
+    max_budget = Money()
+    team_id = Name()
+    tags = TextList()
+    object_permission = fields.Nested(LiteLLM_ObjectPermissionBaseSchema(), allow_none=True)
+
+
+class BulkUpdateKeyRequestSchema(Request):
+    keys = fields.List(fields.Nested(BulkUpdateItemSchema()), required=True)
+
+
+class ResetSpendRequestSchema(Request):
+    reset_to = Amount(required=True)
+
+
+class KeyInfosRequestSchema(Request):
+    keys = TextList()
+    key_aliases = TextList()
+
+    @validates_schema
+    def _names_keys(self, data: dict[str, Any], **_: Any) -> None:
+        _need_one_of(data, "keys", "key_aliases")
+
+
+class KeyAliasesQuerySchema(Request):
+    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
+    size = Whole(low=1, high=100, nullable=False, load_default=50)
+    search = Text()
+    team_id = Text()
 
 
 class KeyRequestSchema(Request):

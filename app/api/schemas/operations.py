@@ -34,3 +34,17 @@ class ModelSchema(Schema):
 class ModelListSchema(Schema):
     object = fields.String(required=True)
     data = fields.List(fields.Nested(ModelSchema()), required=True)
+
+
+class JobSchema(Schema):
+    name = fields.String(required=True)
+    last_started_at = fields.String(required=True, allow_none=True)
+    last_finished_at = fields.String(required=True, allow_none=True)
+    last_rows = fields.Integer(required=True)
+    parked_rows = fields.Integer(required=True)
+    failures = fields.Integer(required=True, metadata={"description": "Since the last success"})
+    last_error = fields.String(required=True, allow_none=True)
+
+
+class JobListSchema(Schema):
+    jobs = fields.List(fields.Nested(JobSchema()), required=True)

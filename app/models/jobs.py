@@ -1,0 +1,17 @@
+"""The last run of every periodic job."""
+
+from sqlalchemy import BigInteger, Column, Integer, Table, Text, text
+
+from app.db import UtcDateTime, metadata
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_started_at", UtcDateTime),
+    Column("last_finished_at", UtcDateTime),
+    Column("last_rows", BigInteger, nullable=False, server_default=text("0")),
+    Column("parked_rows", BigInteger, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text),
+)

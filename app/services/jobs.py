@@ -1,0 +1,106 @@
+"""The periodic jobs as one list, and the record of their runs, so that silence can be seen.
+
+A job is a service method that does one bounded batch and says whether more is due. It is safe to run twice,
+late, killed half-way, or two at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.clock import Clock
+from app.db import Database
+from app.dispatch import TaskName
+from app.models import job_runs
+from app.services.job_batches import JobBatch
+
+LONGEST_ERROR = 200
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The last runs of a job; `failures` counts those since the last success."""
+
+    name: str
+    last_started_at: datetime | None
+    last_finished_at: datetime | None
+    last_rows: int
+    parked_rows: int
+    failures: int
+    last_error: str | None
+
+
+class Jobs:
+    def __init__(
+        self, database: Database, clock: Clock, batches: Mapping[TaskName, Callable[[], JobBatch]]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._batches = batches
+
+    def run(self, name: TaskName, go_on: Callable[[], bool]) -> int:
+        """Run a job batch after batch while something is due and `go_on` says so; returns the rows it dealt with.
+
+        What it leaves is done by the next run. A failure is recorded and raised again.
+        """
+        started_at = self._clock.now()
+        rows = parked = 0
+        try:
+            while True:
+                batch = self._batches[name]()
+                rows += batch.rows
+                parked += batch.parked
+                if not batch.more or not go_on():
+                    break
+        except Exception as error:
+            self._record_failure(name, started_at, error)
+            raise
+        self._record_success(name, started_at, rows, parked)
+        return rows
+
+    def records(self) -> list[JobRecord]:
+        """The record of every job, those that never ran included, in the order of their names."""
+        with self._database.read() as connection:
+            found = {row["name"]: row for row in connection.execute(select(job_runs)).mappings()}
+        return [_record(name, found.get(name)) for name in sorted(self._batches)]
+
+    def _record_success(self, name: str, started_at: datetime, rows: int, parked: int) -> None:
+        self._put(
+            name,
+            {
+                "last_started_at": started_at,
+                "last_finished_at": self._clock.now(),
+                "last_rows": rows,
+                "parked_rows": parked,
+                "failures": 0,
+                "last_error": None,
+            },
+            {},
+        )
+
+    def _record_failure(self, name: str, started_at: datetime, error: Exception) -> None:
+        """Best effort: the store that failed the job may fail its record too."""
+        values = {"last_started_at": started_at, "last_error": type(error).__name__[:LONGEST_ERROR]}
+        try:
+            self._put(name, {**values, "failures": 1}, {"failures": job_runs.c.failures + 1})
+        except Exception:  # noqa: BLE001 - the job's own error is the one to be seen
+            return
+
+    def _put(self, name: str, values: Mapping[str, Any], on_conflict: Mapping[str, Any]) -> None:
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        with self._database.transaction() as transaction:
+            transaction.execute(
+                dialect.insert(job_runs)
+                .values({"name": name, **values})
+                .on_conflict_do_update(index_elements=["name"], set_={**values, **on_conflict})
+            )
+
+
+def _record(name: str, row: Mapping[Any, Any] | None) -> JobRecord:
+    if row is None:
+        return JobRecord(name, None, None, 0, 0, 0, None)
+    return JobRecord(**{column.name: row[column.name] for column in job_runs.columns})

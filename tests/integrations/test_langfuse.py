@@ -1,0 +1,157 @@
+"""Langfuse: credentials first, then a trace by OpenTelemetry, or in the older batch where the server has no more."""
+
+import base64
+import json
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from app.domain.standard_payload import TEST_MODEL
+from app.integrations.destinations import DeliveryResult
+from app.integrations.langfuse import Langfuse
+from tests.integrations.ends import PUBLIC, SECRET, langfuse, outbound
+from tests.integrations.probes import NOW, a_probe
+from tests.integrations.receivers import Receiver, answer, closed_port, silence
+
+PROTOBUF = "application/x-protobuf"
+REJECTED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1))
+
+
+def send(host: str, seconds: float = 5, **variables: str) -> DeliveryResult:
+    given = {"langfuse_public_key": PUBLIC, "langfuse_secret_key": SECRET, "langfuse_host": host} | variables
+    return Langfuse().send_test(given, a_probe(), outbound(seconds))
+
+
+def test_right_credentials_leave_a_generation_with_the_otlp_endpoint():
+    with langfuse() as server:
+        result = send(server.url + "/", langfuse_environment="staging")
+
+    assert (result.ok, result.http_status, result.reason) == (True, 200, None)
+    assert server.paths() == ["GET /api/public/projects", "POST /api/public/otel/v1/traces"]
+    request = server.received[1]
+    assert request.headers["content-type"] == PROTOBUF
+    assert request.headers["x-langfuse-ingestion-version"] == "4"
+    assert request.headers["x-langfuse-public-key"] == PUBLIC
+    (resource,) = ExportTraceServiceRequest.FromString(request.body).resource_spans
+    (span,) = resource.scope_spans[0].spans
+    attributes = {item.key: item.value.string_value for item in span.attributes}
+    assert (len(span.trace_id), len(span.span_id)) == (16, 8)
+    assert span.start_time_unix_nano == span.end_time_unix_nano == 1_795_009_653_123_456_000
+    assert attributes["langfuse.observation.type"] == "generation"
+    assert attributes["langfuse.observation.model.name"] == attributes["gen_ai.request.model"] == TEST_MODEL
+    assert attributes["langfuse.environment"] == "staging"
+    assert json.loads(attributes["langfuse.observation.input"])[0]["role"] == "user"
+    assert json.loads(attributes["langfuse.observation.metadata"])["user_api_key_alias"] == "ci"
+
+
+def test_an_older_server_gets_its_own_batch():
+    with langfuse(traces=answer(404)) as server:
+        result = send(server.url)
+
+    assert (result.ok, result.http_status, result.reason) == (True, 207, None)
+    assert server.paths()[-1] == "POST /api/public/ingestion"
+    trace, generation = server.received[-1].json["batch"]
+    assert (trace["type"], generation["type"]) == ("trace-create", "generation-create")
+    assert trace["timestamp"] == NOW.isoformat().replace("+00:00", "Z")
+    assert generation["body"]["traceId"] == trace["body"]["id"]
+    assert generation["body"]["model"] == TEST_MODEL
+    assert len({trace["id"], generation["id"]}) == 2
+
+
+def test_refused_credentials_are_told_and_no_trace_is_sent():
+    with langfuse() as server:
+        result = send(server.url, langfuse_secret_key="sk-lf-wrong")
+
+    assert (result.ok, result.http_status) == (False, 401)
+    assert result.reason == "the credentials were refused: HTTP 401"
+    assert server.paths() == ["GET /api/public/projects"]
+
+
+def test_the_older_name_of_the_secret_is_understood_and_the_newer_one_wins():
+    with langfuse() as server:
+        older = send(server.url, langfuse_secret=SECRET, langfuse_secret_key="")
+        both = send(server.url, langfuse_secret="sk-lf-wrong")
+
+    assert (older.ok, both.ok) == (True, True)
+
+
+def test_a_host_without_a_scheme_is_http():
+    with langfuse() as server:
+        result = send(server.url.removeprefix("http://"))
+
+    assert result.ok
+
+
+@pytest.mark.parametrize(
+    ("traces", "status", "reason"),
+    [
+        (answer(500), 500, "HTTP 500"),
+        (answer(307, Location="http://127.0.0.1:1"), 307, "HTTP 307: redirects are not followed"),
+        (
+            answer(200, REJECTED.SerializeToString(), Content_Type=PROTOBUF),
+            200,
+            "the destination rejected the trace",
+        ),
+        (answer(200, {"partialSuccess": {"rejectedSpans": "1"}}), 200, "the destination rejected the trace"),
+        (answer(200, {"partialSuccess": {}}), 200, None),
+        (answer(200, {"partialSuccess": []}), 200, None),
+        (answer(200, b"\xff\xff", Content_Type=PROTOBUF), 200, None),
+        (answer(200, b"OK"), 200, None),
+    ],
+)
+def test_the_servers_own_answer_decides(traces: bytes, status: int, reason: str | None):
+    with langfuse(traces=traces) as server:
+        result = send(server.url)
+
+    assert (result.ok, result.http_status, result.reason) == (reason is None, status, reason)
+
+
+def test_a_batch_whose_events_were_not_taken_is_told():
+    batch = answer(207, {"successes": [], "errors": [{"id": "a", "status": 400, "message": SECRET}]})
+    with langfuse(traces=answer(404), batch=batch) as server:
+        result = send(server.url)
+
+    assert (result.ok, result.http_status, result.reason) == (False, 207, "the destination rejected the trace")
+
+
+@pytest.mark.parametrize("status", [404, 500, 302])
+def test_a_server_that_is_no_langfuse_is_unhealthy(status: int):
+    with Receiver(answer(status)) as server:
+        result = send(server.url)
+
+    assert (result.ok, result.http_status) == (False, status)
+
+
+def test_a_dead_host_is_unhealthy():
+    result = send(f"http://127.0.0.1:{closed_port()}")
+
+    assert (result.ok, result.reason) == (False, "the connection was refused by the other end")
+
+
+def test_a_silent_host_is_unhealthy_within_the_limit():
+    with Receiver(silence) as server:
+        result = send(server.url, seconds=0.5)
+
+    assert (result.ok, result.reason) == (False, "no answer within 0.5 s")
+    assert result.milliseconds < 4000
+
+
+@pytest.mark.parametrize("missing", ["langfuse_public_key", "langfuse_secret_key"])
+def test_missing_credentials_are_told(missing: str):
+    with langfuse() as server:
+        result = send(server.url, **{missing: ""})
+
+    assert result.reason == "langfuse_public_key and langfuse_secret_key are needed"
+    assert server.connections == 0
+
+
+def test_credentials_with_unusual_characters_arrive_whole():
+    with langfuse() as server:
+        send(server.url, langfuse_secret_key="pä:ss wörd")
+
+    sent = server.received[0].headers["authorization"].removeprefix("Basic ")
+    assert base64.b64decode(sent).decode() == f"{PUBLIC}:pä:ss wörd"

@@ -1,0 +1,160 @@
+"""The jobs do bookkeeping: run twice, late, or with nothing due, they leave the same state."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.container import Services
+from app.dispatch import TaskName
+from app.models import audit, budget_state, key_secrets, keys, outbox
+from tests.clients import Api
+from tests.clocks import MovableClock
+
+KEY = "sk-of-the-jobs-0123456789"
+JOBS = (TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS, TaskName.END_INCREASES, TaskName.END_GRACES)
+
+
+def run(services: Services, name: str) -> int:
+    return services.jobs.run(name, lambda: True)
+
+
+def count(services: Services, table: object, **where: object) -> int:
+    with services.database.read() as connection:
+        conditions = [table.c[name] == value for name, value in where.items()]
+        return connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_with_nothing_due_writes_nothing_but_its_run(services: Services, api: Api, name: str) -> None:
+    api.generate(key=KEY, duration="1h", budget_duration="1d")
+    written = count(services, audit)
+
+    assert run(services, name) == 0
+
+    assert count(services, audit) == written
+    record = next(record for record in services.jobs.records() if record.name == name)
+    assert record.last_finished_at == services.clock.now()
+    assert (record.last_rows, record.failures, record.last_error) == (0, 0, None)
+
+
+def test_an_expiry_is_recorded_once_with_audit_and_event(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    api.generate(key=KEY, duration="2s")
+    clock.advance(2)
+
+    assert [run(services, TaskName.EXPIRE_KEYS) for _ in range(3)] == [1, 0, 0]
+
+    assert count(services, audit, action="expire") == 1
+    assert count(services, outbox, kind="key_expired") == 1
+
+
+def test_a_passed_window_is_moved_once_and_its_spend_is_zero(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    made = api.generate(key=KEY, budget_duration="5s", spend=1.5)
+    clock.advance(11)
+    before_the_job = api.info(KEY)
+
+    assert [run(services, TaskName.RESET_BUDGETS) for _ in range(2)] == [1, 0]
+
+    after = api.info(KEY)
+    assert (before_the_job["spend"], after["spend"]) == (0, 0)
+    assert before_the_job["budget_reset_at"] == after["budget_reset_at"]
+    assert after["total_spend"] == 1.5
+    with services.database.read() as connection:
+        state = connection.execute(select(budget_state).where(budget_state.c.scope_id == made["key_id"])).one()
+    assert (state.window_spend_nanos, state.lifetime_spend_nanos) == (0, 1_500_000_000)
+    assert state.reset_at > clock.now()
+
+
+def test_a_tier_resets_the_keys_that_have_no_window_of_their_own(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    api.post("/budget/new", {"budget_id": "daily", "budget_duration": "1d", "max_budget": 5})
+    api.generate(key=KEY, budget_id="daily", spend=2)
+    api.generate(key="sk-own-window-0123456789", budget_id="daily", budget_duration="30d", spend=2)
+    clock.advance(timedelta(days=1))
+
+    assert run(services, TaskName.RESET_BUDGETS) == 1
+
+    assert api.info(KEY)["spend"] == 0
+    assert api.info("sk-own-window-0123456789")["spend"] == 2
+
+
+def test_a_window_without_a_reset_time_is_due(services: Services, api: Api) -> None:
+    made = api.generate(key=KEY, budget_duration="1d")
+    with services.database.transaction() as transaction:
+        transaction.execute(
+            update(budget_state)
+            .where(budget_state.c.scope_id == made["key_id"])
+            .values(reset_at=None, window_start=None)
+        )
+
+    assert run(services, TaskName.RESET_BUDGETS) == 1
+    assert run(services, TaskName.RESET_BUDGETS) == 0
+
+
+def test_a_window_that_cannot_be_computed_is_parked_and_stops_no_other(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    bad = api.generate(key=KEY, budget_duration="1d")
+    api.generate(key="sk-good-window-0123456789", budget_duration="1d", spend=1)
+    with services.database.transaction() as transaction:
+        transaction.execute(
+            update(keys).where(keys.c.key_id == bad["key_id"]).values(budget_duration="fortnightly")
+        )
+    clock.advance(timedelta(days=1))
+
+    assert run(services, TaskName.RESET_BUDGETS) == 1
+    assert run(services, TaskName.RESET_BUDGETS) == 0
+
+    assert api.info("sk-good-window-0123456789")["spend"] == 0
+    assert count(services, budget_state, scope_id=bad["key_id"]) == 1
+
+
+def test_an_increase_counts_until_its_instant_and_then_leaves_the_metadata(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    api.generate(key=KEY, max_budget=1, metadata={"app": "x"})
+    until = (clock.now() + timedelta(seconds=3)).isoformat()
+    api.post("/key/update", {"key": KEY, "temp_budget_increase": 5, "temp_budget_expiry": until})
+    during = api.info(KEY)["metadata"]
+    clock.advance(3)
+    over = api.info(KEY)["metadata"]
+
+    assert [run(services, TaskName.END_INCREASES) for _ in range(2)] == [1, 0]
+
+    assert during["temp_budget_increase"] == 5
+    assert over == {"app": "x"} == api.info(KEY)["metadata"]
+    assert count(services, audit, action="end_increase") == 1
+    assert count(services, outbox, kind="increase_ended") == 1
+
+
+def test_a_secret_past_its_grace_is_dropped_once(services: Services, api: Api, clock: MovableClock) -> None:
+    made = api.generate(key=KEY)
+    api.post("/key/regenerate", {"key": KEY, "grace_period": "10s"})
+    clock.advance(10)
+
+    assert [run(services, TaskName.END_GRACES) for _ in range(2)] == [1, 0]
+
+    assert count(services, key_secrets, key_id=made["key_id"]) == 1
+    assert count(services, audit, action="end_grace") == 1
+    assert count(services, outbox, kind="grace_ended") == 1
+
+
+def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:
+    class Broken(Exception):
+        pass
+
+    def fail() -> None:
+        raise Broken
+
+    jobs = type(services.jobs)(services.database, services.clock, {"broken": fail})
+    for _ in range(2):
+        with pytest.raises(Broken):
+            jobs.run("broken", lambda: True)
+
+    (record,) = jobs.records()
+    assert (record.failures, record.last_error, record.last_finished_at) == (2, "Broken", None)
