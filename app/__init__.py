@@ -1,14 +1,24 @@
 """Keyledger: a stand-alone virtual-key service for LLM gateways."""
 
-from flask import Flask
+from typing import TYPE_CHECKING
 
-from app import api, logs
-from app.config import from_environment
-from app.container import Services, build
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.container import Services
 
 
-def create_app(services: Services | None = None) -> Flask:
-    """The web application over `services`; without them, over those that the environment describes."""
+def create_app(services: "Services | None" = None) -> "Flask":
+    """The web application over `services`; without them, over those that the environment describes.
+
+    Imports are made here: every module of `app` passes through this file, the supervisor's few too.
+    """
+    from flask import Flask  # noqa: PLC0415
+
+    from app import api, logs  # noqa: PLC0415
+    from app.config import from_environment  # noqa: PLC0415
+    from app.container import build  # noqa: PLC0415
+
     if services is None:
         settings = from_environment()
         logs.configure(settings.log_level)

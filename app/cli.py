@@ -18,6 +18,8 @@ from app.dispatch import QueueName
 if TYPE_CHECKING:
     from app.config import Settings
 
+CELERY = ("celery", "--app", "workers.celery", "--quiet")
+
 
 @click.group(name="keyledger")
 def main() -> None:
@@ -43,21 +45,7 @@ def web(host: str | None) -> None:
         os.environ["KEYLEDGER_HOST"] = host  # noqa: TID251 - what the server's own processes will parse
     settings = _settings()
     _check(_sql_answers, settings)
-    # The server's main process only minds the others: it starts anew, without what this one has imported.
-    os.execv(  # noqa: S606 - no shell is wanted
-        sys.executable,
-        [sys.executable, "-m", "granian", *_granian_arguments(settings)],
-    )
-
-
-def _granian_arguments(settings: "Settings") -> tuple[str, ...]:
-    return (
-        *("--interface", "wsgi", "--factory", "--host", settings.host, "--port", str(settings.port)),
-        *("--workers", str(settings.web_processes), "--blocking-threads", str(settings.web_threads)),
-        # A process that dies is replaced; one that does not end with its last request is killed.
-        *("--respawn-failed-workers", "--workers-kill-timeout", f"{max(1, round(settings.drain_seconds))}"),
-        *("--no-ws", "--no-access-log", "app.wsgi:application"),
-    )
+    _become("app.serving")
 
 
 @main.command()
@@ -66,8 +54,8 @@ def worker() -> None:
     settings = _settings()
     _check(_sql_answers, settings)
     _check(_redis_answers, settings)
-    _celery(
-        *("worker", "--queues", ",".join(QueueName), "--loglevel", settings.log_level),
+    _become(
+        *(*CELERY, "worker", "--queues", ",".join(QueueName), "--loglevel", settings.log_level),
         # Nobody listens to what workers tell each other.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
@@ -79,7 +67,7 @@ def beat() -> None:
     settings = _settings()
     _check(_redis_answers, settings)
     # The short form of --scheduler means another thing for `worker`: always spelt out.
-    _celery("beat", "--scheduler", "workers.heartbeat:Scheduler", "--loglevel", settings.log_level)
+    _become(*CELERY, "beat", "--scheduler", "workers.heartbeat:Scheduler", "--loglevel", settings.log_level)
 
 
 @main.command()
@@ -166,10 +154,10 @@ def _without_password(url: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}".partition("?")[0]
 
 
-def _celery(*arguments: str) -> None:
-    """Go on as `celery` in this very process, by name: nothing in `app` imports the workers."""
-    sys.argv = ["celery", "--app", "workers.celery", "--quiet", *arguments]
-    runpy.run_module("celery", run_name="__main__", alter_sys=True)
+def _become(module: str, *arguments: str) -> None:
+    """Go on as another program in this very process, by name: nothing here imports the web or the workers."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _fail(*faults: str) -> NoReturn:

@@ -10,13 +10,19 @@ from app.clock import Clock, SystemClock
 from app.config import Settings
 from app.db import Database
 from app.domain.windows import Calendar
+from app.services.budgets import Budgets
 from app.services.callers import Callers
 from app.services.health import Health
 from app.services.key_changes import KeyChanges
 from app.services.key_ends import KeyEnds
+from app.services.key_maker import KeyMaker
 from app.services.key_reads import KeyReads
 from app.services.keys import Keys
+from app.services.organizations import Organizations
 from app.services.snapshots import Snapshots
+from app.services.team_members import TeamMembers
+from app.services.teams import Teams
+from app.services.users import Users
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats
 from app.store.policies import Policies
@@ -36,6 +42,11 @@ class Services:
     key_changes: KeyChanges
     key_ends: KeyEnds
     key_reads: KeyReads
+    budgets: Budgets
+    teams: Teams
+    team_members: TeamMembers
+    users: Users
+    organizations: Organizations
     health: Health
 
     def close(self) -> None:
@@ -57,6 +68,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     calendar = Calendar(settings.timezone, settings.budget_reset_time)
     snapshots = Snapshots(database, policies, seconds=settings.snapshot_seconds)
     callers = Callers(snapshots, master_key=settings.master_key)
+    maker = KeyMaker(calendar)
     return Services(
         settings=settings,
         clock=clock,
@@ -64,10 +76,22 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         redis=redis,
         broker=broker,
         callers=callers,
-        keys=Keys(database, policies, callers, calendar, custom_keys_allowed=not settings.disable_custom_api_keys),
+        keys=Keys(
+            database,
+            policies,
+            callers,
+            calendar,
+            maker,
+            custom_keys_allowed=not settings.disable_custom_api_keys,
+        ),
         key_changes=KeyChanges(database, policies, callers, calendar),
         key_ends=KeyEnds(database, policies, callers, clock, calendar),
         key_reads=KeyReads(database, calendar),
+        budgets=Budgets(database, calendar),
+        teams=Teams(database, policies, calendar),
+        team_members=TeamMembers(database, policies, calendar),
+        users=Users(database, policies, calendar, maker),
+        organizations=Organizations(database, policies, calendar),
         health=Health(
             database,
             redis,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 from app import local_redis
 from app.children import Child, reap, wait_until_gone
@@ -103,13 +104,15 @@ class Supervisor:
         environment = self._environment
         environment.setdefault("KEYLEDGER_HOST", "127.0.0.1")
         environment.setdefault("PORT", "4000")
-        environment.setdefault("DATABASE_URL", f"sqlite:///{self._data.database}")
+        environment.setdefault("DATABASE_URL", f"sqlite:///{quote(str(self._data.database))}")
         if self._redis_is_ours:
             environment["REDIS_URL"] = local_redis.url(self._data)
         for part, prefix in (("MASTER", "sk-"), ("SALT", "")):
             name = f"KEYLEDGER_{part}_KEY"
             given = self._given.get(name) or self._given.get(f"LITELLM_{part}_KEY")
             environment[name] = (given or self._data.secret(f"{part.lower()}-key", prefix)).strip()
+        # Nothing balances load before this machine, so nothing needs time to notice that it stops.
+        environment.setdefault("KEYLEDGER_DRAIN_SECONDS", "0")
         environment["KEYLEDGER_DATA_DIR"] = str(self._data.path)
         environment["PYTHONUNBUFFERED"] = "1"
         self._address = WebAddress.parse(environment["KEYLEDGER_HOST"], environment["PORT"])

@@ -45,13 +45,14 @@ class Api:
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         data: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Answer:
         sent = {} if key is None else {"Authorization": f"Bearer {key}"}
         arguments: dict[str, Any] = {"query_string": query or {}, "headers": sent | (headers or {})}
         if data is not None:
-            arguments |= {"data": data, "content_type": "application/json"}
+            arguments |= {"data": data, "content_type": content_type}
         elif json is not None:
-            arguments |= {"data": jsonlib.dumps(json), "content_type": "application/json"}
+            arguments |= {"data": jsonlib.dumps(json), "content_type": content_type}
         response = self._client.open(path, method=method, **arguments)
         body = response.get_json(silent=True)
         self._document.check(method, path, response.status_code, body)
@@ -70,7 +71,7 @@ class Api:
         return answer.body
 
     def info(self, key: str, *, caller: str = MASTER_KEY) -> dict[str, Any]:
-        answer = self.get("/key/info", caller, key=key)
+        answer = self.call("GET", "/key/info", key=caller, query={"key": key})
         assert answer.status == 200, answer
         return answer.body["info"]
 

@@ -42,7 +42,8 @@ if os.getuid() != uid:
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-ctypes.CDLL(None).prctl(1, death_signal)
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, death_signal)
 if os.getppid() == parent:
     os.execv(sys.argv[5], sys.argv[5:])
 """
@@ -116,6 +117,7 @@ class Server:
     def close(self) -> None:
         """Stop it at once, its children collected by itself, and remove its data."""
         if self._process is not None:
+            self.resume()
             self._process.send_signal(self.death_signal)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
@@ -302,12 +304,11 @@ def _postgres_binaries() -> Path:
 
 def _children(pid: int) -> list[int]:
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid:
-                    found.append(int(entry.name))
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == pid:
+                found.append(int(stat.parent.name))
     return found
 
 

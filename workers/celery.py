@@ -4,21 +4,26 @@ Importing this module connects nowhere and needs no settings; they are read when
 configuration. A task that is lost with its worker comes back, so every task may run twice.
 """
 
+import gc
 import ssl
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
-from kombu.entity import Queue
+from celery.signals import setup_logging, task_failure, worker_init, worker_process_init, worker_process_shutdown
+from kombu.entity import Exchange, Queue
 
 from app import logs
 from app.config import Settings
 from app.dispatch import QueueName, TaskName
+from app.errors import StoreUnavailable
 from app.processes import die_with_parent
 from workers import schedule
 from workers.heartbeat import WorkerHeartbeat
 from workers.resources import release, settings
+
+_log = structlog.get_logger(__name__)
 
 # A job is done in batches and stops by itself when the soft limit nears; the hard one is for a job that hangs.
 SOFT_LIMIT_SECONDS = 60
@@ -64,6 +69,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": BROKER_SECONDS,
         },
         "result_backend": None,
+        # Nothing is kept, so nothing has to be cleared away by a periodic task of Celery's own.
+        "result_expires": None,
         "task_ignore_result": True,
         "task_serializer": "json",
         "result_serializer": "json",
@@ -71,7 +78,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "result_accept_content": ["json"],
         "timezone": "UTC",
         "enable_utc": True,
-        "task_queues": [Queue(name.value) for name in QueueName],  # type: ignore[no-untyped-call]
+        "task_queues": [_queue(name) for name in QueueName],
         "task_default_queue": QueueName.JOBS.value,
         "task_create_missing_queues": False,
         "task_routes": {task.value: {"queue": queue.value} for task, queue in QUEUE_OF.items()},
@@ -100,6 +107,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _queue(name: QueueName) -> Queue:
+    # Each with a routing key of its own: by default all would get what is sent to the first.
+    exchange = Exchange("keyledger", type="direct")  # type: ignore[no-untyped-call]
+    return Queue(name.value, exchange, routing_key=name.value)  # type: ignore[no-untyped-call]
+
+
 celery = Celery("keyledger", include=["workers.jobs"])
 celery.add_defaults(lambda: configuration(settings()))
 celery.steps["consumer"].add(WorkerHeartbeat)
@@ -107,6 +120,18 @@ celery.steps["consumer"].add(WorkerHeartbeat)
 
 def _log_as_json(**_: Any) -> None:
     logs.configure(settings().log_level)
+
+
+def _share_memory(**_: Any) -> None:
+    """What was imported stays shared with the pool's processes when their garbage collectors leave it alone."""
+    gc.collect()
+    gc.freeze()
+
+
+def _log_outage(sender: Any, exception: BaseException, **_: Any) -> None:
+    """A task names the outage in one line and leaves the rest to its next run; Celery tells of all else."""
+    if isinstance(exception, StoreUnavailable):
+        _log.warning("task_found_the_store_away", task=sender.name)
 
 
 def _end_with_the_worker(**_: Any) -> None:
@@ -117,6 +142,8 @@ def _close(**_: Any) -> None:
     release()
 
 
+task_failure.connect(_log_outage)
+worker_init.connect(_share_memory)
 setup_logging.connect(_log_as_json)
 worker_process_init.connect(_end_with_the_worker)
 worker_process_shutdown.connect(_close)

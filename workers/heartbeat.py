@@ -5,11 +5,13 @@ A loop that hangs or has lost its broker gives none, even while its process live
 
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import structlog
 from celery import bootsteps
-from redbeat import RedBeatScheduler
+from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock
+from redis.exceptions import LockError
 
 from app.clock import SystemClock
 from app.errors import StoreUnavailable
@@ -51,17 +53,27 @@ class WorkerHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc]
-    """RedBeat, with a sign of life, and without a wait for what was never sent."""
+    """RedBeat, with a sign of life, which starts over when Redis has lost what it kept there."""
 
     _due = 0.0
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Send what is due and say when to come again; raises when the lock or Redis is lost."""
-        seconds: float = super().tick(*arguments, **options)
+        """Send what is due and say in how many seconds to come again; raises when Redis is away."""
+        try:
+            seconds: float = super().tick(*arguments, **options)
+        except LockError:
+            self._start_over()
+            return 0.0
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + settings().heartbeat_seconds
             record(Part.BEAT)
         return seconds
+
+    def _start_over(self) -> None:
+        """Take the lock as at the start, waiting for another beat that may hold it, and install the schedule."""
+        _log.warning("beat_lock_lost")
+        acquire_distributed_beat_lock(sender=SimpleNamespace(scheduler=self))
+        self.setup_schedule()
 
     def update_from_dict(self, entries: dict[str, Any]) -> None:
         """Install entries; one that Redis does not know, as after a FLUSHALL, is due at once."""

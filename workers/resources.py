@@ -47,7 +47,8 @@ def heartbeats() -> Heartbeats:
 
 
 def release() -> None:
-    """Close what this process has opened; called again, it does nothing."""
+    """Let go of all that this process holds; what is asked for afterwards is made anew."""
     if services.cache_info().currsize:
         services().close()
-        services.cache_clear()
+    for held in (services, heartbeats, settings):
+        held.cache_clear()

@@ -9,8 +9,11 @@ from flask import Flask, g, request
 
 from app.api import auth, errors, operations
 from app.api.blueprint import finish
+from app.api.budgets import budgets
 from app.api.keys import keys
-from app.api.schemas.keys import BudgetConfigSchema
+from app.api.organizations import organizations
+from app.api.teams import teams
+from app.api.users import users
 
 _DOCUMENT = {
     "API_TITLE": "Keyledger",
@@ -20,15 +23,25 @@ _DOCUMENT = {
     "OPENAPI_JSON_PATH": "openapi.json",
     "OPENAPI_SWAGGER_UI_PATH": "/docs",
     "OPENAPI_SWAGGER_UI_URL": "/docs/assets/",
+    # Else the page sends the document's address to swagger.io.
+    "OPENAPI_SWAGGER_UI_CONFIG": {"validatorUrl": "none"},
 }
 _KEY_HEADER = {"type": "apiKey", "in": "header", "name": "x-litellm-api-key"}
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest is not typed
-    """The document; errors are answered by our own table."""
+    """The document; errors are answered by our own table, and nothing else is documented."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_error_handlers(self) -> None:
         errors.register(self._app)
+
+    def _register_responses(self) -> None:
+        """Each operation names its own answers."""
+
+    def _register_pagination_header(self) -> None:
+        """Pages are told in the body."""
 
 
 def register(app: Flask) -> None:
@@ -43,8 +56,7 @@ def register(app: Flask) -> None:
             "components": {"securitySchemes": {"APIKeyHeader": _KEY_HEADER}},
         },
     )
-    api.spec.components.schema("BudgetConfig", schema=BudgetConfigSchema)
-    for blueprint in (keys, operations.health, operations.models):
+    for blueprint in (keys, budgets, teams, users, organizations, operations.health, operations.models):
         api.register_blueprint(blueprint)
     operations.register(app)
 

@@ -8,7 +8,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.schemas.operations import ModelListSchema, ReadinessSchema
+from app.api.schemas.operations import DrainingSchema, ModelListSchema, ReadinessSchema
 
 KEYLEDGER_VERSION = "0.1.0"
 # The release of LiteLLM whose API this service speaks; its clients read it.
@@ -27,14 +27,24 @@ def _liveness() -> Response:
 
 
 @health.operation(
-    "/health/liveliness", "GET", "health_liveliness_health_liveliness_get", _TEXT, summary="Health Liveliness"
+    "/health/liveliness",
+    "GET",
+    "health_liveliness_health_liveliness_get",
+    _TEXT,
+    unready=DrainingSchema(),
+    summary="Health Liveliness",
 )
 def liveliness() -> Response:
     return _liveness()
 
 
 @health.operation(
-    "/health/liveness", "GET", "health_liveliness_health_liveness_get", _TEXT, summary="Health Liveliness"
+    "/health/liveness",
+    "GET",
+    "health_liveliness_health_liveness_get",
+    _TEXT,
+    unready=DrainingSchema(),
+    summary="Health Liveliness",
 )
 def liveness() -> Response:
     return _liveness()
@@ -45,6 +55,7 @@ def liveness() -> Response:
     "GET",
     "health_readiness_health_readiness_get",
     ReadinessSchema(),
+    unready=ReadinessSchema(),
     summary="Health Readiness",
 )
 def readiness() -> Response:

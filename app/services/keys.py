@@ -1,23 +1,21 @@
 """Making keys."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from app.db import Database
-from app.domain import access, minting, money
+from app.domain import access, minting
 from app.domain.access import SERVICE_ACCOUNT, Caller
 from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.errors import Forbidden, InvalidRequest, StoreUnavailable
-from app.models import key_secrets, keys
-from app.services import audit, delivery, key_events, key_relations, key_rows, ledger
-from app.services.audit import Act, Changed
+from app.services.audit import Act
 from app.services.callers import Callers
+from app.services.key_maker import KeyMaker
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.services.standings import of_teams
@@ -40,6 +38,7 @@ class Keys:
         policy_store: Policies,
         callers: Callers,
         calendar: Calendar,
+        maker: KeyMaker,
         *,
         custom_keys_allowed: bool,
     ) -> None:
@@ -47,6 +46,7 @@ class Keys:
         self._policies = policy_store
         self._callers = callers
         self._calendar = calendar
+        self._maker = maker
         self._custom_keys_allowed = custom_keys_allowed
 
     def generate(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
@@ -71,8 +71,8 @@ class Keys:
         """The request with what a caller that is no administrator gets by default: itself and its own caps."""
         request = {name: value for name, value in sent.items() if value is not None}
         if not caller.is_admin:
-            if caller.user_id is not None:
-                request.setdefault("user_id", caller.user_id)
+            if not request.get("user_id") and caller.user_id is not None:
+                request["user_id"] = caller.user_id
             if caller.models and not request.get("models"):
                 request["models"] = list(caller.models)
         return request
@@ -123,51 +123,7 @@ class Keys:
         )
         if team is not None and team.row["organization_id"] is not None:
             columns["organization_id"] = team.row["organization_id"]
-        spelling = key_relations.check(transaction, act.caller, columns, request)
-        key_id = str(uuid.uuid4())
-        self._insert(transaction, act, key_id, columns, request, secret)
-        spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
-        if "spend" in request:
-            to_nanos = money.nanos(request["spend"], "spend")
-            ledger.correct_key(transaction, key_id, spend, to_nanos, actor=act.caller.user_id, now=act.at)
-        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
-        audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.fields())])
-        delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
-        return view
-
-    def _insert(
-        self,
-        transaction: Connection,
-        act: Act,
-        key_id: str,
-        columns: Mapping[str, Any],
-        request: Mapping[str, Any],
-        secret: Secret,
-    ) -> None:
-        permission_id = key_relations.put_permission(transaction, None, request.get("object_permission"))
-        author = act.caller.user_id
-        transaction.execute(
-            insert(keys).values(
-                {
-                    "key_id": key_id,
-                    **columns,
-                    "object_permission_id": permission_id,
-                    "created_at": act.at,
-                    "created_by": author,
-                    "updated_at": act.at,
-                    "updated_by": author,
-                }
-            )
-        )
-        plaintext = secret.reveal()
-        transaction.execute(
-            insert(key_secrets).values(
-                token=minting.digest(plaintext),
-                key_id=key_id,
-                key_name=minting.key_name(plaintext),
-                created_at=act.at,
-            )
-        )
+        return self._maker.make(transaction, act, request, columns, secret)
 
     def _forget_absence(self, token: str) -> None:
         """A chosen key may have been asked for before it existed. With Redis away no absence is remembered."""

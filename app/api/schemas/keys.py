@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -27,6 +27,8 @@ from app.domain.keys import TEMPORARY_FIELDS
 LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
 # Deep enough for every list there is, and far from where an offset overflows.
 LAST_PAGE = 10**9
+# One transaction holds them all; a store takes so many parameters in a statement at the most.
+MOST_DELETED = 1_000
 LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
 
 
@@ -40,6 +42,9 @@ class Request(Schema):
 class BudgetConfigSchema(Schema):
     """Documents the values of `model_max_budget`, which are kept as they were sent."""
 
+    class Meta:
+        unknown = INCLUDE
+
     budget_limit = fields.Float(allow_none=True)
     time_period = fields.String(allow_none=True)
     tpm_limit = fields.Integer(allow_none=True)
@@ -48,6 +53,9 @@ class BudgetConfigSchema(Schema):
 
 class ModelBudgets(Object):
     """Model name to its own budget."""
+
+    def __init__(self) -> None:
+        super().__init__(values=fields.Nested(BudgetConfigSchema()))
 
 
 class BudgetLimitSchema(Schema):
@@ -176,8 +184,8 @@ class UpdateKeyRequestSchema(KeySettingsSchema):
 class KeyRequestSchema(Request):
     """The keys to delete, by plaintext or hash, and by alias."""
 
-    keys = TextList()
-    key_aliases = TextList()
+    keys = TextList(longest=MOST_DELETED)
+    key_aliases = TextList(longest=MOST_DELETED)
 
     @validates_schema
     def _names_keys(self, data: dict[str, Any], **_: Any) -> None:
@@ -203,11 +211,11 @@ class KeyInfoQuerySchema(Request):
 class KeyListQuerySchema(Request):
     page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
     size = Whole(low=1, high=100, nullable=False, load_default=10)
-    user_id = Text()
-    team_id = Text()
-    organization_id = Text()
-    key_hash = Text()
-    key_alias = Text()
+    user_id = Name()
+    team_id = Name()
+    organization_id = Name()
+    key_hash = Name()
+    key_alias = Name()
     return_full_object = Flag(nullable=False, load_default=False)
     include_team_keys = Flag(nullable=False, load_default=False)
     include_created_by_keys = Flag(nullable=False, load_default=False)
@@ -216,8 +224,8 @@ class KeyListQuerySchema(Request):
     expand = fields.List(Text(), metadata={"description": "`user` adds the owner and the creator"})
     status = Text(metadata={"description": "active, expired, revoked or deleted"})
     expires = Text(metadata={"description": "active or expired"})
-    search = Text(metadata={"description": "A key hash, or part of an alias"})
-    project_id = Text()
-    access_group_id = Text()
-    agent_id = Text()
+    search = Name(metadata={"description": "A key hash, or part of an alias"})
+    project_id = Name()
+    access_group_id = Name()
+    agent_id = Name()
     substring_matching = Flag(nullable=False, load_default=False)

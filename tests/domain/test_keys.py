@@ -1,0 +1,1 @@
+"""What a key's columns become: the pure rules of keys.columns_of."""

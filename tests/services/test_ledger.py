@@ -1,0 +1,1 @@
+"""Accounts and corrections: lifetime spend is the sum of the ledger."""

@@ -1,0 +1,95 @@
+"""The data directory keeps secrets whole and private, and belongs to one supervisor at a time."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from app.data_dir import LOG_LIMIT_BYTES, LONGEST_SOCKET_PATH, DataDir, Unusable
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    data = DataDir(tmp_path / "data")
+    data.open()
+    return data
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_secret_is_made_once_and_kept(data: DataDir) -> None:
+    first = data.secret("master-key", "sk-")
+
+    assert data.secret("master-key", "sk-") == first
+    assert DataDir(data.path).secret("master-key", "sk-") == first
+    assert first.startswith("sk-")
+    assert len(first) > 40
+    assert mode(data.secret_path("master-key")) == 0o600
+
+
+def test_a_draft_that_a_crash_has_left_becomes_no_secret(data: DataDir) -> None:
+    (data.path / "master-key.new").write_text("sk-ha")
+
+    assert len(data.secret("master-key", "sk-")) > 40
+
+
+def test_an_empty_secret_is_a_fault_and_not_a_new_secret(data: DataDir) -> None:
+    data.secret_path("salt-key").touch()
+
+    with pytest.raises(Unusable, match="empty"):
+        data.secret("salt-key")
+
+
+def test_the_directory_and_its_folders_are_closed_to_others(data: DataDir) -> None:
+    assert {mode(path) for path in (data.path, data.logs, data.redis, data.running)} == {0o700}
+
+
+def test_only_one_holds_the_directory(data: DataDir) -> None:
+    with pytest.raises(Unusable, match="already runs"):
+        DataDir(data.path).open()
+
+
+def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Unusable, match=str(tmp_path / "file")):
+        DataDir(tmp_path / "file" / "data").open()
+
+
+def test_a_log_past_its_limit_is_moved_aside_once(data: DataDir) -> None:
+    path = data.log("web")
+    path.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+
+    assert data.log("web") == path
+    assert not path.exists()
+    assert (data.logs / "web.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
+
+
+def test_a_socket_lies_in_the_directory_when_its_path_is_short_enough() -> None:
+    assert DataDir(Path("/srv/k")).socket("redis") == Path("/srv/k/redis/redis.sock")
+
+
+def test_a_socket_below_a_long_path_lies_in_a_short_private_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = DataDir(Path("/srv") / ("k" * 110))
+    other = DataDir(Path("/srv") / ("k" * 111))
+
+    path = long.socket("redis")
+
+    assert len(str(path)) <= LONGEST_SOCKET_PATH
+    assert mode(path.parent) == 0o700
+    assert long.socket("redis") == path
+    assert other.socket("redis") != path
+
+
+def test_a_short_directory_that_others_may_enter_is_not_used() -> None:
+    long = DataDir(Path("/srv") / ("k" * 112))
+    folder = long.socket("redis").parent
+    folder.chmod(0o755)
+
+    with pytest.raises(Unusable, match="mode 0700"):
+        long.socket("redis")
+    folder.rmdir()
