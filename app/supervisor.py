@@ -211,6 +211,7 @@ class Supervisor:
             _say("stopped")
         for child in self._children:
             child.forget()
+        self._data.close()
 
     def _stop_in_order(self) -> None:
         began, signals = time.monotonic(), self._signals

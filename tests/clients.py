@@ -48,7 +48,9 @@ class Api:
         content_type: str = "application/json",
     ) -> Answer:
         sent = {} if key is None else {"Authorization": f"Bearer {key}"}
-        arguments: dict[str, Any] = {"query_string": query or {}, "headers": sent | (headers or {})}
+        arguments: dict[str, Any] = {"headers": sent | (headers or {})}
+        if query is not None:
+            arguments["query_string"] = query
         if data is not None:
             arguments |= {"data": data, "content_type": content_type}
         elif json is not None:
@@ -88,7 +90,8 @@ class Document:
 
     def check(self, method: str, path: str, status: int, body: Any) -> None:
         """Fail unless the document knows this answer; paths outside of it are none of its business."""
-        template = next((name for pattern, name in self._templates if pattern.match(path)), None)
+        route = path.partition("?")[0]
+        template = next((name for pattern, name in self._templates if pattern.match(route)), None)
         if template is None or method.lower() not in self.document["paths"][template]:
             return
         responses = self.document["paths"][template][method.lower()]["responses"]

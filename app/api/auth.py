@@ -15,6 +15,8 @@ from app.services.refusals import enforce
 _PREFIX = re.compile(r"(?:Bearer|bearer|Basic) +(\S.*)")
 # An AWS client signs with the key in the place of its access key id.
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 .*\bCredential=(?:Bearer +)?([^/,\s]+).*")
+# What looks like a key is one that somebody put into the wrong header.
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_CLAIM = 512
@@ -37,7 +39,8 @@ def act() -> Act:
 def name_request(request: Request) -> None:
     """Take over the caller's request id where it is a plain one, else make one."""
     sent = request.headers.get("x-request-id", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+    usable = _REQUEST_ID.fullmatch(sent) and not _KEY.search(sent)
+    g.request_id = sent if usable else str(uuid.uuid4())
 
 
 def authenticate(request: Request) -> Act:
@@ -52,10 +55,10 @@ def gate(caller: Caller, route: str, method: str) -> None:
 
 
 def _claim(request: Request) -> str | None:
-    """On whose behalf the caller says it acts: text as it was sent, without what no store can keep."""
+    """On whose behalf the caller says it acts: text as it was sent, without what no store can or may keep."""
     sent = request.headers.get("litellm-changed-by", "")
     text = sent.encode("latin-1", "replace").decode("utf-8", "replace")
-    return _UNPRINTABLE.sub("", text)[:_LONGEST_CLAIM] or None
+    return _KEY.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
 
 
 def _credential(request: Request) -> str:

@@ -48,6 +48,9 @@ def read(request: Request) -> Any:
     if limit is not None and request.content_length is not None and request.content_length > limit:
         raise RequestEntityTooLarge
     raw = request.get_data(cache=False)
+    if limit is not None and request.content_length is None and len(raw) >= limit:
+        # Sent in chunks: reading stops at the limit without a word, and what was read may be JSON by itself.
+        raise RequestEntityTooLarge
     if not raw:
         return MISSING
     content_type = request.mimetype

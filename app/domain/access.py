@@ -336,6 +336,13 @@ def _no_budget_change(sent: Mapping[str, Any]) -> Refusal | None:
     return None
 
 
+def may_leave_team(caller: Caller, target: KeyTarget) -> Refusal | None:
+    """Whether the caller may take the key out of its team: no other limits would bind one without an owner."""
+    if caller.is_admin or target.user_id is not None:
+        return None
+    return Refusal(Kind.FORBIDDEN, "Only proxy admins can take a key without an owner out of its team.", "team_id")
+
+
 def may_move_to_team(caller: Caller, team: Standing | None) -> Refusal | None:
     """Whether the caller may put a key into this team; None stands for a team that does not exist."""
     if caller.is_admin:

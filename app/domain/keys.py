@@ -50,6 +50,7 @@ FOLDED_FIELDS = frozenset(
     }
 )
 TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
+ROTATION_FIELDS = frozenset({"auto_rotate", "rotation_interval"})
 
 # Stored and echoed, but not acted upon by any check of this service.
 UNENFORCED_FIELDS = frozenset(
@@ -114,7 +115,7 @@ def columns_of(
     columns |= _metadata(sent, None if stored is None else stored["metadata"], now)
     columns |= _expiry(sent, now, creating=stored is None)
     columns |= _windows(sent, (stored or {}).get("budget_limits") or (), calendar, now)
-    return columns | _rotation(sent, now)
+    return columns | _rotation(sent, stored or {}, now)
 
 
 def check_alias(alias: str) -> None:
@@ -185,14 +186,15 @@ def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[s
     return {"expires_at": expires_at, "expiry_recorded_at": None}
 
 
-def _rotation(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    interval = sent.get("rotation_interval")
-    if sent.get("auto_rotate") and interval is None:
-        raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
-    if "auto_rotate" not in sent and interval is None:
+def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    if not ROTATION_FIELDS & sent.keys():
         return {}
-    if interval is None or not sent.get("auto_rotate"):
+    asked = {field: sent[field] if field in sent else stored.get(field) for field in ROTATION_FIELDS}
+    interval = asked["rotation_interval"]
+    if not asked["auto_rotate"]:
         return {"auto_rotate": False, "rotation_interval": None, "key_rotation_at": None}
+    if interval is None:
+        raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
     duration = length(interval, "rotation_interval")
     if duration.count == 0:
         raise InvalidValue("rotation_interval must be above 0", "rotation_interval")

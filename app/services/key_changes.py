@@ -130,7 +130,10 @@ class KeyChanges:
         facts: Mapping[str, TeamFacts],
     ) -> None:
         team_id = columns["team_id"]
-        if team_id is None or team_id == before.columns["team_id"]:
+        if team_id == before.columns["team_id"]:
+            return
+        if team_id is None:
+            enforce(access.may_leave_team(caller, before.target))
             return
         team = facts.get(team_id)
         refusal = access.may_move_to_team(caller, None if team is None else team.standing)

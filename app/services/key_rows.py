@@ -93,9 +93,11 @@ def load(
     connection: Connection, key_ids: Iterable[str], calendar: Calendar, now: datetime, *, lock: bool = False
 ) -> list[KeyView]:
     """The live keys among these ids, in the order of their ids; `lock` holds them until the transaction ends."""
-    statement = select_keys().where(keys.c.key_id.in_(list(key_ids))).order_by(keys.c.key_id)
+    wanted = keys.c.key_id.in_(list(key_ids))
     if lock:
-        statement = statement.with_for_update(of=keys)
+        # A statement of its own: one that had to wait would see what is joined to the key as it was before.
+        connection.execute(select(keys.c.key_id).where(wanted).order_by(keys.c.key_id).with_for_update()).all()
+    statement = select_keys().where(wanted).order_by(keys.c.key_id)
     return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
 
 

@@ -68,9 +68,14 @@ class Keys:
         return GeneratedKey(secret, view)
 
     def _completed(self, caller: Caller, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """The request with what a caller that is no administrator gets by default: itself and its own caps."""
+        """The request with what a caller that is no administrator gets by default: itself and its own caps.
+
+        A service account is nobody: what it makes belongs to its team.
+        """
         request = {name: value for name, value in sent.items() if value is not None}
         if not caller.is_admin:
+            if caller.is_service_account and not request.get("team_id"):
+                request["team_id"] = caller.team_id
             if not request.get("user_id") and caller.user_id is not None:
                 request["user_id"] = caller.user_id
             if caller.models and not request.get("models"):

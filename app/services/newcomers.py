@@ -34,14 +34,15 @@ class Newcomer:
 def resolve(connection: Connection, members: Sequence[Mapping[str, Any]]) -> list[Newcomer]:
     """Who the entries of a request are, each user once; the first entry of a user counts."""
     known = _ids_of(connection, [entry["user_email"] for entry in members if not entry.get("user_id")])
+    for entry in members:
+        if entry.get("user_id") and entry.get("user_email"):
+            known.setdefault(folded(entry["user_email"]), entry["user_id"])
     newcomers: dict[str, Newcomer] = {}
     for entry in members:
-        user_id, address = entry.get("user_id"), (entry.get("user_email") or "").strip() or None
-        fresh = False
-        if not user_id:
-            user_id = known.get(folded(address) or "")
-            fresh = user_id is None
-            user_id = user_id or known.setdefault(folded(address) or "", str(uuid.uuid4()))
+        address = (entry.get("user_email") or "").strip() or None
+        user_id = entry.get("user_id") or known.get(folded(address))
+        fresh = user_id is None
+        user_id = user_id or known.setdefault(folded(address), str(uuid.uuid4()))
         newcomers.setdefault(user_id, Newcomer(user_id, address, entry["role"], fresh))
     return list(newcomers.values())
 
@@ -122,7 +123,7 @@ def _replaced(transaction: Connection, newcomers: Sequence[Newcomer], settled: s
     return list(found.values())
 
 
-def _ids_of(connection: Connection, addresses: Sequence[str | None]) -> dict[str, str]:
+def _ids_of(connection: Connection, addresses: Sequence[str | None]) -> dict[str | None, str]:
     wanted = {folded(address) for address in addresses} - {None}
     if not wanted:
         return {}

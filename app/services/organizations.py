@@ -106,12 +106,11 @@ class Organizations:
         """
         with self._database.read() as connection:
             facts = of_organizations(connection, act.caller, [organization_id]).get(organization_id)
-            if facts is None or not access.may_see_organization(
+            visible = facts is not None and access.may_see_organization(
                 act.caller, organization_id, is_member=facts.is_member
-            ):
-                raise _not_found(organization_id)
+            )
             chosen = organizations.c.organization_id == organization_id
-            found = organization_rows.load(connection, chosen, self._calendar, act.at)
+            found = organization_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
                 raise _not_found(organization_id)
             members = organization_rows.members(connection, organization_id, self._calendar, act.at)

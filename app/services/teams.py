@@ -30,7 +30,7 @@ from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
 from app.services.memberships import Joining
 from app.services.refusals import enforce, rules, unknown_reference
-from app.services.standings import of_organizations, of_teams
+from app.services.standings import of_organizations, of_teams, standing_in
 from app.services.team_views import TeamView
 from app.store import policies
 from app.store.policies import Policies
@@ -89,12 +89,12 @@ class Teams:
     def _draft(self, act: Act, team_id: str, request: Mapping[str, Any]) -> _Draft:
         if team_id == DASHBOARD_TEAM:
             raise InvalidRequest(f"Team id = {team_id} is reserved. Use a different team id.", "team_id")
-        columns = columns_of(request, self._calendar, act.at)
-        enforce(access.within_own_caps(act.caller, request, columns.get("max_budget_nanos")))
+        columns = access.bounded(act.caller, columns_of(request, self._calendar, act.at))
+        enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         enforce(access.within_own_rates(act.caller, request))
         return _Draft(
             team_id,
-            access.bounded(act.caller, columns),
+            columns,
             [*request.get("members_with_roles", ()), *_creator(act.caller)],
             member_tier(request, MEMBER_TIER_FIELDS, self._calendar, act.at),
             request.get("object_permission"),
@@ -129,13 +129,13 @@ class Teams:
         A team that the caller may not see is not found.
         """
         with self._database.read() as connection:
-            facts = of_teams(connection, act.caller, [team_id])
-            if team_id not in facts or not access.may_see_team(act.caller, team_id, facts[team_id].standing):
-                raise team_not_found(team_id)
-            found = team_rows.load(connection, teams.c.team_id == team_id, self._calendar, act.at)
+            standing = standing_in(of_teams(connection, act.caller, [team_id]), team_id)
+            visible = access.may_see_team(act.caller, team_id, standing)
+            chosen = teams.c.team_id == team_id
+            found = team_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
                 raise team_not_found(team_id)
-            seen = _keys_seen(act.caller, team_id, facts[team_id].standing)
+            seen = _keys_seen(act.caller, team_id, standing)
             views = key_rows.newest(connection, seen, key_limit, self._calendar, act.at)
         return TeamInfo(found[0], views)
 

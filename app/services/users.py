@@ -102,11 +102,11 @@ class Users:
         enforce(access.within_own_rates(act.caller, request))
 
     def _draft(self, act: Act, user_id: str, request: Mapping[str, Any]) -> _Draft:
-        columns = columns_of(request)
-        enforce(access.within_own_caps(act.caller, request, columns.get("max_budget_nanos")))
+        columns = access.bounded(act.caller, columns_of(request))
+        enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         key = {name: request[name] for name in FIRST_KEY_FIELDS & request.keys()} | {"user_id": user_id}
         key_columns = key_rules.columns_of(key, None, self._calendar, act.at)
-        return _Draft(user_id, request, access.bounded(act.caller, columns), key, key_columns)
+        return _Draft(user_id, request, columns, key, key_columns)
 
     def _first_key(self, transaction: Connection, act: Act, draft: _Draft) -> GeneratedKey:
         secret = minting.mint()

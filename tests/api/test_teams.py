@@ -290,14 +290,25 @@ def test_the_id_of_the_members_tier_cannot_be_chosen(api: Api, services: Service
 
 def test_an_address_of_somebody_else_makes_no_second_user(api: Api, services: Services):
     add_user(services.database, "known", user_email="a@example.com", email_folded="a@example.com")
+    members = [{"user_id": "a", "role": "user"}, {"user_id": "b", "user_email": "A@example.com", "role": "user"}]
 
     with unchanged(services.database):
-        answer = api.post(
-            "/team/new",
-            {"members_with_roles": [{"user_id": "new", "user_email": "A@example.com", "role": "user"}]},
-        )
+        answer = api.post("/team/new", {"members_with_roles": members})
 
     assert answer.summary == (409, "bad_request_error", "user_email")
+
+
+@pytest.mark.parametrize("user_id", ["000", "zzz"])
+def test_an_address_alone_means_the_new_user_that_has_it_in_the_same_request(api: Api, user_id: str):
+    made = new(
+        api,
+        members_with_roles=[
+            {"user_email": "a@example.com", "role": "admin"},
+            {"user_id": user_id, "user_email": "A@example.com", "role": "user"},
+        ],
+    )
+
+    assert roles(made) == {user_id: "admin"}
 
 
 # --- new: what is refused ----------------------------------------------------------------------------------

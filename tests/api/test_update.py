@@ -521,6 +521,16 @@ def test_routes_that_are_taken_away_are_refused_at_once(api: Api):
     assert api.get("/models", key).status == 200
 
 
+def test_models_that_change_are_listed_at_once(api: Api):
+    key = api.generate(models=["a"])["key"]
+    before = api.get("/models", key).body["data"]
+
+    changed(api, key, models=["b", "c"])
+
+    after = api.get("/models", key).body["data"]
+    assert ([model["id"] for model in before], [model["id"] for model in after]) == (["a"], ["b", "c"])
+
+
 @pytest.mark.parametrize("field", ["new_key", "grace_period", "no_such_field"])
 def test_what_is_no_field_of_an_update_is_ignored_and_named(shared_api: Api, field: str):
     made = shared_api.generate()

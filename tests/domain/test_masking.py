@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.masking import MASK, is_secret_name, masked
@@ -120,6 +120,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(SECRET_NAMES + OPEN_NAMES), json_values), json_values)
 def test_masking_shows_no_secret_changes_nothing_in_place_and_is_done_once(variables: dict[str, Any], rest: Any):
     fields = {"rest": rest, "metadata": {"rest": rest, "logging": [{"callback_vars": variables}, rest]}}

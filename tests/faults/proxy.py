@@ -16,7 +16,8 @@ from app.store.connection import Script
 CHUNK = 64 * 1024
 
 Command = list[bytes]
-# Called before a command goes on, in the thread of its connection: it may wait, act, or raise Cut.
+# Called before a command goes on (`watch`) or before its answer goes back (`watch_answer`), in a thread of its
+# connection: it may wait, act, or raise Cut.
 Watch = Callable[[Command], None]
 
 
@@ -40,6 +41,7 @@ class RedisProxy:
         self._open: set[socket.socket] = set()
         self._threads: list[Thread] = []
         self.watch: Watch | None = None
+        self.watch_answer: Watch | None = None
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     def __enter__(self) -> Self:
@@ -102,29 +104,33 @@ class RedisProxy:
                 self._open |= ends
             if self._away.is_set():
                 _hang_up(client)
-            back = Thread(target=_pour, args=(server, client), daemon=True)
+            asked: list[Command] = [[]]
+            back = Thread(target=self._answer, args=(server, client, asked), daemon=True)
             back.start()
-            self._forward(client, server)
+            self._forward(client, server, asked)
             back.join()
             with self._lock:
                 self._open -= ends
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+    def _forward(self, client: socket.socket, server: socket.socket, asked: list[Command]) -> None:
         with suppress(OSError, Cut):
             for raw, command in _commands(client):
                 if self.watch is not None:
                     self.watch(command)
+                asked[0] = command
                 server.sendall(raw)
         _hang_up(client)
         _hang_up(server)
 
-
-def _pour(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-    _hang_up(sink)
-    _hang_up(source)
+    def _answer(self, server: socket.socket, client: socket.socket, asked: list[Command]) -> None:
+        """Our clients wait for each answer, so what comes back belongs to the last command."""
+        with suppress(OSError, Cut):
+            while data := server.recv(CHUNK):
+                if self.watch_answer is not None:
+                    self.watch_answer(asked[0])
+                client.sendall(data)
+        _hang_up(client)
+        _hang_up(server)
 
 
 def _hang_up(end: socket.socket) -> None:

@@ -5,35 +5,31 @@ commit and after a read, until it is told to go on. So an order of events that a
 is one that a test chooses.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import time
 from threading import Semaphore, Thread
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from redis import Redis
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, update
 
 from app.config import Settings
 from app.container import build
 from app.db import Database
-from app.domain.minting import Secret
-from app.domain.windows import Calendar
 from app.errors import StoreUnavailable
 from app.models import keys
 from app.services.audit import SYSTEM, Act
-from app.services.callers import Callers
-from app.services.key_changes import KeyChanges
 from app.services.snapshots import Snapshots
+from app.store import policies
 from app.store.connection import HotRedis, Lease
 from app.store.policies import Policies
 from tests.clocks import START
 
 CHANGE_SECONDS = 60.0
 COMMIT_SECONDS = 20.0
-CALENDAR = Calendar(ZoneInfo("UTC"), time(0))
+PROCESSES = 2
 ACT = Act(SYSTEM, START)
 
 
@@ -44,7 +40,8 @@ class Killed(BaseException):
 class Request:
     """One request, which goes on only when told."""
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    def __init__(self, process: int, work: Callable[[], Any]) -> None:
+        self.process = process
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
@@ -55,14 +52,12 @@ class Request:
         self._go, self._stopped = Semaphore(0), Semaphore(0)
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
-        self._stopped.acquire()
+        self._wait()
 
     def step(self) -> None:
         """Go on to the next gate, or to the end."""
         self._go.release()
-        self._stopped.acquire()
-        if self.done:
-            self._thread.join()
+        self._wait()
 
     def finish(self) -> None:
         while not self.done:
@@ -71,6 +66,11 @@ class Request:
     def kill(self) -> None:
         self._killed = True
         self.finish()
+
+    def _wait(self) -> None:
+        self._stopped.acquire()
+        if self.done:
+            self._thread.join()
 
     def pass_gate(self) -> None:
         if not self._killed:
@@ -82,7 +82,6 @@ class Request:
     def _run(self) -> None:
         _here.request = self
         try:
-            self.pass_gate()
             self.result = self._work()
         except BaseException as error:  # noqa: BLE001 - it is judged by whoever waits for the request
             self.error = error
@@ -101,17 +100,18 @@ def gate() -> None:
 
 
 class SteppedRedis(HotRedis):
-    """Redis as one process sees it, which a test can take away from it."""
+    """Redis as one process sees it, which a test can take away from it for one call."""
 
     def __init__(self, url: str, lease: type[Lease] = Lease) -> None:
         super().__init__(url, timeout_seconds=5)
-        self.away = False
+        self.fails_next = False
         self._kind = lease
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:
         gate()
-        if self.away:
+        if self.fails_next:
+            self.fails_next = False
             _here.request.missed_redis = True
             raise StoreUnavailable
         with super().lease() as lease:
@@ -140,57 +140,53 @@ class World:
         self,
         settings: Settings,
         *,
-        policies: type[Policies] = Policies,
+        protocol: type[Policies] = Policies,
         snapshots: type[Snapshots] = Snapshots,
         lease: type[Lease] = Lease,
         clock_stands: bool = False,
     ) -> None:
         self._settings = settings
-        self._kinds = (policies, snapshots)
+        self._kinds = (protocol, snapshots)
         self._clock_stands = clock_stands
         self._seconds = 0.0
         self._services = build(settings)
         self._redis = Redis.from_url(settings.redis_url)
         generated = self._services.keys.generate(ACT, {"rpm_limit": 0}, "/key/generate")
-        self.token = generated.view.token
-        self.stores = [SteppedRedis(settings.redis_url, lease) for _ in range(2)]
+        self._token, self._key_id = generated.view.token, generated.view.key_id
+        self.stores = [SteppedRedis(settings.redis_url, lease) for _ in range(PROCESSES)]
         # A request that meets another's transaction gives up at once: nobody may wait for who does not run.
-        self._databases = [SteppedDatabase(settings.database_url, busy_seconds=0.01) for _ in range(2)]
-        self._read: list[Snapshots] = []
-        self._written: list[KeyChanges] = []
+        self._databases = [SteppedDatabase(settings.database_url, busy_seconds=0.001) for _ in range(PROCESSES)]
+        self._sql = sqlite3.connect(self._services.database.url.database or "")
+        self._snapshots: list[Snapshots] = []
 
     def close(self) -> None:
         self._services.close()
         self._redis.close()
-        for opened in (*self.stores, *self._databases):
+        for opened in (*self.stores, *self._databases, self._sql):
             opened.close()
 
     def reset(self) -> None:
         """An empty Redis, seen by all, and processes that have just been started."""
         self._redis.flushall()
-        self._read, self._written = [], []
-        for process, (redis, database) in enumerate(zip(self.stores, self._databases, strict=True)):
-            redis.away = False
-            self._read.append(self._snapshots(process))
-            callers = Callers(self._read[-1], master_key=Secret("sk-none"))
-            self._written.append(KeyChanges(database, self._policies(process), callers, CALENDAR))
+        self._snapshots = [self._new_snapshots(process) for process in range(PROCESSES)]
+        for store in self.stores:
+            store.fails_next = False
 
     def restart(self, process: int) -> None:
         """A new process in the place of one that was killed: it remembers nothing."""
-        self.stores[process].away = False
-        self._read[process] = self._snapshots(process)
+        self.stores[process].fails_next = False
+        self._snapshots[process] = self._new_snapshots(process)
 
     def read(self, process: int) -> Request:
-        return Request(lambda: self._state(self._read[process]))
+        snapshots = self._snapshots[process]
+        return Request(process, lambda: self._state_in(snapshots))
 
     def write(self, process: int, state: int) -> Request:
-        changed = {"key": self.token, "rpm_limit": state}
-        return Request(lambda: self._written[process].update(ACT, changed, "/key/update"))
+        return Request(process, lambda: self._change(process, state))
 
     def state(self) -> int:
         """What is committed."""
-        with self._services.database.read() as connection:
-            return int(connection.execute(select(keys.c.rpm_limit)).scalar_one())
+        return int(self._sql.execute("SELECT rpm_limit FROM keys").fetchone()[0])
 
     def flush(self) -> None:
         self._redis.flushall()
@@ -203,14 +199,22 @@ class World:
                 if field != b"token":
                     self._redis.hset(name, field, "1")
 
-    def _state(self, snapshots: Snapshots) -> int:
-        snapshot = snapshots.of(self.token, START)
+    def _change(self, process: int, state: int) -> None:
+        """What every writer does."""
+        with (
+            self._policies(process).change([policies.key(self._key_id)]) as before_commit,
+            self._databases[process].transaction() as transaction,
+        ):
+            transaction.execute(update(keys).values(rpm_limit=state))
+            before_commit()
+
+    def _state_in(self, snapshots: Snapshots) -> int:
+        snapshot = snapshots.of(self._token, START)
         assert snapshot is not None
         return int(snapshot.key["rpm_limit"])
 
-    def _snapshots(self, process: int) -> Snapshots:
-        kind = self._kinds[1]
-        return kind(self._databases[process], self._policies(process), seconds=3600)
+    def _new_snapshots(self, process: int) -> Snapshots:
+        return self._kinds[1](self._databases[process], self._policies(process), seconds=3600)
 
     def _policies(self, process: int) -> Policies:
         return self._kinds[0](

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -42,9 +43,9 @@ class SavingRedis(RedisServer):
                 client.bgrewriteaof()
                 eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 10)
 
-    def _spawn(self, argv: list[str], *, unprivileged: bool = False) -> subprocess.Popen[bytes]:
+    def _spawn(self, argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         log = "yes" if self.file.suffix == ".aof" else "no"
-        return super()._spawn([*argv, "--appendonly", log, "--appendfsync", "always"], unprivileged=unprivileged)
+        return super()._spawn([*argv, "--appendonly", log, "--appendfsync", "always"], **options)
 
 
 @pytest.fixture(params=["dump.rdb", "appendonly.aof"])

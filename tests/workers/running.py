@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
 
-from tests.servers import _free_port as free_port
+from tests.servers import free_port
 from tests.servers import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -160,18 +160,11 @@ class GenerateKeyRequestSchema(KeySettingsSchema):
     key_type = Choice("default", "llm_api", "management", "read_only")
 
 
-class UpdateKeyRequestSchema(KeySettingsSchema):
-    """A merge patch: what is not sent stays. `key_alias` finds the key where `key` is not sent."""
+class TemporaryIncreaseSchema(Request):
+    """A budget that is higher until a moment."""
 
-    key = Text(max_length=256)
-    key_type = Anything()
     temp_budget_increase = Number()
     temp_budget_expiry = Instant()
-
-    @validates_schema
-    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("key") and not data.get("key_alias"):
-            raise ValidationError([Fault("value_error", "Either 'key' or 'key_alias' must be provided")])
 
     @validates_schema
     def _increases_until(self, data: dict[str, Any], **_: Any) -> None:
@@ -179,6 +172,18 @@ class UpdateKeyRequestSchema(KeySettingsSchema):
             raise ValidationError(
                 [Fault("value_error", "temp_budget_increase and temp_budget_expiry must be set together")]
             )
+
+
+class UpdateKeyRequestSchema(KeySettingsSchema, TemporaryIncreaseSchema):
+    """A merge patch: what is not sent stays. `key_alias` finds the key where `key` is not sent."""
+
+    key = Text(max_length=256)
+    key_type = Anything()
+
+    @validates_schema
+    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("key") and not data.get("key_alias"):
+            raise ValidationError([Fault("value_error", "Either 'key' or 'key_alias' must be provided")])
 
 
 class KeyRequestSchema(Request):

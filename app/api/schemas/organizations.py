@@ -3,14 +3,14 @@
 from marshmallow import fields
 from marshmallow import fields as f
 
-from app.api.fields import Instant, Money, Name, Object, Rates, TextList
+from app.api.fields import Instant, Name, Object, Rates, TextList
 from app.api.schemas.budgets import LimitsSchema, LiteLLM_BudgetTableSchema
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request
+from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request, TemporaryIncreaseSchema
 from app.api.schemas.teams import LiteLLM_TeamTableSchema
 
 
-class NewOrganizationRequestSchema(LimitsSchema):
+class NewOrganizationRequestSchema(LimitsSchema, TemporaryIncreaseSchema):
     """An organization over the tier that `budget_id` names, or over one of its own with these limits."""
 
     organization_alias = Name(required=True, nullable=False)
@@ -18,8 +18,6 @@ class NewOrganizationRequestSchema(LimitsSchema):
     budget_id = Name()
     budget_reset_at = Instant()
     allowed_models = TextList()
-    temp_budget_increase = Money()
-    temp_budget_expiry = Instant()
     models = TextList()
     metadata = Object()
     model_rpm_limit = Rates()

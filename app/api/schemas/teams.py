@@ -41,11 +41,14 @@ class MemberSchema(Request):
             raise ValidationError({"role": [Fault("enum", "Input should be 'admin', 'user'")]})
 
 
+_MEMBER = {"$ref": "#/components/schemas/Member"}
+
+
 class Members(fields.Field[Any]):
     """One member, or a list of them."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"description": "One Member, or a list of them"}, **kwargs)
+        super().__init__(metadata={"oneOf": [_MEMBER, {"type": "array", "items": _MEMBER}]}, **kwargs)
         self._one = fields.Nested(MemberSchema())
         self._several = fields.List(fields.Nested(MemberSchema()), validate=at_most(MOST_MEMBERS))
 

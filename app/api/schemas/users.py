@@ -25,11 +25,14 @@ class NewUserRequestTeamSchema(Request):
     max_budget_in_team = Money()
 
 
+_TEAM = {"$ref": "#/components/schemas/NewUserRequestTeam"}
+
+
 class Team(fields.Field[Any]):
     """The id of a team, or an object with its `team_id`."""
 
     def __init__(self) -> None:
-        super().__init__(metadata={"description": "The id of a team, or a NewUserRequestTeam"})
+        super().__init__(metadata={"oneOf": [{"type": "string"}, _TEAM]})
         self._object = fields.Nested(NewUserRequestTeamSchema())
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
