@@ -8,6 +8,10 @@ from typing import Any
 
 from flask import Flask
 from openapi_schema_validator import OAS30Validator
+from werkzeug.test import TestResponse
+
+from tests import leaks
+from tests.leaks import SECRETS
 
 MASTER_KEY = "sk-master-of-the-tests-0123456789"
 
@@ -55,10 +59,22 @@ class Api:
             arguments |= {"data": data, "content_type": content_type}
         elif json is not None:
             arguments |= {"data": jsonlib.dumps(json), "content_type": content_type}
+        SECRETS.remember(key)
+        SECRETS.remember_request(json)
         response = self._client.open(path, method=method, **arguments)
         body = response.get_json(silent=True)
+        self._check_secrets(path, arguments, response, body)
         self._document.check(method, path, response.status_code, body)
         return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})
+
+    @staticmethod
+    def _check_secrets(path: str, sent: dict[str, Any], response: TestResponse, body: Any) -> None:
+        """Remember the key that an answer reveals, and fail where it tells any other."""
+        revealed = body.get("key") if isinstance(body, dict) and response.status_code == 200 else None
+        SECRETS.remember(revealed)
+        answer = response.get_data() + str(response.headers).encode()
+        told = leaks.in_answer(path.encode() + repr(sent).encode(), revealed, answer)
+        assert not told, f"{path} tells a key that it should not"
 
     def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
         return self.call("POST", path, json={} if json is None else json, **kwargs)

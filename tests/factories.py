@@ -5,13 +5,15 @@ They go straight into the tables, so a test of keys does not depend on the endpo
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Table, insert, select, update
 
 from app.db import Database, metadata
-from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
+from app.domain import minting
+from app.models import budgets, key_secrets, keys, organization_members, organizations, team_members, teams, users
 from tests.clients import Api
 from tests.clocks import START
 
@@ -83,6 +85,19 @@ def change_key(database: Database, alias: str, **columns: Any) -> None:
     """Change a column of a key that no endpoint sets."""
     with database.transaction() as transaction:
         transaction.execute(update(keys).where(keys.c.key_alias == alias).values(**columns))
+
+
+def add_secret_in_grace(database: Database, key_id: str, plaintext: str, revoke_at: datetime) -> None:
+    """A former secret of a key that still opens it, as a rotation leaves one."""
+    _add(
+        database,
+        key_secrets,
+        token=minting.digest(plaintext),
+        key_id=key_id,
+        key_name=minting.key_name(plaintext),
+        created_at=START,
+        revoke_at=revoke_at,
+    )
 
 
 def add_person(

@@ -12,6 +12,7 @@ from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.keys import keys
 from app.api.organizations import organizations
+from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.teams import teams
 from app.api.users import users
 
@@ -56,6 +57,7 @@ def register(app: Flask) -> None:
             "components": {"securitySchemes": {"APIKeyHeader": _KEY_HEADER}},
         },
     )
+    api.spec.components.schema("NewUserRequestTeam", schema=NewUserRequestTeamSchema)
     for blueprint in (keys, budgets, teams, users, organizations, operations.health, operations.models):
         api.register_blueprint(blueprint)
     operations.register(app)

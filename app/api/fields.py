@@ -65,11 +65,22 @@ class Name(Text):
         super().__init__(max_length=NAME_LENGTH, **kwargs)
 
 
+class Line(Name):
+    """A name that may be written into the header of a mail."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if not text.isprintable():
+            raise refuse("string_unprintable", "String should hold printable characters only")
+        return text
+
+
 class Choice(Text):
     """One of a few texts."""
 
-    def __init__(self, *choices: str, **kwargs: Any) -> None:
-        super().__init__(metadata={"enum": [*choices, None]}, **kwargs)
+    def __init__(self, *choices: str, nullable: bool = True, **kwargs: Any) -> None:
+        enum = [*choices, None] if nullable else list(choices)
+        super().__init__(metadata={"enum": enum}, nullable=nullable, **kwargs)
         self.choices = choices
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:

@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from app.domain import routes
+from app.domain.budgets import ALL_MODELS
 
 
 class Role(StrEnum):
@@ -100,6 +101,8 @@ class Standing:
 
 NO_STANDING = Standing()
 
+# Stands in a key's models for those of its team, whatever they are.
+OF_TEAM = "all-team-models"
 # The metadata entry that makes a key a service account of its team.
 SERVICE_ACCOUNT = "service_account_id"
 
@@ -236,7 +239,8 @@ def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: i
     if "max_budget" in sent and ceiling is not None and (max_budget_nanos is None or max_budget_nanos > ceiling):
         return Refusal(Kind.CEILING, "max_budget is above that of the calling key.", "max_budget")
     models = sent.get("models") or []
-    if "models" in sent and caller.models and not (models and set(models) <= set(caller.models)):
+    bounded = bool(caller.models) and ALL_MODELS.isdisjoint(caller.models)
+    if "models" in sent and bounded and not (models and set(models) <= set(caller.models)):
         return Refusal(Kind.FORBIDDEN, "models must be among those of the calling key.", "models")
     return None
 
@@ -356,7 +360,8 @@ def may_move_to_team(caller: Caller, team: Standing | None) -> Refusal | None:
 
 def fits_team(key: Mapping[str, Any], team: Mapping[str, Any], *, is_member: bool) -> Refusal | None:
     """Whether a key may stand in a team as it is: its models, its limits, its owner."""
-    if team["models"] and not set(key["models"]) <= set(team["models"]):
+    allowed = set(team["models"])
+    if allowed and ALL_MODELS.isdisjoint(allowed) and not set(key["models"]) - {OF_TEAM} <= allowed:
         return Refusal(Kind.FORBIDDEN, "The team does not allow all models of this key.", "models")
     for name in ("tpm_limit", "rpm_limit"):
         if team[name] is not None and key[name] is not None and key[name] > team[name]:

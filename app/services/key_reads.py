@@ -59,7 +59,7 @@ class KeyReads:
 
     def models(self, caller: Caller) -> Sequence[str]:
         """The models that the caller's key names; its team's where it names none, or takes them from there."""
-        if caller.team_id is None or (caller.models and "all-team-models" not in caller.models):
+        if caller.team_id is None or (caller.models and access.OF_TEAM not in caller.models):
             return caller.models
         with self._database.read() as connection:
             facts = of_teams(connection, caller, [caller.team_id])

@@ -1,11 +1,14 @@
 """GET /key/info: one key as it is at this instant, for those who may see it."""
 
+from datetime import timedelta
+
 import pytest
 
 from app.container import Services
+from app.domain import minting
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
-from tests.factories import add_person, add_team, add_tier, add_user
+from tests.factories import add_person, add_secret_in_grace, add_team, add_tier, add_user
 
 COLUMNS = """
     key_name key_alias soft_budget_cooldown spend total_spend expires models aliases config router_settings user_id
@@ -57,6 +60,23 @@ def test_a_deleted_key_is_not_found(api: Api):
 
     assert info(api, made["key"]).status == 404
     assert info(api, made["token"]).status == 404
+
+
+def test_a_former_secret_names_and_opens_its_key_until_the_instant_at_which_its_grace_ends(
+    api: Api, services: Services, clock: MovableClock
+):
+    made, former = api.generate(key_alias="rotated"), "sk-former-secret-of-it"
+    add_secret_in_grace(services.database, made["key_id"], former, clock.now() + timedelta(seconds=60))
+
+    clock.advance(59.999999)
+    during = info(api, former), info(api, None, caller=former), info(api, minting.digest(former))
+    clock.advance(0.000001)
+    after = info(api, former), info(api, None, caller=former), info(api, minting.digest(former))
+
+    assert [answer.body["info"]["key_alias"] for answer in during] == ["rotated"] * 3
+    assert during[1].body["key"] == made["token"]
+    assert [answer.status for answer in after] == [404, 401, 404]
+    assert info(api, made["key"]).status == 200
 
 
 def test_the_status_follows_the_clock(api: Api, clock: MovableClock):

@@ -273,6 +273,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(
     [
         ({"user_id": 7}, ["user_id"]),
         ({"user_id": "x" * 513}, ["user_id"]),
+        ({"user_email": "a@example.com\r\nBcc: all@example.com"}, ["user_email"]),
         ({"user_role": "king"}, ["user_role"]),
         ({"tpm_limit": -1}, ["tpm_limit"]),
         ({"teams": "a"}, ["teams"]),

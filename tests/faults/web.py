@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -61,8 +62,13 @@ class Web(Server):
         self._process = self._launch()
 
     def wait(self) -> None:
-        """Wait until it answers."""
-        eventually(self.answers)
+        """Wait until it answers; one whose workers died too often has ended, and is started again."""
+        eventually(self._answers_or_begins)
+
+    def _answers_or_begins(self) -> bool:
+        if not self.pids():
+            self.begin()
+        return self.answers()
 
     def kill_worker(self) -> None:
         """SIGKILL to what serves the requests; the main process replaces it."""
@@ -85,6 +91,9 @@ class Caller:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.close()
 
     def post(self, path: str, **body: Any) -> Reply:
@@ -120,10 +129,16 @@ class Pair:
             "KEYLEDGER_COMMIT_SECONDS": "0.5",
         }
         self.webs = tuple(Web({**shared, "REDIS_URL": proxy.url}) for proxy in proxies)
+        # A server dies with the thread that started it, and the threads of a proxy are short-lived.
+        self.starter = ThreadPoolExecutor(1)
 
     def wait(self) -> None:
         for web in self.webs:
             web.wait()
+
+    def restart_redis(self) -> None:
+        """Kill it and start it again; from any thread."""
+        self.starter.submit(self.redis.restart).result()
 
     def generate(self, **fields: Any) -> str:
         """Make a key that must succeed; its plaintext."""
@@ -140,6 +155,7 @@ def pair_on(database_url: str) -> Iterator[Pair]:
         redis = stack.enter_context(RedisServer())
         first, second = (stack.enter_context(RedisProxy(redis.port)) for _ in range(2))
         pair = Pair(database_url, redis, (first, second))
+        stack.callback(pair.starter.shutdown)
         for web in pair.webs:
             stack.callback(web.close)
             web.begin()

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 from marshmallow import fields as f
 
-from app.api.fields import Choice, Fault, Flag, Money, Name, Object, Rates, Text, TextList, Whole, refuse
+from app.api.fields import Choice, Fault, Flag, Line, Money, Name, Object, Rates, Text, TextList, Whole, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
 from app.api.schemas.keys import BudgetLimits, LiteLLM_ObjectPermissionBaseSchema, Request
@@ -30,15 +30,13 @@ class MemberSchema(Request):
     """Somebody and the role to have; an unknown e-mail becomes a user."""
 
     user_id = Name()
-    user_email = Name()
-    role = Choice(*ROLES, required=True)
+    user_email = Line()
+    role = Choice(*ROLES, required=True, nullable=False)
 
     @validates_schema
     def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
         if not data.get("user_id") and not (data.get("user_email") or "").strip():
             raise ValidationError([Fault("value_error", "Either user_id or user_email must be provided")])
-        if data["role"] is None:
-            raise ValidationError({"role": [Fault("enum", "Input should be 'admin', 'user'")]})
 
 
 _MEMBER = {"$ref": "#/components/schemas/Member"}

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields
 from marshmallow import fields as f
 
-from app.api.fields import Anything, Choice, Flag, Money, Name, Object, Text, TextList, refuse
+from app.api.fields import Anything, Choice, Flag, Line, Money, Name, Object, Text, TextList, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
 from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request
@@ -49,7 +49,7 @@ class Refused(Anything):
 
 class NewUserRequestSchema(LimitsSchema):
     user_id = Name()
-    user_email = Name()
+    user_email = Line()
     user_alias = Name()
     user_role = Choice(*Role)
     sso_user_id = Name()
