@@ -6,6 +6,7 @@ A restart or a stop deals with the whole group, so a dead process never leaves i
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -111,6 +112,10 @@ class Child:
 
 def reap(children: Iterable[Child]) -> None:
     """Collect every dead process: a known child through its own record, an adopted one here."""
+    if sys.platform != "linux":  # nobody is adopted there
+        for child in children:
+            child.exit_status()
+        return
     while True:
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

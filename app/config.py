@@ -150,7 +150,6 @@ class _Reader:
         if isinstance(change, float) and isinstance(commit, float) and commit >= change:
             self._faults.append("KEYLEDGER_COMMIT_SECONDS must be below KEYLEDGER_CHANGE_SECONDS.")
 
-
     def _check_key_health(self, values: dict[str, object]) -> None:
         waits = values.get("key_health_seconds", Settings.key_health_seconds)
         delivers = values.get("outbound_seconds", Settings.outbound_seconds)

@@ -14,6 +14,7 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.graces import Graces
@@ -24,14 +25,19 @@ from app.services.key_bulk import KeyBulk
 from app.services.key_changes import KeyChanges
 from app.services.key_ends import KeyEnds
 from app.services.key_health import KeyHealth
+from app.services.key_maker import KeyMaker
 from app.services.key_reads import KeyReads
 from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
+from app.services.organizations import Organizations
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.snapshots import Snapshots
+from app.services.team_members import TeamMembers
+from app.services.teams import Teams
+from app.services.users import Users
 from app.services.windows import Windows
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats
@@ -59,6 +65,11 @@ class Services:
     key_health: KeyHealth
     callback_probes: CallbackProbes
     secret_rotation: SecretRotation
+    budgets: Budgets
+    teams: Teams
+    team_members: TeamMembers
+    users: Users
+    organizations: Organizations
     health: Health
     jobs: Jobs
 
@@ -84,6 +95,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     callers = Callers(snapshots, master_key=settings.master_key)
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
+    maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     jobs = {
@@ -99,7 +111,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         redis=redis,
         broker=broker,
         callers=callers,
-        keys=Keys(database, policies, secrets, calendar, sealer),
+        keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
         key_bulk=KeyBulk(database, changes, calendar),
         key_rotation=KeyRotation(
@@ -125,6 +137,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             replies,
         ),
         secret_rotation=SecretRotation(database, sealer, clock),
+        budgets=Budgets(database, calendar),
+        teams=Teams(database, policies, calendar),
+        team_members=TeamMembers(database, policies, calendar),
+        users=Users(database, policies, calendar, maker, sealer),
+        organizations=Organizations(database, policies, calendar),
         jobs=Jobs(database, clock, jobs),
         health=Health(
             database,

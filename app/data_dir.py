@@ -28,6 +28,7 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: int | None = None
+        self._has_short = False
 
     @property
     def database(self) -> Path:
@@ -92,8 +93,22 @@ class DataDir:
         path = self.redis / f"{name}.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
+        folder = _private_directory(self._short)
+        self._has_short = True
+        return folder / path.name
+
+    def close(self) -> None:
+        """Take away what lies outside of the directory, once nothing uses it."""
+        if self._has_short:
+            for left in self._short.glob("*.sock"):  # by a server that was killed
+                left.unlink()
+            self._short.rmdir()
+            self._has_short = False
+
+    @property
+    def _short(self) -> Path:
         tag = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
-        return _private_directory(Path(tempfile.gettempdir()) / f"keyledger-{tag}") / f"{name}.sock"
+        return Path(tempfile.gettempdir()) / f"keyledger-{os.getuid()}-{tag}"
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 from app import local_redis
 from app.children import Child, reap, wait_until_gone
@@ -103,7 +104,7 @@ class Supervisor:
         environment = self._environment
         environment.setdefault("KEYLEDGER_HOST", "127.0.0.1")
         environment.setdefault("PORT", "4000")
-        environment.setdefault("DATABASE_URL", f"sqlite:///{self._data.database}")
+        environment.setdefault("DATABASE_URL", f"sqlite:///{quote(str(self._data.database))}")
         if self._redis_is_ours:
             environment["REDIS_URL"] = local_redis.url(self._data)
         for part, prefix in (("MASTER", "sk-"), ("SALT", "")):
@@ -210,6 +211,7 @@ class Supervisor:
             _say("stopped")
         for child in self._children:
             child.forget()
+        self._data.close()
 
     def _stop_in_order(self) -> None:
         began, signals = time.monotonic(), self._signals

@@ -8,6 +8,10 @@ from typing import Any
 
 from flask import Flask
 from openapi_schema_validator import OAS30Validator
+from werkzeug.test import TestResponse
+
+from tests import leaks
+from tests.leaks import SECRETS
 
 MASTER_KEY = "sk-master-of-the-tests-0123456789"
 
@@ -45,17 +49,32 @@ class Api:
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         data: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Answer:
         sent = {} if key is None else {"Authorization": f"Bearer {key}"}
-        arguments: dict[str, Any] = {"query_string": query or {}, "headers": sent | (headers or {})}
+        arguments: dict[str, Any] = {"headers": sent | (headers or {})}
+        if query is not None:
+            arguments["query_string"] = query
         if data is not None:
-            arguments |= {"data": data, "content_type": "application/json"}
+            arguments |= {"data": data, "content_type": content_type}
         elif json is not None:
-            arguments |= {"data": jsonlib.dumps(json), "content_type": "application/json"}
+            arguments |= {"data": jsonlib.dumps(json), "content_type": content_type}
+        SECRETS.remember(key)
+        SECRETS.remember_request(json)
         response = self._client.open(path, method=method, **arguments)
         body = response.get_json(silent=True)
+        self._check_secrets(path, arguments, response, body)
         self._document.check(method, path, response.status_code, body)
         return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})
+
+    @staticmethod
+    def _check_secrets(path: str, sent: dict[str, Any], response: TestResponse, body: Any) -> None:
+        """Remember the key that an answer reveals, and fail where it tells any other."""
+        revealed = body.get("key") if isinstance(body, dict) and response.status_code == 200 else None
+        SECRETS.remember(revealed)
+        answer = response.get_data() + str(response.headers).encode()
+        told = leaks.in_answer(path.encode() + repr(sent).encode(), revealed, answer)
+        assert not told, f"{path} tells a key that it should not"
 
     def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
         return self.call("POST", path, json={} if json is None else json, **kwargs)
@@ -70,7 +89,7 @@ class Api:
         return answer.body
 
     def info(self, key: str, *, caller: str = MASTER_KEY) -> dict[str, Any]:
-        answer = self.get("/key/info", caller, key=key)
+        answer = self.call("GET", "/key/info", key=caller, query={"key": key})
         assert answer.status == 200, answer
         return answer.body["info"]
 
@@ -87,7 +106,8 @@ class Document:
 
     def check(self, method: str, path: str, status: int, body: Any) -> None:
         """Fail unless the document knows this answer; paths outside of it are none of its business."""
-        template = next((name for pattern, name in self._templates if pattern.match(path)), None)
+        route = path.partition("?")[0]
+        template = next((name for pattern, name in self._templates if pattern.match(route)), None)
         if template is None or method.lower() not in self.document["paths"][template]:
             return
         responses = self.document["paths"][template][method.lower()]["responses"]

@@ -12,6 +12,7 @@ from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
+from tests import leaks
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.servers import PostgresServer, RedisServer
@@ -34,6 +35,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A running cluster; a test that needs a database of its own makes one and drops it."""
     with PostgresServer() as server:
         yield server
+        assert not leaks.in_folder(server.folder), "a plaintext key was stored"
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +109,14 @@ def settings(store_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
+    """Everything that a process can do; when the test is over, no key may stand in what it left behind."""
     services = build(settings, clock)
     yield services
     services.close()
+    left = leaks.in_redis(settings.redis_url)
+    if services.database.is_sqlite:
+        left |= leaks.in_sqlite(Path(services.database.url.database or ""))
+    assert not left, "a plaintext key was stored"
 
 
 @pytest.fixture

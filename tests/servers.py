@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -136,12 +136,14 @@ class Server:
     def _launch(self) -> subprocess.Popen[bytes]:
         raise NotImplementedError
 
-    def _spawn(self, argv: list[str], *, unprivileged: bool = False) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, argv: list[str], *, unprivileged: bool = False, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 _launcher(self.death_signal, unprivileged=unprivileged) + argv,
                 cwd=self.folder,
-                env={"PATH": os.defpath, "LC_ALL": "C"},
+                env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -154,7 +156,7 @@ class RedisServer(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=5)
 
@@ -312,7 +314,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those that outgoing connections take, so that a restart finds it free again."""
     while True:
         port = random.randint(20_000, 32_000)

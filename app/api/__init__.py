@@ -9,9 +9,13 @@ from flask import Flask, g, request
 
 from app.api import auth, errors, operations
 from app.api.blueprint import finish
+from app.api.budgets import budgets
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
-from app.api.schemas.keys import BudgetConfigSchema
+from app.api.organizations import organizations
+from app.api.schemas.users import NewUserRequestTeamSchema
+from app.api.teams import teams
+from app.api.users import users
 
 _DOCUMENT = {
     "API_TITLE": "Keyledger",
@@ -21,15 +25,25 @@ _DOCUMENT = {
     "OPENAPI_JSON_PATH": "openapi.json",
     "OPENAPI_SWAGGER_UI_PATH": "/docs",
     "OPENAPI_SWAGGER_UI_URL": "/docs/assets/",
+    # Else the page sends the document's address to swagger.io.
+    "OPENAPI_SWAGGER_UI_CONFIG": {"validatorUrl": "none"},
 }
 _KEY_HEADER = {"type": "apiKey", "in": "header", "name": "x-litellm-api-key"}
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest is not typed
-    """The document; errors are answered by our own table."""
+    """The document; errors are answered by our own table, and nothing else is documented."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_error_handlers(self) -> None:
         errors.register(self._app)
+
+    def _register_responses(self) -> None:
+        """Each operation names its own answers."""
+
+    def _register_pagination_header(self) -> None:
+        """Pages are told in the body."""
 
 
 def register(app: Flask) -> None:
@@ -44,8 +58,18 @@ def register(app: Flask) -> None:
             "components": {"securitySchemes": {"APIKeyHeader": _KEY_HEADER}},
         },
     )
-    api.spec.components.schema("BudgetConfig", schema=BudgetConfigSchema)
-    for blueprint in (keys, key_rotation, operations.health, operations.models, operations.jobs):
+    api.spec.components.schema("NewUserRequestTeam", schema=NewUserRequestTeamSchema)
+    for blueprint in (
+        keys,
+        key_rotation,
+        budgets,
+        teams,
+        users,
+        organizations,
+        operations.health,
+        operations.models,
+        operations.jobs,
+    ):
         api.register_blueprint(blueprint)
     operations.register(app)
 

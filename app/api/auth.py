@@ -13,7 +13,12 @@ from app.services.audit import Act
 from app.services.refusals import enforce
 
 _PREFIX = re.compile(r"(?:Bearer|bearer|Basic) +(\S.*)")
+# An AWS client signs with the key in the place of its access key id.
+_SIGNED = re.compile(r"AWS4-HMAC-SHA256 .*\bCredential=(?:Bearer +)?([^/,\s]+).*")
+# What looks like a key is one that somebody put into the wrong header.
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_CLAIM = 512
 # Read in this order; the first that is not empty decides, and a wrong one does not fall back to the next.
 _BARE_HEADERS = ("API-Key", "x-api-key", "x-goog-api-key", "Ocp-Apim-Subscription-Key")
@@ -34,19 +39,26 @@ def act() -> Act:
 def name_request(request: Request) -> None:
     """Take over the caller's request id where it is a plain one, else make one."""
     sent = request.headers.get("x-request-id", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+    usable = _REQUEST_ID.fullmatch(sent) and not _KEY.search(sent)
+    g.request_id = sent if usable else str(uuid.uuid4())
 
 
 def authenticate(request: Request) -> Act:
     """Raise Unauthenticated and its kin unless the request carries a key that opens something now."""
     now = services().clock.now()
     caller = services().callers.authenticate(_credential(request), now)
-    claim = request.headers.get("litellm-changed-by", "")[:_LONGEST_CLAIM]
-    return Act(caller, now, g.request_id, request.remote_addr, claim or None)
+    return Act(caller, now, g.request_id, request.remote_addr, _claim(request))
 
 
 def gate(caller: Caller, route: str, method: str) -> None:
     enforce(access.gate(caller, route, method))
+
+
+def _claim(request: Request) -> str | None:
+    """On whose behalf the caller says it acts: text as it was sent, without what no store can or may keep."""
+    sent = request.headers.get("litellm-changed-by", "")
+    text = sent.encode("latin-1", "replace").decode("utf-8", "replace")
+    return _KEY.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
 
 
 def _credential(request: Request) -> str:
@@ -66,7 +78,7 @@ def _credential(request: Request) -> str:
 def _from_authorization(header: str) -> str:
     if header in {"Bearer", "bearer", "Basic"}:
         raise Unauthenticated("Authentication Error, No api key passed in.")
-    prefixed = _PREFIX.fullmatch(header)
+    prefixed = _PREFIX.fullmatch(header) or _SIGNED.fullmatch(header)
     if prefixed is None:
         raise Unauthenticated(
             "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix."

@@ -12,7 +12,7 @@ from marshmallow import Schema
 from app.api import auth, body
 from app.api.body import MISSING, WrongBody
 from app.api.errors import ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
-from app.domain.keys import UNENFORCED_FIELDS
+from app.domain import keys, teams
 from app.errors import (
     Forbidden,
     RoleRefused,
@@ -22,6 +22,8 @@ from app.errors import (
 )
 
 ViewFunction = Callable[..., Any]
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 # What every authenticated route can answer.
 _ALWAYS: tuple[type[ServiceError], ...] = (Unauthenticated, RoleRefused, Forbidden, StoreUnavailable)
@@ -48,7 +50,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
     def _enter(self) -> None:
         """Body syntax, then the caller, then the route, then the body's kind: the reference's order."""
-        g.body = body.read(request) if request.method in {"POST", "PUT", "PATCH", "DELETE"} else MISSING
+        if request.method == "OPTIONS":  # answered by the framework, without a view; a preflight brings no key
+            g.body = MISSING
+            return
+        g.body = body.read(request) if request.method in _WITH_BODY else MISSING
         if not self._public:
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
@@ -78,18 +83,22 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         *,
         summary: str,
         raises: tuple[type[ServiceError], ...] = (),
+        unready: Schema | None = None,
         changes: bool = False,
         body_optional: bool = False,
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
-        `changes` marks an operation that writes the audit, and so takes the `litellm-changed-by` header.
+        `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
+        writes the audit, and so takes the `litellm-changed-by` header.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
             documented = self.alt_response(200, schema=answer, success=True)(view)
-            for status, names in _statuses(raises, public=self._public).items():
+            for status, names in _statuses(raises, method, public=self._public).items():
                 documented = self.alt_response(status, schema=ErrorEnvelopeSchema, description=names)(documented)
+            if unready is not None:
+                documented = self.alt_response(503, schema=unready, description="Unready")(documented)
             documented = self.alt_response(422, schema=HTTPValidationErrorSchema, description="Validation Error")(
                 documented
             )
@@ -107,12 +116,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return decorate
 
 
-def _statuses(raises: tuple[type[ServiceError], ...], *, public: bool) -> dict[int, str]:
+def _statuses(raises: tuple[type[ServiceError], ...], method: str, *, public: bool) -> dict[int, str]:
     """The documented statuses, each with the names of the errors behind it."""
     names: dict[int, list[str]] = {}
     for error in (*(() if public else _ALWAYS), *raises):
         names.setdefault(row_of(error).status, []).append(error.__name__)
-    names.setdefault(413, []).append("RequestEntityTooLarge")
+    if method in _WITH_BODY:
+        names.setdefault(400, []).append("WrongBody")
+        names.setdefault(413, []).append("RequestEntityTooLarge")
     names.setdefault(500, []).append("InternalServerError")
     return {status: ", ".join(dict.fromkeys(found)) for status, found in sorted(names.items())}
 
@@ -142,13 +153,14 @@ def finish(response: Response) -> Response:
     response.vary.add("Origin")
     for name, value in (
         ("x-keyledger-ignored-fields", g.get("ignored_fields", ())),
-        ("x-keyledger-unenforced-fields", sorted(UNENFORCED_FIELDS & g.get("sent_fields", frozenset()))),
+        ("x-keyledger-unenforced-fields", sorted(_UNENFORCED & g.get("sent_fields", frozenset()))),
     ):
         if value:
             response.headers[name] = _header_list(value)
     return response
 
 
+_UNENFORCED = keys.UNENFORCED_FIELDS | teams.UNENFORCED_FIELDS
 _MOST_NAMES = 20
 
 

@@ -12,6 +12,15 @@ from app.api.fields import Fault
 MISSING = object()
 
 
+# What marshmallow says of its own accord, in the reference's words.
+_FAULTS = {
+    "Missing data for required field.": Fault("missing", "Field required"),
+    "Unknown field.": Fault("extra_forbidden", "Extra inputs are not permitted"),
+    "Not a valid list.": Fault("list_type", "Input should be a valid list"),
+    "Invalid input type.": Fault("dict_type", "Input should be a valid dictionary"),
+}
+
+
 class MalformedBody(Exception):
     """The body is no JSON at all; `offset` is where reading stopped."""
 
@@ -39,6 +48,9 @@ def read(request: Request) -> Any:
     if limit is not None and request.content_length is not None and request.content_length > limit:
         raise RequestEntityTooLarge
     raw = request.get_data(cache=False)
+    if limit is not None and request.content_length is None and len(raw) >= limit:
+        # Sent in chunks: reading stops at the limit without a word, and what was read may be JSON by itself.
+        raise RequestEntityTooLarge
     if not raw:
         return MISSING
     content_type = request.mimetype
@@ -82,8 +94,8 @@ def _collect(messages: Any, location: list[str | int], detail: list[dict[str, An
             _collect(inner, location if name == "_schema" else [*location, _shown(name)], detail)
         return
     for message in messages:
-        kind = message.type if isinstance(message, Fault) else "value_error"
-        detail.append({"type": kind, "loc": location, "msg": str(message)})
+        fault = message if isinstance(message, Fault) else _FAULTS.get(message, Fault("value_error", message))
+        detail.append({"type": fault.type, "loc": location, "msg": str(fault)})
 
 
 def _shown(name: object) -> str | int:

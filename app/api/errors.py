@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -131,7 +132,7 @@ def _wrong_body(_: WrongBody) -> Response:
 def http_error(error: HTTPException) -> Any:
     if isinstance(error, NotFound) and request.path != "/" and request.path.endswith("/"):
         query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-        return redirect("/" + request.path.strip("/") + query, 307)
+        return redirect("/" + quote(request.path.strip("/")) + query, 307)
     if error.response is not None:
         return error.response  # a redirect, made by the framework
     status = error.code or 500

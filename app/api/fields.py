@@ -5,6 +5,7 @@ could never be stored (NUL, lone surrogates, integers beyond 64 bits) is refused
 """
 
 import math
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
@@ -16,6 +17,7 @@ NAME_LENGTH = 512
 MAXIMUM_INT32 = 2**31 - 1
 MAXIMUM_INT64 = 2**63 - 1
 _DEEPEST = 32
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 _FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -41,10 +43,10 @@ def refuse(kind: str, text: str) -> ValidationError:
 class Text(fields.String):
     """A text and nothing else."""
 
-    def __init__(self, *, max_length: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, max_length: int | None = None, nullable: bool = True, **kwargs: Any) -> None:
         if max_length is not None:
             kwargs["metadata"] = {**kwargs.get("metadata", {}), "maxLength": max_length}
-        super().__init__(allow_none=True, **kwargs)
+        super().__init__(allow_none=nullable, **kwargs)
         self.max_length = max_length
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
@@ -63,11 +65,22 @@ class Name(Text):
         super().__init__(max_length=NAME_LENGTH, **kwargs)
 
 
+class Line(Name):
+    """A name that may be written into the header of a mail."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if not text.isprintable():
+            raise refuse("string_unprintable", "String should hold printable characters only")
+        return text
+
+
 class Choice(Text):
     """One of a few texts."""
 
-    def __init__(self, *choices: str, **kwargs: Any) -> None:
-        super().__init__(metadata={"enum": [*choices, None]}, **kwargs)
+    def __init__(self, *choices: str, nullable: bool = True, **kwargs: Any) -> None:
+        enum = [*choices, None] if nullable else list(choices)
+        super().__init__(metadata={"enum": enum}, nullable=nullable, **kwargs)
         self.choices = choices
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
@@ -100,13 +113,9 @@ def _whole(value: Any) -> int:
             raise refuse("int_from_float", "Input should be a valid integer, got a number with a fractional part")
         return int(value)
     if isinstance(value, str):
-        text = value.strip()
-        if (
-            len(text) <= len(str(MAXIMUM_INT64)) + 1
-            and text.lstrip("+-").isascii()
-            and text.lstrip("+-").isdigit()
-        ):
-            return int(text)
+        # Bounded digits: an unbounded int() is quadratic.
+        if _INTEGER.fullmatch(value.strip()):
+            return int(value)
         raise refuse("int_parsing", "Input should be a valid integer, unable to parse string as an integer")
     raise refuse("int_type", "Input should be a valid integer")
 
@@ -182,14 +191,19 @@ class Instant(fields.DateTime):
 
 
 class TextList(fields.List[Any]):
-    """A list of texts."""
+    """A list of texts, of at most `longest` entries where that is given."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(Text(), allow_none=True, **kwargs)
+    def __init__(self, *, longest: int | None = None, **kwargs: Any) -> None:
+        if longest is not None:
+            kwargs["metadata"] = {**kwargs.get("metadata", {}), "maxItems": longest}
+        super().__init__(fields.String(), allow_none=True, **kwargs)
+        self.longest = longest
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         if not isinstance(value, list):
             raise refuse("list_type", "Input should be a valid list")
+        if self.longest is not None and len(value) > self.longest:
+            raise refuse("too_long", f"List should have at most {self.longest} items")
         for index, entry in enumerate(value):
             if not isinstance(entry, str):
                 raise ValidationError({index: [Fault("string_type", "Input should be a valid string")]})

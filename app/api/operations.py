@@ -8,7 +8,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.schemas.operations import JobListSchema, ModelListSchema, ReadinessSchema
+from app.api.schemas.operations import DrainingSchema, JobListSchema, ModelListSchema, ReadinessSchema
 from app.clock import iso
 from app.services.jobs import JobRecord
 
@@ -30,14 +30,24 @@ def _liveness() -> Response:
 
 
 @health.operation(
-    "/health/liveliness", "GET", "health_liveliness_health_liveliness_get", _TEXT, summary="Health Liveliness"
+    "/health/liveliness",
+    "GET",
+    "health_liveliness_health_liveliness_get",
+    _TEXT,
+    unready=DrainingSchema(),
+    summary="Health Liveliness",
 )
 def liveliness() -> Response:
     return _liveness()
 
 
 @health.operation(
-    "/health/liveness", "GET", "health_liveliness_health_liveness_get", _TEXT, summary="Health Liveliness"
+    "/health/liveness",
+    "GET",
+    "health_liveliness_health_liveness_get",
+    _TEXT,
+    unready=DrainingSchema(),
+    summary="Health Liveliness",
 )
 def liveness() -> Response:
     return _liveness()
@@ -48,6 +58,7 @@ def liveness() -> Response:
     "GET",
     "health_readiness_health_readiness_get",
     ReadinessSchema(),
+    unready=ReadinessSchema(),
     summary="Health Readiness",
 )
 def readiness() -> Response:

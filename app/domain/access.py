@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from app.domain import routes
+from app.domain.budgets import ALL_MODELS
 
 
 class Role(StrEnum):
@@ -71,6 +72,8 @@ class Caller:
     allowed_routes: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     max_budget_nanos: int | None = None
+    tpm_limit: int | None = None
+    rpm_limit: int | None = None
     organization_admin_of: frozenset[str] = frozenset()
 
     @property
@@ -98,6 +101,8 @@ class Standing:
 
 NO_STANDING = Standing()
 
+# Stands in a key's models for those of its team, whatever they are.
+OF_TEAM = "all-team-models"
 # The metadata entry that makes a key a service account of its team.
 SERVICE_ACCOUNT = "service_account_id"
 
@@ -148,7 +153,7 @@ def gate(caller: Caller, route: str, method: str) -> Refusal | None:
     if caller.is_admin:
         return None
     if caller.role is Role.PROXY_ADMIN_VIEWER:
-        if method == "GET" or route in routes.KEY_INFO:
+        if method in {"GET", "HEAD"} or route in routes.KEY_INFO:
             return None
         return Refusal(
             Kind.VIEWER,
@@ -194,16 +199,19 @@ def may_see_key(caller: Caller, target: KeyTarget, standing: Standing) -> bool:
 
 
 def may_set(caller: Caller, sent: Mapping[str, Any], *, personal: bool) -> Refusal | None:
-    """Whether the caller may set these fields on any key; what they grant must be the caller's to give."""
+    """Whether the caller may set these fields on any key; what they grant must be the caller's to give.
+
+    A null counts: it takes off the limit that stood there.
+    """
     if caller.is_admin:
         return None
     for field in ("allowed_routes", "permissions"):
-        if sent.get(field) is not None:
+        if field in sent:
             return Refusal(Kind.FORBIDDEN, f"Only proxy admins can set '{field}' on a key.", field)
     if sent.get("key_type") == "management":
         return Refusal(Kind.FORBIDDEN, "Only proxy admins can create management keys.", "key_type")
     for field in sorted(ADMIN_ONLY_FIELDS):
-        if sent.get(field) is not None:
+        if field in sent:
             return Refusal(Kind.FORBIDDEN, f"Only proxy admins can set '{field}' on a key.", field)
     if personal:
         return _may_set_personally(sent)
@@ -224,15 +232,16 @@ def _may_set_personally(sent: Mapping[str, Any]) -> Refusal | None:
 
 
 def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: int | None) -> Refusal | None:
-    """Whether budget and models of a new key stay within those of the key that makes it."""
+    """Whether the sent budget and models stay within those of the calling key; none of either is all there is."""
     if caller.is_admin:
         return None
     ceiling = caller.max_budget_nanos
-    if ceiling is not None and max_budget_nanos is not None and max_budget_nanos > ceiling:
-        return Refusal(Kind.CEILING, "max_budget is above that of the key that creates it.", "max_budget")
+    if "max_budget" in sent and ceiling is not None and (max_budget_nanos is None or max_budget_nanos > ceiling):
+        return Refusal(Kind.CEILING, "max_budget is above that of the calling key.", "max_budget")
     models = sent.get("models") or []
-    if caller.models and not set(models) <= set(caller.models):
-        return Refusal(Kind.FORBIDDEN, "models must be among those of the key that creates it.", "models")
+    bounded = bool(caller.models) and ALL_MODELS.isdisjoint(caller.models)
+    if "models" in sent and bounded and not (models and set(models) <= set(caller.models)):
+        return Refusal(Kind.FORBIDDEN, "models must be among those of the calling key.", "models")
     return None
 
 
@@ -290,7 +299,7 @@ def may_update(
         return Refusal(Kind.FORBIDDEN, "Only a team admin can make a service account.", "metadata")
     if "user_id" in sent and sent["user_id"] != target.user_id:
         return Refusal(Kind.FORBIDDEN, "Only proxy admins can change the owner of a key.", "user_id")
-    if sent.get("blocked") is not None and not standing.manages:
+    if "blocked" in sent and not standing.manages:
         return Refusal(Kind.FORBIDDEN, "Only those who may block a key can set 'blocked'.", "blocked")
     if target.team_id is None:
         return _may_update_personal(caller, target, sent)
@@ -300,6 +309,12 @@ def may_update(
 def _may_update_personal(caller: Caller, target: KeyTarget, sent: Mapping[str, Any]) -> Refusal | None:
     if not _owns(caller, target) or target.created_by != caller.user_id:
         return Refusal(Kind.FORBIDDEN, "Only the user who created and owns this key can update it.")
+    granted = sent.get("object_permission")
+    if "object_permission" in sent and (not granted or any(name in granted for name in _PERSONAL_OBJECTS)):
+        # An empty list of these restricts nothing, so taking one off is a grant too.
+        return Refusal(
+            Kind.FORBIDDEN, "object_permission on a personal key is set by proxy admins only.", "object_permission"
+        )
     return _no_budget_change(sent)
 
 
@@ -325,6 +340,13 @@ def _no_budget_change(sent: Mapping[str, Any]) -> Refusal | None:
     return None
 
 
+def may_leave_team(caller: Caller, target: KeyTarget) -> Refusal | None:
+    """Whether the caller may take the key out of its team: no other limits would bind one without an owner."""
+    if caller.is_admin or target.user_id is not None:
+        return None
+    return Refusal(Kind.FORBIDDEN, "Only proxy admins can take a key without an owner out of its team.", "team_id")
+
+
 def may_move_to_team(caller: Caller, team: Standing | None) -> Refusal | None:
     """Whether the caller may put a key into this team; None stands for a team that does not exist."""
     if caller.is_admin:
@@ -338,7 +360,8 @@ def may_move_to_team(caller: Caller, team: Standing | None) -> Refusal | None:
 
 def fits_team(key: Mapping[str, Any], team: Mapping[str, Any], *, is_member: bool) -> Refusal | None:
     """Whether a key may stand in a team as it is: its models, its limits, its owner."""
-    if team["models"] and not set(key["models"]) <= set(team["models"]):
+    allowed = set(team["models"])
+    if allowed and ALL_MODELS.isdisjoint(allowed) and not set(key["models"]) - {OF_TEAM} <= allowed:
         return Refusal(Kind.FORBIDDEN, "The team does not allow all models of this key.", "models")
     for name in ("tpm_limit", "rpm_limit"):
         if team[name] is not None and key[name] is not None and key[name] > team[name]:
@@ -420,20 +443,65 @@ def may_create_in_organization(caller: Caller, organization_id: str | None) -> R
     )
 
 
+def bounded(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a new team or user; what they leave open gets the caps of the key that makes it."""
+    if caller.is_admin:
+        return dict(columns)
+    caps = {
+        "models": list(caller.models) or None,
+        "max_budget_nanos": caller.max_budget_nanos,
+        "tpm_limit": caller.tpm_limit,
+        "rpm_limit": caller.rpm_limit,
+    }
+    left_open = {name: cap for name, cap in caps.items() if cap is not None and columns.get(name) in (None, [])}
+    return {**columns, **left_open}
+
+
+def within_own_rates(caller: Caller, sent: Mapping[str, Any]) -> Refusal | None:
+    """Whether the rates of a new team or user stay within those of the key that makes it."""
+    for name, cap in (("tpm_limit", caller.tpm_limit), ("rpm_limit", caller.rpm_limit)):
+        if not caller.is_admin and cap is not None and (sent.get(name) or 0) > cap:
+            return Refusal(Kind.CEILING, f"{name} is above that of the key that creates it.", name)
+    return None
+
+
+def may_assign_role(caller: Caller, role: str | None) -> Refusal | None:
+    """Whether the caller may give a user this role."""
+    if caller.is_admin or role not in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}:
+        return None
+    return Refusal(Kind.FORBIDDEN, f"Only proxy admins can create users with the role {role}.", "user_role")
+
+
 def may_see_team(caller: Caller, team_id: str, standing: Standing) -> bool:
     return caller.sees_all or caller.team_id == team_id or standing.is_member or standing.manages
 
 
-def may_add_member(caller: Caller, standing: Standing) -> Refusal | None:
+def sees_every_key_of(caller: Caller, team_id: str, standing: Standing) -> bool:
+    """Whether each key of the team is one that `may_see_key` shows; otherwise the caller sees its own at most."""
+    in_service = caller.is_service_account and caller.team_id == team_id
+    return caller.sees_all or standing.is_member or standing.manages or in_service
+
+
+def may_create_users(caller: Caller) -> bool:
+    """Whether the caller may bring a user into being by an id of its choice."""
+    return caller.is_admin
+
+
+def may_add_member(caller: Caller, team_id: str, standing: Standing) -> Refusal | None:
     if caller.is_admin or standing.manages:
         return None
-    if not standing.is_member:
+    if not may_see_team(caller, team_id, standing):
         return HIDDEN
     return Refusal(Kind.FORBIDDEN, "Call not allowed. User not proxy admin OR team admin. route=/team/member_add")
 
 
 def may_see_user(caller: Caller, user_id: str) -> bool:
     return caller.sees_all or (caller.user_id is not None and caller.user_id == user_id)
+
+
+def sees_every_team_of(caller: Caller, organization_id: str) -> bool:
+    """Whether each team of the organization is one that `may_see_team` shows; otherwise only those of its own."""
+    return caller.sees_all or organization_id in caller.organization_admin_of
 
 
 def may_see_organization(caller: Caller, organization_id: str, *, is_member: bool) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.domain import callbacks, durations, money, windows
+from app.domain import budgets, callbacks, durations, money
 from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
@@ -19,24 +19,12 @@ from app.domain.windows import Calendar
 
 # Columns that are never NULL, with what a null in a request means for them.
 LIST_FIELDS = frozenset({"models", "allowed_cache_controls", "allowed_routes", "access_group_ids"})
-OBJECT_FIELDS = frozenset({"aliases", "config", "permissions", "metadata", "model_max_budget", "budget_fallbacks"})
+OBJECT_FIELDS = frozenset({"aliases", "config", "permissions", "metadata", "budget_fallbacks"})
 
 # Columns that take the value as it comes; null clears.
-PLAIN_FIELDS = frozenset(
-    {
-        "agent_id",
-        "project_id",
-        "blocked",
-        "max_parallel_requests",
-        "tpm_limit",
-        "rpm_limit",
-        "tpd_limit",
-        "router_settings",
-    }
-)
+PLAIN_FIELDS = frozenset({"agent_id", "project_id", "blocked", "router_settings"})
 # Columns that name something; the empty text names nothing.
 REFERENCE_FIELDS = frozenset({"key_alias", "user_id", "team_id", "organization_id", "budget_id"})
-MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 
 FOLDED_FIELDS = frozenset(
     {
@@ -63,6 +51,7 @@ FOLDED_FIELDS = frozenset(
     }
 )
 TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
+ROTATION_FIELDS = frozenset({"auto_rotate", "rotation_interval"})
 
 # Stored and echoed, but not acted upon by any check of this service.
 UNENFORCED_FIELDS = frozenset(
@@ -117,7 +106,7 @@ def columns_of(
     Secrets of logging callbacks are sealed by `vault`.
     `object_permission` and `spend` are not columns of a key and not dealt with.
     """
-    columns: dict[str, Any] = {}
+    columns = budgets.limits_of(sent)
     for field, value in sent.items():
         if field in LIST_FIELDS:
             columns[field] = [] if value is None else value
@@ -127,15 +116,12 @@ def columns_of(
             columns[field] = value
         elif field in REFERENCE_FIELDS:
             columns[field] = value or None
-        elif field in MONEY_FIELDS:
-            columns[f"{field}_nanos"] = None if value is None else money.nanos(value, field)
     if columns.get("key_alias"):
         check_alias(columns["key_alias"])
-    _check_model_budgets(columns.get("model_max_budget", {}))
     columns |= _metadata(sent, None if stored is None else stored["metadata"], now, vault)
     columns |= _expiry(sent, now, creating=stored is None)
     columns |= _windows(sent, (stored or {}).get("budget_limits") or (), calendar, now)
-    return columns | _rotation(sent, now)
+    return columns | _rotation(sent, stored or {}, now)
 
 
 def check_alias(alias: str) -> None:
@@ -205,14 +191,14 @@ def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[
 
 def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     present = {field: sent[field] for field in TEMPORARY_FIELDS if field in sent}
-    amount, until = present.get("temp_budget_increase"), present.get("temp_budget_expiry")
-    if amount is None or until is None:
-        return present
-    if money.nanos(amount, "temp_budget_increase") == 0:
-        raise InvalidValue("temp_budget_increase must be above 0", "temp_budget_increase")
-    if until <= now:
-        raise InvalidValue("temp_budget_expiry must be in the future", "temp_budget_expiry")
-    return {"temp_budget_increase": float(amount), "temp_budget_expiry": until.isoformat()}
+    asked = budgets.increase_until(present, now)
+    if asked is None:
+        # Half an increase is none: the null of either takes off both.
+        return dict.fromkeys(TEMPORARY_FIELDS) if present else {}
+    return {
+        "temp_budget_increase": float(present["temp_budget_increase"]),
+        "temp_budget_expiry": asked[1].isoformat(),
+    }
 
 
 def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[str, Any]:
@@ -230,14 +216,15 @@ def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[s
     return {"expires_at": expires_at, "expiry_recorded_at": None}
 
 
-def _rotation(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    interval = sent.get("rotation_interval")
-    if sent.get("auto_rotate") and interval is None:
-        raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
-    if "auto_rotate" not in sent and interval is None:
+def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    if not ROTATION_FIELDS & sent.keys():
         return {}
-    if interval is None or not sent.get("auto_rotate"):
+    asked = {field: sent[field] if field in sent else stored.get(field) for field in ROTATION_FIELDS}
+    interval = asked["rotation_interval"]
+    if not asked["auto_rotate"]:
         return {"auto_rotate": False, "rotation_interval": None, "key_rotation_at": None}
+    if interval is None:
+        raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
     duration = length(interval, "rotation_interval")
     if duration.count == 0:
         raise InvalidValue("rotation_interval must be above 0", "rotation_interval")
@@ -248,43 +235,12 @@ def _rotation(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"auto_rotate": True, "rotation_interval": interval, "key_rotation_at": due}
 
 
-def check_window(spelling: str, param: str) -> None:
-    """Refuse a window that cannot be computed; raises InvalidValue naming `param`."""
-    try:
-        windows.check(spelling)
-    except InvalidDuration as error:
-        raise InvalidValue(
-            f"Invalid {param} '{spelling[:64]}'. Use a format like '1h', '24h', '7d', or '30d'. {error}", param
-        ) from error
-
-
 def _windows(
     sent: Mapping[str, Any], stored: Sequence[Mapping[str, Any]], calendar: Calendar, now: datetime
 ) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    if "budget_duration" in sent:
-        columns["budget_duration"] = sent["budget_duration"]
-        if sent["budget_duration"] is not None:
-            check_window(sent["budget_duration"], "budget_duration")
-    if "budget_limits" in sent:
-        running = {limit["budget_duration"]: limit for limit in stored}
-        columns["budget_limits"] = [
-            _budget_limit(limit, running, calendar, now) for limit in sent["budget_limits"] or ()
-        ] or None
-    return columns
-
-
-def _budget_limit(
-    limit: Mapping[str, Any], running: Mapping[str, Any], calendar: Calendar, now: datetime
-) -> dict[str, Any]:
-    """One of several windows on a key; one that was there before keeps running."""
-    spelling = limit["budget_duration"]
-    check_window(spelling, "budget_limits")
-    cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
-    if spelling in running:
-        return {**running[spelling], "max_budget": cap}
-    window = calendar.window(spelling, now, now)
-    return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+    if "budget_limits" not in sent:
+        return {}
+    return {"budget_limits": budgets.budget_limits(sent["budget_limits"] or (), stored, calendar, now) or None}
 
 
 def restarted_windows(
@@ -297,27 +253,3 @@ def restarted_windows(
         {**limit, "reset_at": calendar.window(limit["budget_duration"], now, now).end.isoformat()}
         for limit in limits
     ]
-
-
-def _check_model_budgets(budgets: Mapping[str, Any]) -> None:
-    """Refuse a per-model budget that could not be enforced; what passes is stored as it was sent."""
-    param = "model_max_budget"
-    for model, budget in budgets.items():
-        if not isinstance(budget, Mapping):
-            raise InvalidValue(f"{param}: the budget of '{model}' must be an object", param)
-        limit = budget.get("budget_limit", budget.get("max_budget"))
-        if limit is not None:
-            money.nanos(money.decimal(limit, param), param)
-        period = budget.get("time_period", budget.get("budget_duration"))
-        if period is not None:
-            _check_period(period, model)
-        for name in ("tpm_limit", "rpm_limit"):
-            rate = budget.get(name)
-            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0):
-                raise InvalidValue(f"{param}: {name} of '{model}' must be a whole number from 0", param)
-
-
-def _check_period(period: object, model: str) -> None:
-    if not isinstance(period, str):
-        raise InvalidValue(f"model_max_budget: the time_period of '{model}' must be text", "model_max_budget")
-    check_window(period, "model_max_budget")

@@ -36,3 +36,8 @@ def decimal(value: object, param: str) -> Decimal:
 def dollars(amount_nanos: int) -> float:
     """Nano-dollars as a JSON number: one division, correctly rounded, for display only."""
     return amount_nanos / NANOS_PER_DOLLAR
+
+
+def shown(amount_nanos: int | None) -> float | None:
+    """As `dollars`; where there is no amount there is none to show."""
+    return None if amount_nanos is None else dollars(amount_nanos)

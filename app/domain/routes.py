@@ -85,4 +85,6 @@ def _covers(grant: str, route: str) -> bool:
         return route in _GROUPS[grant]
     if grant.endswith("*"):
         return route.startswith(grant[:-1])
-    return route == grant or route.startswith(grant.rstrip("/") + "/")
+    prefix = grant.rstrip("/")
+    # Nothing is no prefix: an empty grant would cover every route.
+    return route == grant or (prefix != "" and route.startswith(prefix + "/"))

@@ -76,6 +76,8 @@ def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
         allowed_routes=tuple(key["allowed_routes"]),
         models=tuple(key["models"]),
         max_budget_nanos=None if cap is None else cap + increase_nanos,
+        tpm_limit=key["tpm_limit"],
+        rpm_limit=key["rpm_limit"],
         organization_admin_of=snapshot.organization_admin_of,
     )
 

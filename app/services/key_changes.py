@@ -1,7 +1,6 @@
 """Changing keys: what the API calls update."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -14,7 +13,7 @@ from app.domain.keys import columns_of
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound
 from app.models import keys
-from app.services import audit, delivery, key_events, key_relations, key_rows, ledger
+from app.services import audit, delivery, key_events, key_names, key_relations, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_views import KeyView
@@ -41,7 +40,7 @@ class KeyChanges:
         without any change; WriteStands where the change is stored but not announced. Sending it again is safe.
         """
         request = {name: value for name, value in sent.items() if not (name == "team_id" and value == "")}
-        key_id = self._resolve(request, act.at)
+        key_id = self._resolve(act, request)
         changed = {name: value for name, value in request.items() if name not in {"key", "key_type"}}
         if "key" not in request:
             changed.pop("key_alias")
@@ -54,15 +53,15 @@ class KeyChanges:
             before_commit()
         return view
 
-    def _resolve(self, request: Mapping[str, Any], now: datetime) -> str:
+    def _resolve(self, act: Act, request: Mapping[str, Any]) -> str:
         reference, alias = request.get("key"), request.get("key_alias")
         if reference is not None and self._callers.is_master(reference):
             raise InvalidRequest("The master key is no virtual key.", "key")
         with self._database.read() as connection:
             if reference is not None:
-                key_id = key_rows.ids_of_references(connection, [reference], now).get(reference)
+                key_id = key_names.by_reference(connection, act.caller, [reference], act.at).get(reference)
             else:
-                key_id = key_rows.ids_of_aliases(connection, [alias or ""]).get(alias or "")
+                key_id = key_names.by_alias(connection, act.caller, [alias or ""]).get(alias or "")
         if key_id is None:
             raise KeyNotFound(param="key" if reference is not None else "key_alias")
         return key_id
@@ -94,6 +93,7 @@ class KeyChanges:
         enforce(access.may_update(act.caller, target, sent, standing, route), KeyNotFound())
         enforce(access.may_set(act.caller, sent, personal=target.team_id is None))
         columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
+        enforce(access.within_own_caps(act.caller, sent, columns.get("max_budget_nanos")))
         if "team_id" in columns:
             self._check_move(transaction, act.caller, before, columns, facts)
         after = {**before.columns, **columns}
@@ -144,7 +144,10 @@ class KeyChanges:
         facts: Mapping[str, TeamFacts],
     ) -> None:
         team_id = columns["team_id"]
-        if team_id is None or team_id == before.columns["team_id"]:
+        if team_id == before.columns["team_id"]:
+            return
+        if team_id is None:
+            enforce(access.may_leave_team(caller, before.target))
             return
         team = facts.get(team_id)
         refusal = access.may_move_to_team(caller, None if team is None else team.standing)

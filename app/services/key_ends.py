@@ -1,7 +1,6 @@
 """The ways a key stops: blocked, deleted, expired."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -12,7 +11,7 @@ from app.domain import access, minting
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, MalformedKey, NothingFound
 from app.models import budget_state, deleted_keys, keys
-from app.services import audit, delivery, key_events, key_relations, key_rows
+from app.services import audit, delivery, key_events, key_names, key_relations, key_rows
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.callers import Callers
 from app.services.job_batches import JobBatch
@@ -47,7 +46,7 @@ class KeyEnds:
         if not minting.is_reference(reference):
             raise MalformedKey("Invalid key format.", "key")
         with self._database.read() as connection:
-            key_id = key_rows.ids_of_references(connection, [reference], act.at).get(reference)
+            key_id = key_names.by_reference(connection, act.caller, [reference], act.at).get(reference)
         if key_id is None:
             raise _not_found()
         with (
@@ -89,26 +88,25 @@ class KeyEnds:
         Unknown ones are passed over; raises NothingFound where none is left, Forbidden (and removes none) where
         one may be seen but not deleted, StoreUnavailable and WriteStands. Sent again, it raises NothingFound.
         """
-        named = self._resolve(references, aliases, act.at)
+        with self._database.read() as connection:
+            by_reference = key_names.by_reference(connection, act.caller, references, act.at)
+            by_alias = key_names.by_alias(connection, act.caller, aliases)
+        named = sorted({*by_reference.values(), *by_alias.values()})
         if not named:
             raise _none_found()
-        announced = [policies.key(key_id) for key_id in dict.fromkeys(named.values())]
         with (
-            self._policies.change(announced) as before_commit,
+            self._policies.change([policies.key(key_id) for key_id in named]) as before_commit,
             self._database.transaction() as transaction,
         ):
-            removed = self._remove(transaction, act, set(named.values()))
+            removed = self._remove(transaction, act, named)
             before_commit()
-        return [name for name in (*references, *aliases) if named.get(name) in removed]
+        return [
+            *(reference for reference in references if by_reference.get(reference) in removed),
+            *(alias for alias in aliases if by_alias.get(alias) in removed),
+        ]
 
-    def _resolve(self, references: Sequence[str], aliases: Sequence[str], now: datetime) -> dict[str, str]:
-        with self._database.read() as connection:
-            by_reference = key_rows.ids_of_references(connection, references, now) if references else {}
-            by_alias = key_rows.ids_of_aliases(connection, aliases) if aliases else {}
-        return {**by_alias, **by_reference}
-
-    def _remove(self, transaction: Connection, act: Act, key_ids: set[str]) -> set[str]:
-        views = key_rows.load(transaction, sorted(key_ids), self._calendar, act.at, lock=True)
+    def _remove(self, transaction: Connection, act: Act, key_ids: Sequence[str]) -> set[str]:
+        views = key_rows.load(transaction, key_ids, self._calendar, act.at, lock=True)
         facts = of_teams(transaction, act.caller, [view.columns["team_id"] for view in views])
         mine = []
         for view in views:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.access import Caller
+from app.domain.teams import DASHBOARD_TEAM
 from app.errors import InvalidRequest, ListRefused
 from app.models import (
     budget_state,
@@ -18,9 +19,6 @@ from app.models import (
     team_members,
     teams,
 )
-
-# Sessions of LiteLLM's own dashboard live under this team and are nobody's business here.
-DASHBOARD_TEAM = "litellm-dashboard"
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")

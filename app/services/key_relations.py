@@ -11,6 +11,8 @@ from app.models import budgets, object_permissions, organization_members, organi
 from app.services.key_views import KeyView
 from app.services.refusals import unknown_reference
 
+_LISTS = frozenset(column.name for column in object_permissions.columns if not column.nullable)
+
 
 def check(transaction: Connection, caller: Caller, key: Mapping[str, Any], sent: Mapping[str, Any]) -> str | None:
     """Refuse a tier or an organization that does not exist, and return the spelling of the key's window.
@@ -59,14 +61,18 @@ def is_member(transaction: Connection, team_id: str, user_id: str | None) -> boo
 def put_permission(
     transaction: Connection, stored: Mapping[str, Any] | None, sent: Mapping[str, Any] | None
 ) -> str | None:
-    """Store an object permission over the one there is, entry by entry; null and {} mean none."""
+    """Store an object permission over the one there is, entry by entry; null and {} mean none.
+
+    The null of an entry is its column's default.
+    """
     if not sent:
         return None
+    sent = {name: [] if value is None and name in _LISTS else value for name, value in sent.items()}
     if stored is not None:
         transaction.execute(
             update(object_permissions)
             .where(object_permissions.c.object_permission_id == stored["object_permission_id"])
-            .values(dict(sent))
+            .values(sent)
         )
         return str(stored["object_permission_id"])
     permission_id = str(uuid.uuid4())

@@ -8,20 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from app.clock import iso
 from app.domain import minting
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
-from app.services.key_views import KeyView, tier_fields
+from app.services.budget_views import tier_fields
+from app.services.key_views import KeyView
+from app.services.rows import labelled, part
 
-_JOINED: dict[str, Table] = {"tier": budgets, "state": budget_state, "permission": object_permissions}
-_LABELLED = [
-    column.label(f"{prefix}.{column.name}") for prefix, table in _JOINED.items() for column in table.columns
-]
-_PERMISSION_FIELDS = tuple(column.name for column in object_permissions.columns)
+_LABELLED = labelled({"tier": budgets, "state": budget_state, "permission": object_permissions})
 
 
 def select_keys() -> Select[Any]:
@@ -43,17 +41,17 @@ def _state_of_key() -> Any:
 
 def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyView:
     """The view of a row of `select_keys` at `now`."""
-    tier = _part(row, "tier", "budget_id")
-    permission = _part(row, "permission", "object_permission_id")
+    tier = part(row, "tier", budgets, "budget_id")
+    state = part(row, "state", budget_state, "scope")
     return KeyView(
         key_id=row["key_id"],
         token=row["token"],
         key_name=row["key_name"],
         columns={column.name: row[column.name] for column in keys.columns},
-        spend=spend_of(_part(row, "state", "scope"), effective_duration(row, tier), calendar, now),
+        spend=spend_of(state, effective_duration(row, tier), calendar, now),
         seen_at=now,
-        tier=None if tier is None else tier_fields(tier),
-        object_permission=permission,
+        tier=tier_fields(tier, calendar, now),
+        object_permission=part(row, "permission", object_permissions, "object_permission_id"),
     )
 
 
@@ -91,19 +89,23 @@ def effective_duration(key: Mapping[Any, Any], tier: Mapping[str, Any] | None) -
     return own if own is not None or tier is None else tier["budget_duration"]
 
 
-def _part(row: Mapping[Any, Any], prefix: str, identity: str) -> dict[str, Any] | None:
-    if row[f"{prefix}.{identity}"] is None:
-        return None
-    return {column.name: row[f"{prefix}.{column.name}"] for column in _JOINED[prefix].columns}
-
-
 def load(
     connection: Connection, key_ids: Iterable[str], calendar: Calendar, now: datetime, *, lock: bool = False
 ) -> list[KeyView]:
     """The live keys among these ids, in the order of their ids; `lock` holds them until the transaction ends."""
-    statement = select_keys().where(keys.c.key_id.in_(list(key_ids))).order_by(keys.c.key_id)
+    wanted = keys.c.key_id.in_(list(key_ids))
     if lock:
-        statement = statement.with_for_update(of=keys)
+        # A statement of its own: one that had to wait would see what is joined to the key as it was before.
+        connection.execute(select(keys.c.key_id).where(wanted).order_by(keys.c.key_id).with_for_update()).all()
+    statement = select_keys().where(wanted).order_by(keys.c.key_id)
+    return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
+
+
+def newest(
+    connection: Connection, where: ColumnElement[bool], limit: int, calendar: Calendar, now: datetime
+) -> list[KeyView]:
+    """The live keys that match, newest first, so many at the most."""
+    statement = select_keys().where(where).order_by(keys.c.created_at.desc(), keys.c.key_id.desc()).limit(limit)
     return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
 
 

@@ -12,8 +12,9 @@ from app.clock import iso
 from app.domain.access import KeyTarget
 from app.domain.keys import visible_metadata
 from app.domain.masking import masked_metadata
-from app.domain.money import dollars
+from app.domain.money import dollars, shown
 from app.domain.spend import Spend
+from app.services.budget_views import TIER_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class KeyView:
             "budget_reset_at": iso(self.spend.reset_at),
             "spend": dollars(self.spend.window_nanos),
             "total_spend": dollars(self.spend.lifetime_nanos),
-            "max_budget": _money(columns["max_budget_nanos"]),
+            "max_budget": shown(columns["max_budget_nanos"]),
             "soft_budget": self._soft_budget(),
             "org_id": columns["organization_id"],
             "status": self.status,
@@ -75,7 +76,7 @@ class KeyView:
         }
 
     def _soft_budget(self) -> float | None:
-        own = _money(self.columns["soft_budget_nanos"])
+        own = shown(self.columns["soft_budget_nanos"])
         return own if own is not None or self.tier is None else self.tier["soft_budget"]
 
     def _budget_table(self) -> Mapping[str, Any] | None:
@@ -85,49 +86,6 @@ class KeyView:
             return self.tier
         return {**(self.tier or dict.fromkeys(TIER_FIELDS)), "soft_budget": dollars(own)}
 
-
-def tier_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A budget tier's row under its wire names."""
-    return {
-        "budget_id": row["budget_id"],
-        "max_budget": _money(row["max_budget_nanos"]),
-        "soft_budget": _money(row["soft_budget_nanos"]),
-        "max_parallel_requests": row["max_parallel_requests"],
-        "tpm_limit": row["tpm_limit"],
-        "rpm_limit": row["rpm_limit"],
-        "tpd_limit": row["tpd_limit"],
-        "model_max_budget": row["model_max_budget"],
-        "budget_duration": row["budget_duration"],
-        "budget_reset_at": iso(row["budget_reset_at"]),
-        "allowed_models": row["allowed_models"],
-        "temp_budget_increase": _money(row["temp_budget_increase_nanos"]),
-        "temp_budget_expiry": iso(row["temp_budget_expiry"]),
-        "created_at": iso(row["created_at"]),
-        "created_by": row["created_by"],
-        "updated_at": iso(row["updated_at"]),
-        "updated_by": row["updated_by"],
-    }
-
-
-TIER_FIELDS = (
-    "budget_id",
-    "max_budget",
-    "soft_budget",
-    "max_parallel_requests",
-    "tpm_limit",
-    "rpm_limit",
-    "tpd_limit",
-    "model_max_budget",
-    "budget_duration",
-    "budget_reset_at",
-    "allowed_models",
-    "temp_budget_increase",
-    "temp_budget_expiry",
-    "created_at",
-    "created_by",
-    "updated_at",
-    "updated_by",
-)
 
 _PLAIN = (
     "key_alias",
@@ -180,7 +138,3 @@ _CONSTANT: dict[str, Any] = {
     "litellm_project_table": None,
     "jwt_key_mappings": None,
 }
-
-
-def _money(nanos: int | None) -> float | None:
-    return None if nanos is None else dollars(nanos)

@@ -5,19 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from app.db import Database
-from app.domain import access, money
+from app.domain import access
 from app.domain.access import SERVICE_ACCOUNT, Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.errors import StoreUnavailable, TeamNeeded
-from app.models import keys
-from app.services import audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
-from app.services.audit import Act, Changed
+from app.services.audit import Act
+from app.services.key_maker import KeyMaker
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
@@ -41,12 +40,14 @@ class Keys:
         policy_store: Policies,
         secrets: KeySecrets,
         calendar: Calendar,
+        maker: KeyMaker,
         vault: Vault,
     ) -> None:
         self._database = database
         self._policies = policy_store
         self._secrets = secrets
         self._calendar = calendar
+        self._maker = maker
         self._vault = vault
 
     def generate(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
@@ -81,11 +82,16 @@ class Keys:
         return self._generate(act, {**sent, "metadata": metadata, "user_id": None}, route, owned=False)
 
     def _completed(self, caller: Caller, sent: Mapping[str, Any], *, owned: bool) -> dict[str, Any]:
-        """The request with what a caller that is no administrator gets by default: itself and its own caps."""
+        """The request with what a caller that is no administrator gets by default: itself and its own caps.
+
+        A service account is nobody: what it makes belongs to its team.
+        """
         request = {name: value for name, value in sent.items() if value is not None}
         if not caller.is_admin:
-            if owned and caller.user_id is not None:
-                request.setdefault("user_id", caller.user_id)
+            if caller.is_service_account and not request.get("team_id"):
+                request["team_id"] = caller.team_id
+            if owned and not request.get("user_id") and caller.user_id is not None:
+                request["user_id"] = caller.user_id
             if caller.models and not request.get("models"):
                 request["models"] = list(caller.models)
         return request
@@ -124,43 +130,7 @@ class Keys:
         )
         if team is not None and team.row["organization_id"] is not None:
             columns["organization_id"] = team.row["organization_id"]
-        spelling = key_relations.check(transaction, act.caller, columns, request)
-        key_id = str(uuid.uuid4())
-        self._insert(transaction, act, key_id, columns, request, secret)
-        spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
-        if "spend" in request:
-            to_nanos = money.nanos(request["spend"], "spend")
-            ledger.correct_key(transaction, act, key_id, spend, to_nanos)
-        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
-        audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.fields())])
-        delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
-        return view
-
-    def _insert(
-        self,
-        transaction: Connection,
-        act: Act,
-        key_id: str,
-        columns: Mapping[str, Any],
-        request: Mapping[str, Any],
-        secret: Secret,
-    ) -> None:
-        permission_id = key_relations.put_permission(transaction, None, request.get("object_permission"))
-        author = act.caller.user_id
-        transaction.execute(
-            insert(keys).values(
-                {
-                    "key_id": key_id,
-                    **columns,
-                    "object_permission_id": permission_id,
-                    "created_at": act.at,
-                    "created_by": author,
-                    "updated_at": act.at,
-                    "updated_by": author,
-                }
-            )
-        )
-        key_secrets.insert_current(transaction, key_id, secret, act.at)
+        return self._maker.make(transaction, act, request, columns, secret)
 
     def _forget_absence(self, token: str) -> None:
         """A chosen key may have been asked for before it existed. With Redis away no absence is remembered."""

@@ -4,11 +4,13 @@ Every change of a spend is a ledger row of its own, written in the transaction o
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.domain.spend import Spend
 from app.domain.windows import Calendar, Window
@@ -20,11 +22,38 @@ def open_account(
     transaction: Connection, scope: str, scope_id: str, spelling: str | None, calendar: Calendar, now: datetime
 ) -> Spend:
     """Start the account of a new scope, its window armed where it has one."""
-    window = _armed(spelling, calendar, now)
+    open_accounts(transaction, scope, {scope_id: spelling}, calendar, now)
+    return Spend(window=_armed(spelling, calendar, now))
+
+
+def open_accounts(
+    transaction: Connection, scope: str, spellings: Mapping[str, str | None], calendar: Calendar, now: datetime
+) -> None:
+    """Start the accounts of new scopes of one kind, in one statement; `spellings` tells the window of each.
+
+    A team or a user may have been charged before it had a row: that stays, but an armed window starts at zero.
+    """
+    if not spellings:
+        return
+    dialect = sqlite if transaction.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(budget_state)
+    new = statement.excluded
+    kept = case((new.armed_at.is_(None), budget_state.c.window_spend_nanos), else_=0)
     transaction.execute(
-        insert(budget_state).values(scope=scope, scope_id=scope_id, sub="", **_columns(window, now))
+        statement.on_conflict_do_update(
+            index_elements=["scope", "scope_id", "sub"],
+            set_={
+                "armed_at": new.armed_at,
+                "window_start": new.window_start,
+                "reset_at": new.reset_at,
+                "window_spend_nanos": kept,
+            },
+        ),
+        [
+            {"scope": scope, "scope_id": scope_id, "sub": "", **_columns(_armed(spelling, calendar, now), now)}
+            for scope_id, spelling in spellings.items()
+        ],
     )
-    return Spend(window=window)
 
 
 def rearm(

@@ -1,6 +1,6 @@
 """From what the pure rules say to the errors that leave a use case, in one place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -44,8 +44,11 @@ def enforce(refusal: Refusal | None, hidden: ServiceError | None = None) -> None
 
 
 @contextmanager
-def rules(alias: str | None = None) -> Iterator[None]:
-    """Turn broken rules and constraints into the caller's errors; `alias` is what the request wants to take."""
+def rules(alias: str | None = None, taken: Mapping[str, ServiceError] | None = None) -> Iterator[None]:
+    """Turn broken rules and constraints into the caller's errors.
+
+    `alias` is what the request wants to take for a key; `taken` names the errors of the use case's constraints.
+    """
     try:
         yield
     except InvalidAlias as error:
@@ -53,6 +56,8 @@ def rules(alias: str | None = None) -> Iterator[None]:
     except InvalidValue as error:
         raise InvalidRequest(str(error), error.param) from error
     except ConstraintViolated as error:
+        if taken is not None and error.name in taken:
+            raise taken[error.name] from error
         _refuse_constraint(error, alias)
 
 

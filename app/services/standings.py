@@ -1,4 +1,4 @@
-"""What a caller is to a team, read in one statement for as many teams as a use case touches."""
+"""What a caller is to teams and organizations, each read in one statement for all that a use case touches."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, select
 
 from app.domain.access import NO_STANDING, Caller, Standing
-from app.models import team_members, teams
+from app.models import budgets, organization_members, organizations, team_members, teams
+from app.services.rows import labelled, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,26 @@ class TeamFacts:
     standing: Standing
 
 
-def of_teams(connection: Connection, caller: Caller, team_ids: Iterable[str | None]) -> dict[str, TeamFacts]:
-    """The teams among these ids that exist."""
+@dataclass(frozen=True, slots=True)
+class OrganizationFacts:
+    """An organization that exists, its tier, and whether the caller belongs to it."""
+
+    row: Mapping[str, Any]
+    tier: Mapping[str, Any]
+    is_member: bool
+
+
+_TIER = labelled({"tier": budgets})
+
+
+def of_teams(
+    connection: Connection, caller: Caller, team_ids: Iterable[str | None], *, lock: bool = False
+) -> dict[str, TeamFacts]:
+    """The teams among these ids that exist; `lock` holds them until the transaction ends."""
     wanted = {team_id for team_id in team_ids if team_id is not None}
     if not wanted:
         return {}
-    rows = connection.execute(
+    statement = (
         select(teams, team_members.c.role.label("caller_role"))
         .select_from(
             teams.outerjoin(
@@ -32,7 +47,11 @@ def of_teams(connection: Connection, caller: Caller, team_ids: Iterable[str | No
             )
         )
         .where(teams.c.team_id.in_(wanted))
-    ).mappings()
+        .order_by(teams.c.team_id)
+    )
+    if lock:
+        statement = statement.with_for_update(of=teams)
+    rows = connection.execute(statement).mappings()
     return {row["team_id"]: TeamFacts(dict(row), _standing(row, caller)) for row in rows}
 
 
@@ -48,3 +67,36 @@ def _standing(row: Mapping[Any, Any], caller: Caller) -> Standing:
 def standing_in(facts: Mapping[str, TeamFacts], team_id: str | None) -> Standing:
     """The caller's standing in a team; none in a team that does not exist."""
     return facts[team_id].standing if team_id is not None and team_id in facts else NO_STANDING
+
+
+def of_organizations(
+    connection: Connection, caller: Caller, organization_ids: Iterable[str], *, lock: bool = False
+) -> dict[str, OrganizationFacts]:
+    """The organizations among these ids that exist; `lock` keeps them as they are until the transaction ends."""
+    wanted = set(organization_ids)
+    if not wanted:
+        return {}
+    statement = (
+        select(organizations, *_TIER, organization_members.c.user_id.label("caller_id"))
+        .select_from(
+            organizations.join(budgets, budgets.c.budget_id == organizations.c.budget_id).outerjoin(
+                organization_members,
+                and_(
+                    organization_members.c.organization_id == organizations.c.organization_id,
+                    organization_members.c.user_id == caller.user_id,
+                ),
+            )
+        )
+        .where(organizations.c.organization_id.in_(wanted))
+        .order_by(organizations.c.organization_id)
+    )
+    if lock:
+        statement = statement.with_for_update(read=True, of=organizations)
+    return {
+        row["organization_id"]: OrganizationFacts(
+            {column.name: row[column.name] for column in organizations.columns},
+            part(row, "tier", budgets, "budget_id") or {},
+            row["caller_id"] is not None,
+        )
+        for row in connection.execute(statement).mappings()
+    }

@@ -1,28 +1,51 @@
 """A user as the rest of the service sees it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.clock import iso
-from app.domain.money import dollars
+from app.domain import access
+from app.domain.access import Caller
+from app.domain.money import dollars, shown
+from app.domain.spend import Spend
 
 
 @dataclass(frozen=True, slots=True)
 class UserView:
+    """A user at one instant, with the ids of its teams."""
+
     user_id: str
     columns: Mapping[str, Any]
+    spend: Spend
+    teams: Sequence[str] = ()
+    object_permission: Mapping[str, Any] | None = None
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON; never a password."""
         columns = self.columns
-        cap = columns["max_budget_nanos"]
         return {
             **{name: columns[name] for name in _PLAIN},
-            "max_budget": None if cap is None else dollars(cap),
+            "max_budget": shown(columns["max_budget_nanos"]),
+            "soft_budget": shown(columns["soft_budget_nanos"]),
+            "spend": dollars(self.spend.window_nanos),
+            "total_spend": dollars(self.spend.lifetime_nanos),
+            "budget_reset_at": iso(self.spend.reset_at),
             "created_at": iso(columns["created_at"]),
             "updated_at": iso(columns["updated_at"]),
+            "teams": list(self.teams),
+            "object_permission": self.object_permission,
+            "model_spend": {},
         }
+
+    def named(self) -> dict[str, Any]:
+        """Who it is and nothing else: for those who may not see the user itself."""
+        return {name: self.columns[name] for name in ("user_id", "user_email", "user_alias")}
+
+
+def shown_to(caller: Caller, view: UserView) -> dict[str, Any]:
+    """As much of a user as the caller may see."""
+    return view.fields() if access.may_see_user(caller, view.user_id) else view.named()
 
 
 _PLAIN = (
@@ -36,13 +59,10 @@ _PLAIN = (
     "max_parallel_requests",
     "tpm_limit",
     "rpm_limit",
+    "tpd_limit",
     "budget_duration",
     "model_max_budget",
     "allowed_cache_controls",
     "policies",
     "object_permission_id",
 )
-
-
-def user_view(row: Mapping[Any, Any]) -> UserView:
-    return UserView(row["user_id"], dict(row))

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.teams import member_id
 from app.errors import StoreUnavailable, WriteStands
 from app.store.connection import HotRedis, Script
 
@@ -64,8 +65,7 @@ def user(user_id: str) -> Entity:
 
 
 def member(team_id: str, user_id: str) -> Entity:
-    # The length keeps ("a:b", "c") and ("a", "b:c") apart.
-    return Entity(EntityKind.MEMBER, f"{len(team_id)}:{team_id}:{user_id}")
+    return Entity(EntityKind.MEMBER, member_id(team_id, user_id))
 
 
 def organization(organization_id: str) -> Entity:

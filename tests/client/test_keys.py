@@ -74,7 +74,9 @@ def test_models_are_those_of_the_key(client: ReferenceClient) -> None:
 
 
 def test_the_command_generates_lists_and_deletes(client: ReferenceClient) -> None:
-    made = client.command("keys", "generate", "--models", "gpt-4o", "--duration", "7d", "--key-alias", "by-command")
+    made = client.command(
+        "keys", "generate", "--models", "gpt-4o", "--duration", "7d", "--key-alias", "by-command"
+    )
     as_json = client.command("keys", "list", "--key-alias", "by-command", "--format", "json")
     as_table = client.command("keys", "list", "--key-alias", "by-command")
     deleted = client.command("keys", "delete", "--key-aliases", "by-command")
@@ -103,11 +105,11 @@ def test_import_copies_the_keys_of_one_service_to_another(
     client: ReferenceClient, other_client: ReferenceClient
 ) -> None:
     for n in range(3):
-        client.call("keys", "generate", key_alias=f"imported-{n}", models=["gpt-4o"], spend=0.5, user_id="importer")
+        client.call(
+            "keys", "generate", key_alias=f"imported-{n}", models=["gpt-4o"], spend=0.5, user_id="importer"
+        )
 
-    done = other_client.command(
-        "keys", "import", "--source-base-url", client.url, "--source-api-key", MASTER_KEY
-    )
+    done = other_client.command("keys", "import", "--source-base-url", client.url, "--source-api-key", MASTER_KEY)
     copied = other_client.call("keys", "list", user_id="importer", return_full_object=True)
 
     assert done.returncode == 0, done.stderr

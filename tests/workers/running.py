@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
 
-from tests.servers import _free_port as free_port
+from tests.servers import free_port
 from tests.servers import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +35,9 @@ class Finished:
 class Up:
     """One supervisor on one folder; started again, it finds the folder of the time before. Left, nothing runs."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, data: str = "data", **environment: str) -> None:
         self.folder = folder
-        self.data = folder / "data"
+        self.data = folder / data
         self.port = free_port()
         # No server on PATH: the one of the wheel is under test. Nothing of the developer's own settings.
         self._environment = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MASTER_KEY, SALT_KEY
-from tests.servers import _free_port as free_port
+from tests.servers import free_port
 from tests.servers import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

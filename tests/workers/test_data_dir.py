@@ -1,6 +1,7 @@
 """The data directory keeps secrets whole and private, and belongs to one supervisor at a time."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,25 +72,40 @@ def test_a_socket_lies_in_the_directory_when_its_path_is_short_enough() -> None:
     assert DataDir(Path("/srv/k")).socket("redis") == Path("/srv/k/redis/redis.sock")
 
 
-def test_a_socket_below_a_long_path_lies_in_a_short_private_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long = DataDir(Path("/srv") / ("k" * 110))
-    other = DataDir(Path("/srv") / ("k" * 111))
+@pytest.fixture
+def long(tmp_path: Path) -> Iterator[DataDir]:
+    """One whose path is too long for a socket."""
+    data = DataDir(tmp_path / ("k" * 110))
+    yield data
+    data.close()
 
+
+def test_a_socket_below_a_long_path_lies_in_a_short_private_one(long: DataDir) -> None:
     path = long.socket("redis")
 
     assert len(str(path)) <= LONGEST_SOCKET_PATH
     assert mode(path.parent) == 0o700
     assert long.socket("redis") == path
-    assert other.socket("redis") != path
 
 
-def test_a_short_directory_that_others_may_enter_is_not_used() -> None:
-    long = DataDir(Path("/srv") / ("k" * 112))
-    folder = long.socket("redis").parent
-    folder.chmod(0o755)
+def test_two_long_paths_share_no_socket(long: DataDir) -> None:
+    other = DataDir(long.path.with_name("k" * 111))
+
+    assert other.socket("redis") != long.socket("redis")
+    other.close()
+
+
+def test_a_short_directory_that_others_may_enter_is_not_used(long: DataDir) -> None:
+    long.socket("redis").parent.chmod(0o755)
 
     with pytest.raises(Unusable, match="mode 0700"):
         long.socket("redis")
-    folder.rmdir()
+
+
+def test_nothing_outside_of_the_directory_is_left_at_the_end(long: DataDir) -> None:
+    path = long.socket("redis")
+    path.touch()  # as a killed server leaves it
+
+    long.close()
+
+    assert not path.parent.exists()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -28,7 +29,7 @@ PARTS = ("web", "worker", "beat", "redis")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("up")) as up:
+    with Up(tmp_path_factory.mktemp("up"), data="d%20 ?é'") as up:
         up.start()
         yield up
 
@@ -42,7 +43,7 @@ def up(running: Up) -> Up:
 
 def expiry_is_recorded(up: Up, alias: str) -> bool:
     """Ask SQL itself; a reader hinders nobody there."""
-    with closing(sqlite3.connect(f"file:{up.data}/keyledger.sqlite3?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"file:{quote(str(up.data))}/keyledger.sqlite3?mode=ro", uri=True)) as connection:
         found = connection.execute("SELECT expiry_recorded_at FROM keys WHERE key_alias = ?", (alias,)).fetchone()
     return bool(found and found[0])
 
@@ -170,7 +171,7 @@ def test_jobs_run_again_within_two_intervals_after_redis_has_lost_everything(up:
 
 
 def test_a_killed_supervisor_leaves_nothing_and_the_next_finds_everything(tmp_path: Path) -> None:
-    with Up(tmp_path) as up:
+    with Up(tmp_path, data="longer-than-a-socket-may-be-" * 4) as up:
         up.start()
         master_key, secret = up.master_key(), up.post("/key/generate", key_alias="kept")["key"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -28,6 +28,8 @@ from app.domain.keys import TEMPORARY_FIELDS
 LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
 # Deep enough for every list there is, and far from where an offset overflows.
 LAST_PAGE = 10**9
+# One transaction holds them all; a store takes so many parameters in a statement at the most.
+MOST_DELETED = 1_000
 LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
 
 
@@ -46,6 +48,9 @@ def _need_one_of(data: dict[str, Any], one: str, other: str) -> None:
 class BudgetConfigSchema(Schema):
     """Documents the values of `model_max_budget`, which are kept as they were sent."""
 
+    class Meta:
+        unknown = INCLUDE
+
     budget_limit = fields.Float(allow_none=True)
     time_period = fields.String(allow_none=True)
     tpm_limit = fields.Integer(allow_none=True)
@@ -54,6 +59,9 @@ class BudgetConfigSchema(Schema):
 
 class ModelBudgets(Object):
     """Model name to its own budget."""
+
+    def __init__(self) -> None:
+        super().__init__(values=fields.Nested(BudgetConfigSchema()))
 
 
 class BudgetLimitSchema(Schema):
@@ -158,17 +166,11 @@ class GenerateKeyRequestSchema(KeySettingsSchema):
     key_type = Choice("default", "llm_api", "management", "read_only")
 
 
-class UpdateKeyRequestSchema(KeySettingsSchema):
-    """A merge patch: what is not sent stays. `key_alias` finds the key where `key` is not sent."""
+class TemporaryIncreaseSchema(Request):
+    """A budget that is higher until a moment."""
 
-    key = Text(max_length=256)
-    key_type = Anything()
     temp_budget_increase = Number()
     temp_budget_expiry = Instant()
-
-    @validates_schema
-    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
-        _need_one_of(data, "key", "key_alias")
 
     @validates_schema
     def _increases_until(self, data: dict[str, Any], **_: Any) -> None:
@@ -176,6 +178,17 @@ class UpdateKeyRequestSchema(KeySettingsSchema):
             raise ValidationError(
                 [Fault("value_error", "temp_budget_increase and temp_budget_expiry must be set together")]
             )
+
+
+class UpdateKeyRequestSchema(KeySettingsSchema, TemporaryIncreaseSchema):
+    """A merge patch: what is not sent stays. `key_alias` finds the key where `key` is not sent."""
+
+    key = Text(max_length=256)
+    key_type = Anything()
+
+    @validates_schema
+    def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:
+        _need_one_of(data, "key", "key_alias")
 
 
 class RegenerateKeyRequestSchema(KeySettingsSchema):
@@ -223,15 +236,12 @@ class KeyAliasesQuerySchema(Request):
 class KeyRequestSchema(Request):
     """The keys to delete, by plaintext or hash, and by alias."""
 
-    keys = TextList()
-    key_aliases = TextList()
+    keys = TextList(longest=MOST_DELETED)
+    key_aliases = TextList(longest=MOST_DELETED)
 
     @validates_schema
     def _names_keys(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("keys") and not data.get("key_aliases"):
-            raise ValidationError(
-                [Fault("value_error", "At least one of 'keys' or 'key_aliases' must be provided")]
-            )
+        _need_one_of(data, "keys", "key_aliases")
 
 
 class BlockKeyRequestSchema(Request):
@@ -250,11 +260,11 @@ class KeyInfoQuerySchema(Request):
 class KeyListQuerySchema(Request):
     page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
     size = Whole(low=1, high=100, nullable=False, load_default=10)
-    user_id = Text()
-    team_id = Text()
-    organization_id = Text()
-    key_hash = Text()
-    key_alias = Text()
+    user_id = Name()
+    team_id = Name()
+    organization_id = Name()
+    key_hash = Name()
+    key_alias = Name()
     return_full_object = Flag(nullable=False, load_default=False)
     include_team_keys = Flag(nullable=False, load_default=False)
     include_created_by_keys = Flag(nullable=False, load_default=False)
@@ -263,8 +273,8 @@ class KeyListQuerySchema(Request):
     expand = fields.List(Text(), metadata={"description": "`user` adds the owner and the creator"})
     status = Text(metadata={"description": "active, expired, revoked or deleted"})
     expires = Text(metadata={"description": "active or expired"})
-    search = Text(metadata={"description": "A key hash, or part of an alias"})
-    project_id = Text()
-    access_group_id = Text()
-    agent_id = Text()
+    search = Name(metadata={"description": "A key hash, or part of an alias"})
+    project_id = Name()
+    access_group_id = Name()
+    agent_id = Name()
     substring_matching = Flag(nullable=False, load_default=False)

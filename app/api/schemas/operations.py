@@ -3,8 +3,8 @@
 from marshmallow import Schema, fields
 
 
-class LivenessSchema(Schema):
-    """The document's stand-in for a bare JSON text."""
+class DrainingSchema(Schema):
+    status = fields.String(required=True, metadata={"description": "shutting_down"})
 
 
 class PartSchema(Schema):

@@ -1,0 +1,40 @@
+"""The `/budget/*` endpoints: from HTTP to one use case each, and back."""
+
+from typing import Any
+
+from flask import Response
+
+from app.api.auth import act, services
+from app.api.blueprint import Blueprint, answer
+from app.api.schemas.budgets import BudgetNewRequestSchema, BudgetRequestSchema, LiteLLM_BudgetTableSchema
+from app.errors import InvalidRequest
+
+budgets = Blueprint("budgets")
+
+
+@budgets.operation(
+    "/budget/new",
+    "POST",
+    "new_budget_budget_new_post",
+    LiteLLM_BudgetTableSchema(),
+    summary="New Budget",
+    raises=(InvalidRequest,),
+    changes=True,
+)
+@budgets.takes(BudgetNewRequestSchema())
+def new(sent: dict[str, Any]) -> Response:
+    return answer(services().budgets.new(act(), sent).fields())
+
+
+@budgets.operation(
+    "/budget/info",
+    "POST",
+    "info_budget_budget_info_post",
+    LiteLLM_BudgetTableSchema(many=True),
+    summary="Info Budget",
+    raises=(InvalidRequest,),
+)
+@budgets.takes(BudgetRequestSchema())
+def info(sent: dict[str, Any]) -> Response:
+    found = services().budgets.info(act(), sent["budgets"] or ())
+    return answer([view.fields() for view in found])

@@ -1,0 +1,51 @@
+"""The `/organization/*` endpoints: from HTTP to one use case each, and back."""
+
+from typing import Any
+
+from flask import Response
+
+from app.api.auth import act, services
+from app.api.blueprint import Blueprint, answer
+from app.api.schemas.organizations import (
+    LiteLLM_OrganizationTableWithMembersSchema,
+    NewOrganizationRequestSchema,
+    NewOrganizationResponseSchema,
+    OrganizationInfoQuerySchema,
+)
+from app.errors import Conflict, InvalidRequest, NotFound
+
+organizations = Blueprint("organizations")
+
+
+@organizations.operation(
+    "/organization/new",
+    "POST",
+    "new_organization_organization_new_post",
+    NewOrganizationResponseSchema(),
+    summary="New Organization",
+    raises=(InvalidRequest, Conflict),
+    changes=True,
+)
+@organizations.takes(NewOrganizationRequestSchema())
+def new(sent: dict[str, Any]) -> Response:
+    return answer(services().organizations.new(act(), sent).fields())
+
+
+@organizations.operation(
+    "/organization/info",
+    "GET",
+    "info_organization_organization_info_get",
+    LiteLLM_OrganizationTableWithMembersSchema(),
+    summary="Info Organization",
+    raises=(NotFound,),
+)
+@organizations.takes(OrganizationInfoQuerySchema(), "query")
+def info(query: dict[str, Any]) -> Response:
+    found = services().organizations.info(act(), query["organization_id"])
+    return answer(
+        {
+            **found.organization.fields(),
+            "members": found.members,
+            "teams": [team.fields() for team in found.teams],
+        }
+    )

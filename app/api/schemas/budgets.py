@@ -1,0 +1,59 @@
+"""What the budget endpoints take and answer, and the limits that others share with a budget."""
+
+from marshmallow import fields as f
+
+from app.api.fields import MAXIMUM_INT32, Instant, Money, Name, Text, TextList, Whole
+from app.api.schemas.key_answers import Answer
+from app.api.schemas.keys import ModelBudgets, Request
+
+# One statement looks them all up.
+MOST_BUDGETS = 500
+
+
+class LimitsSchema(Request):
+    """The limits that tiers, teams, users and organizations have in common."""
+
+    max_budget = Money()
+    soft_budget = Money()
+    budget_duration = Text(max_length=64)
+    model_max_budget = ModelBudgets()
+    max_parallel_requests = Whole(high=MAXIMUM_INT32)
+    tpm_limit = Whole()
+    rpm_limit = Whole()
+    tpd_limit = Whole()
+
+
+class BudgetNewRequestSchema(LimitsSchema):
+    budget_id = Name()
+    budget_reset_at = Instant()
+
+
+class BudgetRequestSchema(Request):
+    budgets = TextList(required=True, longest=MOST_BUDGETS, metadata={"description": "Ids"})
+
+
+class LimitsAnswerSchema(Answer):
+    """The limits of a tier, a team or a user, as they are answered."""
+
+    max_budget = f.Float(required=True, allow_none=True)
+    soft_budget = f.Float(required=True, allow_none=True)
+    budget_duration = f.String(required=True, allow_none=True)
+    budget_reset_at = f.String(required=True, allow_none=True)
+    model_max_budget = f.Dict(required=True)
+    max_parallel_requests = f.Integer(required=True, allow_none=True)
+    tpm_limit = f.Integer(required=True, allow_none=True)
+    rpm_limit = f.Integer(required=True, allow_none=True)
+    tpd_limit = f.Integer(required=True, allow_none=True)
+    created_at = f.String(required=True)
+    updated_at = f.String(required=True)
+
+
+class LiteLLM_BudgetTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's component name
+    """The row of a tier."""
+
+    budget_id = f.String(required=True)
+    allowed_models = f.List(f.String(), required=True)
+    temp_budget_increase = f.Float(allow_none=True)
+    temp_budget_expiry = f.String(allow_none=True)
+    created_by = f.String(required=True, allow_none=True)
+    updated_by = f.String(required=True, allow_none=True)

@@ -1,0 +1,103 @@
+"""What the user endpoints take and answer."""
+
+from typing import Any
+
+from marshmallow import fields
+from marshmallow import fields as f
+
+from app.api.fields import Anything, Choice, Flag, Line, Money, Name, Object, Text, TextList, refuse
+from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
+from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
+from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request
+from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most
+from app.domain.access import Role
+from app.domain.teams import ROLES
+
+# One transaction joins them all.
+MOST_TEAMS = 500
+
+
+class NewUserRequestTeamSchema(Request):
+    """A team to join, with the role and the budget to have there."""
+
+    team_id = Name(required=True, nullable=False)
+    user_role = Choice(*ROLES, load_default="user")
+    max_budget_in_team = Money()
+
+
+_TEAM = {"$ref": "#/components/schemas/NewUserRequestTeam"}
+
+
+class Team(fields.Field[Any]):
+    """The id of a team, or an object with its `team_id`."""
+
+    def __init__(self) -> None:
+        super().__init__(metadata={"oneOf": [{"type": "string"}, _TEAM]})
+        self._object = fields.Nested(NewUserRequestTeamSchema())
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        entry = self._object.deserialize({"team_id": value} if isinstance(value, str) else value)
+        return {**entry, "user_role": entry["user_role"] or "user"}
+
+
+class Refused(Anything):
+    """What this service never takes: nobody may believe that it was stored."""
+
+    def _deserialize(self, *_: Any, **__: Any) -> Any:
+        raise refuse("value_error", "Passwords are not accepted here: users have keys, not passwords")
+
+
+class NewUserRequestSchema(LimitsSchema):
+    user_id = Name()
+    user_email = Line()
+    user_alias = Name()
+    user_role = Choice(*Role)
+    sso_user_id = Name()
+    teams = fields.List(Team(), allow_none=True, validate=at_most(MOST_TEAMS))
+    organizations = TextList(longest=MOST_TEAMS)
+    models = TextList()
+    metadata = Object()
+    object_permission = fields.Nested(LiteLLM_ObjectPermissionBaseSchema(), allow_none=True)
+    policies = TextList()
+    allowed_cache_controls = TextList()
+    auto_create_key = Flag(metadata={"description": "false makes the user only"})
+    key_alias = Name()
+    duration = Text(max_length=64)
+    aliases = Object()
+    config = Object()
+    permissions = Object()
+    send_invite_email = Flag()
+    password = Refused()
+
+
+class UserInfoQuerySchema(Request):
+    user_id = Name(metadata={"description": "The caller itself when left out"})
+
+
+class LiteLLM_UserTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's component name
+    """The row of a user."""
+
+    user_id = f.String(required=True)
+    user_email = f.String(required=True, allow_none=True)
+    user_alias = f.String(required=True, allow_none=True)
+    user_role = f.String(required=True, allow_none=True)
+    teams = f.List(f.String(), required=True)
+    models = f.List(f.String(), required=True)
+    metadata = f.Dict(required=True)
+    spend = f.Float(required=True)
+    total_spend = f.Float(required=True)
+    object_permission = f.Dict(allow_none=True)
+
+
+class NewUserResponseSchema(LiteLLM_UserTableSchema):
+    """The user, with the plaintext of its first key."""
+
+    key = f.String(required=True, metadata={"description": "The plaintext: this answer alone shows it"})
+    expires = f.String(required=True, allow_none=True)
+
+
+class UserInfoResponseSchema(Answer):
+    user_id = f.String(required=True)
+    user_info = f.Nested(LiteLLM_UserTableSchema(), required=True, allow_none=True)
+    keys = f.List(f.Nested(LiteLLM_VerificationTokenSchema()), required=True)
+    teams = f.List(f.Nested(LiteLLM_TeamTableSchema()), required=True)

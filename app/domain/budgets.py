@@ -1,0 +1,157 @@
+"""What a budget may say: its caps, its windows and its rates, read in one way for tiers, keys, teams and users."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain import money, windows
+from app.domain.durations import InvalidDuration
+from app.domain.values import InvalidValue
+from app.domain.windows import Calendar
+
+RATE_FIELDS = frozenset({"max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"})
+MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
+LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {"budget_duration", "model_max_budget"}
+
+# A team's and an organization's models may be these instead of names of models.
+ALL_MODELS = frozenset({"*", "all-proxy-models"})
+
+
+def limits_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the sent limits into the columns that tiers, keys, teams and users share; raises InvalidValue.
+
+    What was not sent is left out; null clears.
+    """
+    columns = {field: sent[field] for field in RATE_FIELDS if field in sent}
+    for field in MONEY_FIELDS & sent.keys():
+        columns[f"{field}_nanos"] = None if sent[field] is None else money.nanos(sent[field], field)
+    if "model_max_budget" in sent:
+        columns["model_max_budget"] = sent["model_max_budget"] or {}
+        check_model_budgets(columns["model_max_budget"])
+    if "budget_duration" in sent:
+        columns["budget_duration"] = sent["budget_duration"]
+        if sent["budget_duration"] is not None:
+            check_window(sent["budget_duration"], "budget_duration")
+    return columns
+
+
+def tier_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+    """The columns of a new tier; raises InvalidValue.
+
+    Where no reset is given, that of a window armed now is the tier's.
+    """
+    columns = limits_of(sent)
+    columns["allowed_models"] = sent.get("allowed_models") or []
+    duration, reset_at = columns.get("budget_duration"), sent.get("budget_reset_at")
+    if reset_at is None and duration is not None:
+        reset_at = calendar.window(duration, now, now).end
+    return {**columns, "budget_reset_at": reset_at, **_increase(sent, now)}
+
+
+def present_reset(row: Mapping[str, Any], calendar: Calendar, now: datetime) -> datetime | None:
+    """When a tier resets next: the stored moment, or, once that has passed, the end of the window of `now`."""
+    stored: datetime | None = row["budget_reset_at"]
+    if stored is None or stored > now or row["budget_duration"] is None:
+        return stored
+    return calendar.window(row["budget_duration"], row["created_at"], now).end
+
+
+def check_soft_below_hard(columns: Mapping[str, Any]) -> None:
+    """Refuse a warning that would come no sooner than the refusal; raises InvalidValue."""
+    soft, hard = columns.get("soft_budget_nanos"), columns.get("max_budget_nanos")
+    if soft is not None and hard is not None and soft >= hard:
+        raise InvalidValue(
+            f"soft_budget ({money.dollars(soft)}) must be strictly lower than max_budget ({money.dollars(hard)})",
+            "soft_budget",
+        )
+
+
+def check_within(columns: Mapping[str, Any], models: Iterable[str], caps: Mapping[str, Any], whose: str) -> None:
+    """Refuse limits that go beyond `models` and `caps`, which are those of `whose`; raises InvalidValue."""
+    for column, field in (("max_budget_nanos", "max_budget"), ("tpm_limit",) * 2, ("rpm_limit",) * 2):
+        wanted, cap = columns.get(column), caps[column]
+        if wanted is not None and cap is not None and wanted > cap:
+            raise InvalidValue(f"{field} is above that of {whose}.", field)
+    allowed = set(models)
+    if allowed and not allowed & ALL_MODELS and not set(columns.get("models", ())) <= allowed:
+        raise InvalidValue(f"models must be among those of {whose}.", "models")
+
+
+def check_window(spelling: str, param: str) -> None:
+    """Refuse a window that cannot be computed; raises InvalidValue naming `param`."""
+    try:
+        windows.check(spelling)
+    except InvalidDuration as error:
+        raise InvalidValue(
+            f"Invalid {param} '{spelling[:64]}'. Use a format like '1h', '24h', '7d', or '30d'. {error}", param
+        ) from error
+
+
+def budget_limits(
+    limits: Iterable[Mapping[str, Any]],
+    stored: Sequence[Mapping[str, Any]],
+    calendar: Calendar,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue."""
+    running = {limit["budget_duration"]: limit for limit in stored}
+    return [_budget_limit(limit, running, calendar, now) for limit in limits]
+
+
+def _budget_limit(
+    limit: Mapping[str, Any], running: Mapping[str, Any], calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    spelling = limit["budget_duration"]
+    if spelling is None or limit["max_budget"] is None:
+        raise InvalidValue("Every one of budget_limits needs a budget_duration and a max_budget", "budget_limits")
+    check_window(spelling, "budget_limits")
+    cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
+    if spelling in running:
+        return {**running[spelling], "max_budget": cap}
+    window = calendar.window(spelling, now, now)
+    return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+
+
+def check_model_budgets(budgets: Mapping[str, Any]) -> None:
+    """Refuse a per-model budget that could not be enforced; what passes is stored as it was sent."""
+    param = "model_max_budget"
+    for model, budget in budgets.items():
+        if not isinstance(budget, Mapping):
+            raise InvalidValue(f"{param}: the budget of '{model}' must be an object", param)
+        limit = budget.get("budget_limit", budget.get("max_budget"))
+        if limit is not None:
+            money.nanos(money.decimal(limit, param), param)
+        period = budget.get("time_period", budget.get("budget_duration"))
+        if period is not None:
+            _check_period(period, model)
+        for name in ("tpm_limit", "rpm_limit"):
+            rate = budget.get(name)
+            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0):
+                raise InvalidValue(f"{param}: {name} of '{model}' must be a whole number from 0", param)
+
+
+def _check_period(period: object, model: str) -> None:
+    if not isinstance(period, str):
+        raise InvalidValue(f"model_max_budget: the time_period of '{model}' must be text", "model_max_budget")
+    check_window(period, "model_max_budget")
+
+
+def increase_until(sent: Mapping[str, Any], now: datetime) -> tuple[int, datetime] | None:
+    """The temporary increase that a request asks for, in nano-dollars, and its end; raises InvalidValue."""
+    amount, until = sent.get("temp_budget_increase"), sent.get("temp_budget_expiry")
+    if amount is None or until is None:
+        return None
+    increase = money.nanos(amount, "temp_budget_increase")
+    if increase == 0:
+        raise InvalidValue("temp_budget_increase must be above 0", "temp_budget_increase")
+    if until <= now:
+        raise InvalidValue("temp_budget_expiry must be in the future", "temp_budget_expiry")
+    return increase, until
+
+
+def _increase(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    asked = increase_until(sent, now)
+    if asked is None:
+        return {}
+    increase, until = asked
+    return {"temp_budget_increase_nanos": increase, "temp_budget_expiry": until}

@@ -1,0 +1,103 @@
+"""What a request may set on a team and on its members, and what is stored for it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from app.domain import budgets, keys
+from app.domain.values import InvalidValue
+from app.domain.windows import Calendar
+
+# Sessions of LiteLLM's own dashboard live under this team; nobody may make it or list its keys.
+DASHBOARD_TEAM = "litellm-dashboard"
+ROLES = ("admin", "user")
+
+LIST_FIELDS = frozenset({"models", "access_group_ids", "policies", "default_team_member_models"})
+PLAIN_FIELDS = frozenset({"team_member_permissions", "router_settings", "blocked"})
+REFERENCE_FIELDS = frozenset({"team_alias", "organization_id"})
+
+# Kept in `metadata` under their own names, as LiteLLM keeps them.
+FOLDED_FIELDS = frozenset(
+    {
+        "tags",
+        "guardrails",
+        "prompts",
+        "disable_global_guardrails",
+        "allowed_passthrough_routes",
+        "denied_passthrough_routes",
+        "model_rpm_limit",
+        "model_tpm_limit",
+        "secret_manager_settings",
+        "team_member_key_duration",
+    }
+)
+# Where LiteLLM keeps the id of the members' shared tier; ours is a column, shown and never taken from there.
+MEMBER_BUDGET_ID = "team_member_budget_id"
+
+# Wire names of what the shared tier of a team's members holds.
+MEMBER_TIER_FIELDS = {
+    "team_member_budget": "max_budget",
+    "team_member_budget_duration": "budget_duration",
+    "team_member_tpm_limit": "tpm_limit",
+    "team_member_rpm_limit": "rpm_limit",
+}
+# Wire names of what a member's own tier holds.
+OWN_TIER_FIELDS = {
+    "max_budget_in_team": "max_budget",
+    "budget_duration": "budget_duration",
+    "allowed_models": "allowed_models",
+}
+
+# Stored and echoed, but not acted upon by any check of this service.
+UNENFORCED_FIELDS = frozenset(
+    {"default_team_member_models", "secret_manager_settings", "team_member_key_duration"}
+)
+
+
+def member_id(team_id: str, user_id: str) -> str:
+    """The one name of a membership, as a scope of spend and of policies."""
+    # The length keeps ("a:b", "c") and ("a", "b:c") apart.
+    return f"{len(team_id)}:{team_id}:{user_id}"
+
+
+def columns_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+    """Translate the fields of a new team into its columns; raises InvalidValue.
+
+    Members, their tier and the object permission are not columns of a team and not dealt with.
+    """
+    columns = budgets.limits_of(sent)
+    budgets.check_soft_below_hard(columns)
+    columns |= {field: sent[field] for field in (LIST_FIELDS | PLAIN_FIELDS) & sent.keys()}
+    columns |= {field: sent[field] or None for field in REFERENCE_FIELDS & sent.keys()}
+    columns["model_aliases"] = sent.get("model_aliases") or {}
+    if sent.get("budget_limits"):
+        columns["budget_limits"] = budgets.budget_limits(sent["budget_limits"], (), calendar, now)
+    if "team_member_key_duration" in sent:
+        keys.length(sent["team_member_key_duration"], "team_member_key_duration")
+    folded = {field: sent[field] for field in FOLDED_FIELDS & sent.keys()}
+    columns["metadata"] = {**sent.get("metadata", {}), **folded}
+    columns["metadata"].pop(MEMBER_BUDGET_ID, None)
+    return columns
+
+
+def member_tier(
+    sent: Mapping[str, Any], names: Mapping[str, str], calendar: Calendar, now: datetime
+) -> dict[str, Any] | None:
+    """The columns of the tier that a request asks for its members; None where it asks for none.
+
+    `names` maps the wire's names to those of a tier. Raises InvalidValue, naming the field as it was sent.
+    """
+    asked = {name: sent[wire] for wire, name in names.items() if sent.get(wire) is not None}
+    if not asked:
+        return None
+    try:
+        return budgets.tier_of(asked, calendar, now)
+    except InvalidValue as error:
+        field = error.param or ""
+        wire = next((wire for wire, name in names.items() if name == field), field)
+        raise InvalidValue(str(error).replace(field, wire, 1), wire) from error
+
+
+def shown_metadata(stored: Mapping[str, Any], member_budget_id: str | None) -> dict[str, Any]:
+    """The metadata as LiteLLM shows it: with the id of the members' tier."""
+    return dict(stored) if member_budget_id is None else {**stored, MEMBER_BUDGET_ID: member_budget_id}

@@ -1,0 +1,38 @@
+"""What a request may set on a user, and what is stored for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain import budgets
+from app.domain.access import Role
+
+LIST_FIELDS = frozenset({"models", "policies", "allowed_cache_controls"})
+TEXT_FIELDS = frozenset({"user_email", "user_alias", "user_role", "sso_user_id"})
+
+# What a new user's first key takes from the request; its limits are those of its owner.
+FIRST_KEY_FIELDS = frozenset({"key_alias", "duration", "aliases", "config", "permissions", "send_invite_email"})
+
+# The roles that a user can have in an organization; every other one is an ordinary member there.
+_ORGANIZATION_ROLES = frozenset({Role.ORG_ADMIN, Role.INTERNAL_USER, Role.INTERNAL_USER_VIEWER})
+
+
+def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the fields of a new user into its columns; raises InvalidValue.
+
+    Memberships, the first key and the object permission are not columns of a user and not dealt with.
+    """
+    columns = budgets.limits_of(sent)
+    columns |= {field: sent[field] for field in LIST_FIELDS & sent.keys()}
+    columns |= {field: sent[field].strip() or None for field in TEXT_FIELDS & sent.keys()}
+    columns["metadata"] = sent.get("metadata", {})
+    columns["email_folded"] = folded(columns.get("user_email"))
+    return columns
+
+
+def folded(address: str | None) -> str | None:
+    """An e-mail address as it is compared: two spellings of one mailbox are one user."""
+    return None if address is None else address.strip().casefold() or None
+
+
+def role_in_organization(role: str | None) -> str:
+    return role if role in _ORGANIZATION_ROLES else Role.INTERNAL_USER.value

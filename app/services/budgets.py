@@ -1,0 +1,45 @@
+"""Budget tiers: caps that many keys, members or organizations are linked to, each with its own spend."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.db import Database
+from app.domain.budgets import tier_of
+from app.domain.windows import Calendar
+from app.errors import InvalidRequest
+from app.services import audit, budget_rows
+from app.services.audit import Act, Changed
+from app.services.budget_views import BudgetView
+from app.services.refusals import rules
+
+
+class Budgets:
+    def __init__(self, database: Database, calendar: Calendar) -> None:
+        self._database = database
+        self._calendar = calendar
+
+    def new(self, act: Act, sent: Mapping[str, Any]) -> BudgetView:
+        """Make a tier; nothing is linked to it yet, so no verdict changes.
+
+        Raises InvalidRequest (a limit that cannot be, an id that exists) and StoreUnavailable. Sent again
+        without a `budget_id`, it makes another tier.
+        """
+        request = {name: value for name, value in sent.items() if value is not None}
+        budget_id = request.get("budget_id") or str(uuid.uuid4())
+        exists = InvalidRequest(f"Budget with id '{budget_id}' already exists.", "budget_id")
+        with rules(taken={"pk_budgets": exists}):
+            columns = tier_of(request, self._calendar, act.at)
+            with self._database.transaction() as transaction:
+                budget_rows.put(transaction, act, {budget_id: columns})
+                view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
+                audit.record(transaction, act, "new", "budget", [Changed(budget_id, None, view.fields())])
+        return view
+
+    def info(self, act: Act, budget_ids: Sequence[str]) -> list[BudgetView]:
+        """The tiers among these ids that exist, in the order asked for; raises InvalidRequest without ids."""
+        if not budget_ids:
+            raise InvalidRequest("Specify the ids of the budgets to show. Received an empty list.", "budgets")
+        with self._database.read() as connection:
+            found = budget_rows.load(connection, budget_ids, self._calendar, act.at)
+        return [found[budget_id] for budget_id in dict.fromkeys(budget_ids) if budget_id in found]

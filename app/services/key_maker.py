@@ -1,0 +1,69 @@
+"""Putting a new key into the store: its row, its secret, its account, its audit and its events."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from app.domain import money
+from app.domain.minting import Secret
+from app.domain.windows import Calendar
+from app.models import keys
+from app.services import audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
+from app.services.audit import Act, Changed
+from app.services.key_views import KeyView
+
+
+class KeyMaker:
+    """Makes keys within the transactions of use cases, which decide whether the caller may."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+
+    def make(
+        self,
+        transaction: Connection,
+        act: Act,
+        request: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        secret: Secret,
+    ) -> KeyView:
+        """Make the key that `request` asks for, with these columns; raises InvalidRequest."""
+        spelling = key_relations.check(transaction, act.caller, columns, request)
+        key_id = str(uuid.uuid4())
+        self._insert(transaction, act, key_id, columns, request, secret)
+        spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
+        if "spend" in request:
+            to_nanos = money.nanos(request["spend"], "spend")
+            ledger.correct_key(transaction, act, key_id, spend, to_nanos)
+        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
+        audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.stored_fields())])
+        delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
+        return view
+
+    def _insert(
+        self,
+        transaction: Connection,
+        act: Act,
+        key_id: str,
+        columns: Mapping[str, Any],
+        request: Mapping[str, Any],
+        secret: Secret,
+    ) -> None:
+        permission_id = key_relations.put_permission(transaction, None, request.get("object_permission"))
+        author = act.caller.user_id
+        transaction.execute(
+            insert(keys).values(
+                {
+                    "key_id": key_id,
+                    **columns,
+                    "object_permission_id": permission_id,
+                    "created_at": act.at,
+                    "created_by": author,
+                    "updated_at": act.at,
+                    "updated_by": author,
+                }
+            )
+        )
+        key_secrets.insert_current(transaction, key_id, secret, act.at)

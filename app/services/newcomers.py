@@ -1,0 +1,133 @@
+"""Those whom a request names as members: found by id or address, or brought into being as users.
+
+Whoever is to be a member gets a row, so that every membership made here has a user behind it.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.domain import access
+from app.domain.users import folded
+from app.domain.windows import Calendar
+from app.errors import Conflict
+from app.models import users
+from app.services import audit, ledger, user_rows
+from app.services.audit import Act, Changed
+from app.services.refusals import unknown_reference
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Somebody to become a member; `fresh` where the id was made up for an address that nobody had."""
+
+    user_id: str
+    user_email: str | None
+    role: str
+    fresh: bool = False
+
+
+def resolve(connection: Connection, members: Sequence[Mapping[str, Any]]) -> list[Newcomer]:
+    """Who the entries of a request are, each user once; the first entry of a user counts."""
+    known = _ids_of(connection, [entry["user_email"] for entry in members if not entry.get("user_id")])
+    for entry in members:
+        if entry.get("user_id") and entry.get("user_email"):
+            known.setdefault(folded(entry["user_email"]), entry["user_id"])
+    newcomers: dict[str, Newcomer] = {}
+    for entry in members:
+        address = (entry.get("user_email") or "").strip() or None
+        user_id = entry.get("user_id") or known.get(folded(address))
+        fresh = user_id is None
+        user_id = user_id or known.setdefault(folded(address), str(uuid.uuid4()))
+        newcomers.setdefault(user_id, Newcomer(user_id, address, entry["role"], fresh))
+    return list(newcomers.values())
+
+
+def settle(transaction: Connection, act: Act, newcomers: Sequence[Newcomer], calendar: Calendar) -> list[Newcomer]:
+    """Give each newcomer without a row one, and return them as they are then.
+
+    An address that somebody else registered meanwhile brings that user in the place of the fresh one. Raises
+    InvalidRequest for an unknown id where the caller may not create users, Conflict where an id is new but its
+    address another's.
+    """
+    existing = set(
+        transaction.execute(
+            select(users.c.user_id)
+            .where(users.c.user_id.in_([newcomer.user_id for newcomer in newcomers]))
+            .order_by(users.c.user_id)
+            .with_for_update(read=True)
+        ).scalars()
+    )
+    missing = [newcomer for newcomer in newcomers if newcomer.user_id not in existing]
+    if not access.may_create_users(act.caller) and not all(newcomer.fresh for newcomer in missing):
+        raise unknown_reference("user_id")
+    created = _create(transaction, act, missing, calendar)
+    if len(created) == len(missing):
+        return list(newcomers)
+    return _replaced(transaction, newcomers, existing | created)
+
+
+def _create(transaction: Connection, act: Act, missing: Sequence[Newcomer], calendar: Calendar) -> set[str]:
+    if not missing:
+        return set()
+    dialect = sqlite if transaction.dialect.name == "sqlite" else postgresql
+    created = set(
+        transaction.execute(
+            dialect.insert(users).on_conflict_do_nothing().returning(users.c.user_id),
+            [
+                {
+                    "user_id": newcomer.user_id,
+                    "user_email": newcomer.user_email,
+                    "email_folded": folded(newcomer.user_email),
+                    "created_at": act.at,
+                    "updated_at": act.at,
+                }
+                # In one order everywhere, so that two requests never wait for each other.
+                for newcomer in sorted(missing, key=lambda newcomer: newcomer.user_id)
+            ],
+        ).scalars()
+    )
+    ledger.open_accounts(transaction, "user", dict.fromkeys(sorted(created)), calendar, act.at)
+    views = user_rows.load(transaction, users.c.user_id.in_(created), calendar, act.at)
+    changes = [Changed(user_id, None, view.fields()) for user_id, view in views.items()]
+    audit.record(transaction, act, "new", "user", changes)
+    return created
+
+
+def _replaced(transaction: Connection, newcomers: Sequence[Newcomer], settled: set[str]) -> list[Newcomer]:
+    """The newcomers, with whoever took an id or an address in the meantime in their place."""
+    lost = [newcomer for newcomer in newcomers if newcomer.user_id not in settled]
+    addresses = {folded(newcomer.user_email) for newcomer in lost} - {None}
+    rows = transaction.execute(
+        select(users.c.user_id, users.c.email_folded).where(
+            or_(
+                users.c.user_id.in_([newcomer.user_id for newcomer in lost]),
+                users.c.email_folded.in_(addresses),
+            )
+        )
+    ).all()
+    present = settled | {row.user_id for row in rows}
+    owners = {row.email_folded: row.user_id for row in rows}
+    found: dict[str, Newcomer] = {}
+    for newcomer in newcomers:
+        user_id = newcomer.user_id
+        if user_id not in present:
+            if not newcomer.fresh:
+                raise Conflict(f"User with email {newcomer.user_email} already exists.", "user_email")
+            user_id = owners[folded(newcomer.user_email)]
+        found.setdefault(user_id, replace(newcomer, user_id=user_id))
+    return list(found.values())
+
+
+def _ids_of(connection: Connection, addresses: Sequence[str | None]) -> dict[str | None, str]:
+    wanted = {folded(address) for address in addresses} - {None}
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        select(users.c.email_folded, users.c.user_id).where(users.c.email_folded.in_(wanted))
+    )
+    return {row.email_folded: row.user_id for row in rows}

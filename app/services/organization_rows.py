@@ -1,0 +1,81 @@
+"""Organizations in SQL: each read with all that belongs to it in one statement, its members in two."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, select
+
+from app.domain.spend import spend_of
+from app.domain.windows import Calendar
+from app.models import (
+    budget_state,
+    budgets,
+    object_permissions,
+    organization_members,
+    organizations,
+    users,
+)
+from app.services import user_rows
+from app.services.budget_views import tier_fields
+from app.services.organization_views import OrganizationMemberView, OrganizationView
+from app.services.rows import labelled, part
+
+_PARTS = labelled({"tier": budgets, "state": budget_state, "permission": object_permissions})
+
+
+def load(
+    connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
+) -> list[OrganizationView]:
+    """The organizations that match, by their ids."""
+    rows = connection.execute(
+        select(organizations, *_PARTS)
+        .select_from(
+            organizations.join(budgets, budgets.c.budget_id == organizations.c.budget_id)
+            .outerjoin(
+                budget_state,
+                and_(
+                    budget_state.c.scope == "organization",
+                    budget_state.c.scope_id == organizations.c.organization_id,
+                    budget_state.c.sub == "",
+                ),
+            )
+            .outerjoin(
+                object_permissions,
+                object_permissions.c.object_permission_id == organizations.c.object_permission_id,
+            )
+        )
+        .where(where)
+        .order_by(organizations.c.organization_id)
+    ).mappings()
+    return [_view(row, calendar, now) for row in rows]
+
+
+def _view(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> OrganizationView:
+    state = part(row, "state", budget_state, "scope")
+    return OrganizationView(
+        organization_id=row["organization_id"],
+        columns={column.name: row[column.name] for column in organizations.columns},
+        spend=spend_of(state, row["tier.budget_duration"], calendar, now),
+        tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
+        object_permission=part(row, "permission", object_permissions, "object_permission_id"),
+    )
+
+
+def members(
+    connection: Connection, organization_id: str, calendar: Calendar, now: datetime
+) -> list[OrganizationMemberView]:
+    """The members of an organization in the order of joining, each with its user; two statements."""
+    belongs = organization_members.c.organization_id == organization_id
+    found = user_rows.load(
+        connection,
+        users.c.user_id.in_(select(organization_members.c.user_id).where(belongs)),
+        calendar,
+        now,
+    )
+    rows = connection.execute(
+        select(organization_members)
+        .where(belongs)
+        .order_by(organization_members.c.created_at, organization_members.c.user_id)
+    ).mappings()
+    return [OrganizationMemberView(dict(row), found.get(row["user_id"])) for row in rows]

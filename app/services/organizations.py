@@ -1,0 +1,134 @@
+"""Organizations: the outermost scope of a budget, each with a tier that caps it, its members and its teams."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select
+
+from app.db import Database
+from app.domain import access
+from app.domain.access import Caller
+from app.domain.budgets import tier_of
+from app.domain.organizations import TIER_FIELDS, columns_of
+from app.domain.windows import Calendar
+from app.errors import Conflict, NotFound
+from app.models import organizations, team_members, teams
+from app.services import audit, budget_rows, key_relations, ledger, organization_rows, team_rows
+from app.services.audit import Act, Changed
+from app.services.organization_views import OrganizationMemberView, OrganizationView
+from app.services.refusals import rules, unknown_reference
+from app.services.standings import of_organizations
+from app.services.team_views import TeamView
+from app.services.user_views import shown_to
+from app.store import policies
+from app.store.policies import Policies
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationInfo:
+    """An organization with its members, each as the caller may see it, and the teams that the caller may see."""
+
+    organization: OrganizationView
+    members: Sequence[Mapping[str, Any]]
+    teams: Sequence[TeamView]
+
+
+class Organizations:
+    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+        self._database = database
+        self._policies = policy_store
+        self._calendar = calendar
+
+    def new(self, act: Act, sent: Mapping[str, Any]) -> OrganizationView:
+        """Make an organization over the named tier, or over one of its own made from the sent limits.
+
+        Raises InvalidRequest, Conflict (the id exists) and StoreUnavailable. A failed call leaves nothing behind.
+        Sent again without an `organization_id`, it makes another organization.
+        """
+        request = {name: value for name, value in sent.items() if value is not None}
+        organization_id = request.get("organization_id") or str(uuid.uuid4())
+        exists = Conflict(f"Organization with id '{organization_id}' already exists.", "organization_id")
+        with rules(taken={"pk_organizations": exists}):
+            columns = {**columns_of(request), "organization_id": organization_id}
+            own = tier_of({name: request[name] for name in TIER_FIELDS & request.keys()}, self._calendar, act.at)
+            with (
+                self._policies.change([policies.organization(organization_id)]) as before_commit,
+                self._database.transaction() as transaction,
+            ):
+                view = self._create(transaction, act, request, columns, own)
+                before_commit()
+        return view
+
+    def _create(
+        self,
+        transaction: Connection,
+        act: Act,
+        request: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        own: Mapping[str, Any],
+    ) -> OrganizationView:
+        budget_id = request.get("budget_id")
+        if budget_id:
+            tier = budget_rows.rows_of(transaction, [budget_id]).get(budget_id)
+            if tier is None:
+                raise unknown_reference("budget_id")
+        else:
+            budget_id, tier = str(uuid.uuid4()), dict(own)
+            budget_rows.put(transaction, act, {budget_id: own})
+        author = act.caller.user_id
+        permission_id = key_relations.put_permission(transaction, None, request.get("object_permission"))
+        transaction.execute(
+            insert(organizations).values(
+                {
+                    **columns,
+                    "budget_id": budget_id,
+                    "object_permission_id": permission_id,
+                    "created_at": act.at,
+                    "created_by": author,
+                    "updated_at": act.at,
+                    "updated_by": author,
+                }
+            )
+        )
+        organization_id, spelling = columns["organization_id"], tier.get("budget_duration")
+        ledger.open_account(transaction, "organization", organization_id, spelling, self._calendar, act.at)
+        chosen = organizations.c.organization_id == organization_id
+        (view,) = organization_rows.load(transaction, chosen, self._calendar, act.at)
+        audit.record(transaction, act, "new", "organization", [Changed(organization_id, None, view.fields())])
+        return view
+
+    def info(self, act: Act, organization_id: str) -> OrganizationInfo:
+        """An organization with its members and teams; raises NotFound.
+
+        An organization that the caller may not see is not found.
+        """
+        with self._database.read() as connection:
+            facts = of_organizations(connection, act.caller, [organization_id]).get(organization_id)
+            visible = facts is not None and access.may_see_organization(
+                act.caller, organization_id, is_member=facts.is_member
+            )
+            chosen = organizations.c.organization_id == organization_id
+            found = organization_rows.load(connection, chosen, self._calendar, act.at) if visible else []
+            if not found:
+                raise _not_found(organization_id)
+            members = organization_rows.members(connection, organization_id, self._calendar, act.at)
+            shown = team_rows.load(connection, _teams_seen(act.caller, organization_id), self._calendar, act.at)
+        return OrganizationInfo(found[0], [_shown(act.caller, member) for member in members], shown)
+
+
+def _shown(caller: Caller, member: OrganizationMemberView) -> dict[str, Any]:
+    return {**member.fields(), "user": None if member.user is None else shown_to(caller, member.user)}
+
+
+def _not_found(organization_id: str) -> NotFound:
+    return NotFound(f"Organization not found, passed organization_id={organization_id}", "organization_id")
+
+
+def _teams_seen(caller: Caller, organization_id: str) -> ColumnElement[bool]:
+    inside = teams.c.organization_id == organization_id
+    if access.sees_every_team_of(caller, organization_id):
+        return inside
+    own = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
+    return and_(inside, or_(teams.c.team_id.in_(own), teams.c.team_id == caller.team_id))

@@ -1,0 +1,22 @@
+"""Several tables in one row: a statement reads a thing with all that belongs to it, each table under a prefix."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.sql.selectable import FromClause
+
+
+def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:
+    """Every column of these tables, named `prefix.column`."""
+    return [
+        column.label(f"{prefix}.{column.name}") for prefix, table in joined.items() for column in table.columns
+    ]
+
+
+def part(row: Mapping[Any, Any], prefix: str, table: FromClause, identity: str) -> dict[str, Any] | None:
+    """One table's part of a row; None where `identity` is NULL, because the join found nothing."""
+    if row[f"{prefix}.{identity}"] is None:
+        return None
+    # SQLAlchemy names are a kind of text that JSON dumpers refuse as keys.
+    return {str(column.name): row[f"{prefix}.{column.name}"] for column in table.columns}

@@ -1,0 +1,105 @@
+"""A team and its members as the rest of the service sees them, and the one place that names their fields."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.clock import iso
+from app.domain.money import dollars, shown
+from app.domain.spend import Spend
+from app.domain.teams import shown_metadata
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One user's membership of one team, with its tier: its own, or the one that the team's members share."""
+
+    team_id: str
+    user_id: str
+    user_email: str | None
+    role: str
+    spend: Spend
+    tier: Mapping[str, Any] | None
+    shares_tier: bool
+
+    def role_fields(self) -> dict[str, Any]:
+        """The entry in a team's `members_with_roles`."""
+        return {"user_id": self.user_id, "user_email": self.user_email, "role": self.role}
+
+    def fields(self) -> dict[str, Any]:
+        """The membership under its wire names, ready for JSON."""
+        source = None if self.tier is None else "team" if self.shares_tier else "member"
+        return {
+            **self.role_fields(),
+            "team_id": self.team_id,
+            "spend": dollars(self.spend.window_nanos),
+            "total_spend": dollars(self.spend.lifetime_nanos),
+            "budget_reset_at": iso(self.spend.reset_at),
+            "budget_id": None if self.tier is None else self.tier["budget_id"],
+            "budget_source": source,
+            "litellm_budget_table": self.tier,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TeamView:
+    """A team at one instant."""
+
+    team_id: str
+    columns: Mapping[str, Any]
+    spend: Spend
+    members: Sequence[MemberView]
+    member_tier: Mapping[str, Any] | None = None
+    object_permission: Mapping[str, Any] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Every field under its wire name, ready for JSON."""
+        columns = self.columns
+        aliases = columns["model_aliases"]
+        return {
+            **{name: columns[name] for name in _PLAIN},
+            "metadata": shown_metadata(columns["metadata"], columns["member_budget_id"]),
+            "blocked": bool(columns["blocked"]),
+            "max_budget": shown(columns["max_budget_nanos"]),
+            "soft_budget": shown(columns["soft_budget_nanos"]),
+            "spend": dollars(self.spend.window_nanos),
+            "total_spend": dollars(self.spend.lifetime_nanos),
+            "budget_reset_at": iso(self.spend.reset_at),
+            "created_at": iso(columns["created_at"]),
+            "updated_at": iso(columns["updated_at"]),
+            **self._members(),
+            "team_member_budget_table": self.member_tier,
+            "object_permission": self.object_permission,
+            "model_id": None,
+            "litellm_model_table": {"model_aliases": aliases} if aliases else None,
+            "model_spend": {},
+        }
+
+    def _members(self) -> dict[str, Any]:
+        return {
+            "admins": [member.user_id for member in self.members if member.role == "admin"],
+            "members": [member.user_id for member in self.members],
+            "members_with_roles": [member.role_fields() for member in self.members],
+        }
+
+
+_PLAIN = (
+    "team_id",
+    "team_alias",
+    "organization_id",
+    "object_permission_id",
+    "models",
+    "max_parallel_requests",
+    "tpm_limit",
+    "rpm_limit",
+    "tpd_limit",
+    "budget_duration",
+    "budget_limits",
+    "model_max_budget",
+    "team_member_permissions",
+    "default_team_member_models",
+    "router_settings",
+    "access_group_ids",
+    "policies",
+    "allow_team_guardrail_config",
+)

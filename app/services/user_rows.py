@@ -1,0 +1,57 @@
+"""Users in SQL: one statement that reads a user with its spend, its teams and its object permission."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, select
+
+from app.domain.spend import spend_of
+from app.domain.windows import Calendar
+from app.models import budget_state, object_permissions, team_members, users
+from app.services.rows import labelled, part
+from app.services.user_views import UserView
+
+_PARTS = labelled({"state": budget_state, "permission": object_permissions})
+
+
+def load(
+    connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
+) -> dict[str, UserView]:
+    """The users that match, by their ids; the statement has a row per team of each."""
+    rows = connection.execute(
+        select(users, *_PARTS, team_members.c.team_id.label("member_of"))
+        .select_from(
+            users.outerjoin(
+                budget_state,
+                and_(
+                    budget_state.c.scope == "user",
+                    budget_state.c.scope_id == users.c.user_id,
+                    budget_state.c.sub == "",
+                ),
+            )
+            .outerjoin(
+                object_permissions,
+                object_permissions.c.object_permission_id == users.c.object_permission_id,
+            )
+            .outerjoin(team_members, team_members.c.user_id == users.c.user_id)
+        )
+        .where(where)
+        .order_by(users.c.user_id, team_members.c.created_at, team_members.c.team_id)
+    ).mappings()
+    grouped: dict[str, list[Mapping[Any, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["user_id"], []).append(row)
+    return {user_id: _view(found, calendar, now) for user_id, found in grouped.items()}
+
+
+def _view(rows: Sequence[Mapping[Any, Any]], calendar: Calendar, now: datetime) -> UserView:
+    row = rows[0]
+    state = part(row, "state", budget_state, "scope")
+    return UserView(
+        user_id=row["user_id"],
+        columns={column.name: row[column.name] for column in users.columns},
+        spend=spend_of(state, row["budget_duration"], calendar, now),
+        teams=[found["member_of"] for found in rows if found["member_of"] is not None],
+        object_permission=part(row, "permission", object_permissions, "object_permission_id"),
+    )

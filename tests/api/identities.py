@@ -1,0 +1,67 @@
+"""The callers that identity endpoints tell apart, each with a key: who they are is all that differs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from app import create_app
+from app.config import Settings
+from app.container import build
+from app.db import Database
+from tests.clients import MASTER_KEY, Api
+from tests.clocks import MovableClock
+from tests.factories import add_organization, add_person, add_team, add_user
+
+TEAM = "crew"
+ORGANIZATION = "acme"
+
+
+@dataclass(frozen=True)
+class People:
+    """Plaintext keys by what their owner is to the team `crew` of the organization `acme`."""
+
+    keys: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.keys[name]
+
+
+def gather(api: Api, database: Database) -> People:
+    add_organization(
+        database,
+        ORGANIZATION,
+        {"org admin": "org_admin", "org member": "internal_user"},
+    )
+    add_organization(database, "other", {"other org admin": "org_admin"})
+    add_team(
+        database,
+        TEAM,
+        {"team admin": "admin", "member": "user", "second": "user"},
+        organization_id=ORGANIZATION,
+    )
+    add_team(database, "elsewhere", {"stranger": "admin"}, organization_id="other")
+    add_user(database, "second")
+    keys = {
+        name: add_person(api, database, name, role)
+        for name, role in {
+            "team admin": "internal_user",
+            "member": "internal_user",
+            "org admin": "internal_user",
+            "org member": "internal_user",
+            "other org admin": "internal_user",
+            "stranger": "internal_user",
+            "viewer": "proxy_admin_viewer",
+            "proxy admin": "proxy_admin",
+        }.items()
+    }
+    keys["team key"] = api.generate(team_id=TEAM)["key"]
+    keys["master"] = MASTER_KEY
+    return People(keys)
+
+
+@contextmanager
+def without_redis(settings: Settings, clock: MovableClock) -> Iterator[Api]:
+    """The application over the same store, with a Redis that nobody can reach."""
+    services = build(replace(settings, hot_redis_url="redis://127.0.0.1:1/0"), clock)
+    yield Api(create_app(services))
+    services.close()

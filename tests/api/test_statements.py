@@ -1,0 +1,284 @@
+"""What an operation costs in SQL statements and Redis commands: fixed numbers, whatever the size of the call."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from app.container import Services
+from app.db import Database
+from app.services.audit import SYSTEM, Act
+from app.store import policies
+from tests.clients import MASTER_KEY, Api
+from tests.factories import add_organization, add_person, add_team, add_tier, add_user
+from tests.faults.proxy import Command, RedisProxy, runs
+from tests.servers import RedisServer
+
+# By what each script is known below.
+SCRIPTS = {
+    "adopt": policies._ADOPT,
+    "check": policies._CHECK,
+    "mark": policies._MARK,
+    "publish": policies._PUBLISH,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Statements (an executemany is one), write transactions, and the Redis scripts in their order."""
+
+    statements: int
+    transactions: int = 0
+    scripts: tuple[str, ...] = ()
+
+
+CHANGE = ("mark", "publish")
+Measure = Callable[[Callable[[], Any]], Cost]
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer) -> Iterator[RedisProxy]:
+    redis_server.clear()
+    with RedisProxy(redis_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def redis_url(proxy: RedisProxy) -> str:
+    """Redis, reached through what counts the commands."""
+    return proxy.url
+
+
+@pytest.fixture
+def cost(services: Services, proxy: RedisProxy) -> Iterator[Measure]:
+    """What a call sends to both stores, once connections are open and scripts known."""
+    statements: list[str] = []
+    transactions: list[str] = []
+    commands: list[Command] = []
+
+    def executed(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+        # SQLite's own way to begin; PostgreSQL's driver begins unseen.
+        if text != "BEGIN IMMEDIATE":
+            statements.append(text)
+
+    def committed(connection: Any) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            transactions.append("commit")
+
+    def measure(work: Callable[[], Any]) -> Cost:
+        statements.clear()
+        transactions.clear()
+        commands.clear()
+        work()
+        return Cost(len(statements), len(transactions), tuple(map(_named, commands)))
+
+    engine = services.database.engine
+    event.listen(engine, "before_cursor_execute", executed)
+    event.listen(engine, "commit", committed)
+    proxy.watch = commands.append
+    yield measure
+    proxy.watch = None
+    event.remove(engine, "before_cursor_execute", executed)
+    event.remove(engine, "commit", committed)
+
+
+def _named(command: Command) -> str:
+    found = [name for name, script in SCRIPTS.items() if runs(command, script)]
+    return found[0] if found else command[0].decode()
+
+
+@pytest.fixture(autouse=True)
+def _warm(api: Api, services: Services) -> None:
+    """Opens the connections and teaches Redis the scripts, which later calls find there."""
+    key = api.generate()["key"]
+    api.call("GET", "/key/info", key=key)
+    api.call("GET", "/key/info", key=key)
+    assert api.post("/key/block", {"key": key}).status == 200
+
+
+def made(services: Services, count: int, **fields: Any) -> list[str]:
+    """Plaintexts of new keys, made faster than over HTTP."""
+    act = Act(SYSTEM, services.clock.now())
+    return [services.keys.generate(act, fields, "/key/generate").secret.reveal() for _ in range(count)]
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def test_generating_a_key(api: Api, cost: Measure):
+    assert cost(api.generate) == Cost(6, 1)
+
+
+def test_generating_a_key_that_refers_to_everything(api: Api, cost: Measure, database: Database):
+    references = _everything_to_refer_to(database)
+
+    found = cost(lambda: api.generate(**references, key_alias="a", user_id="u", spend=1, budget_duration="1d"))
+
+    assert found == Cost(12, 1)
+
+
+def test_generating_a_custom_key_makes_its_absence_stale(api: Api, cost: Measure):
+    assert cost(lambda: api.generate(key="sk-custom-0123456789")) == Cost(6, 1, ("publish",))
+
+
+def test_updating_a_key(api: Api, services: Services, cost: Measure):
+    (key,) = made(services, 1)
+
+    assert cost(lambda: api.post("/key/update", {"key": key, "tags": ["a"]})) == Cost(7, 1, CHANGE)
+
+
+def test_updating_a_key_to_refer_to_everything(api: Api, services: Services, cost: Measure, database: Database):
+    references = _everything_to_refer_to(database)
+    (key,) = made(services, 1)
+
+    found = cost(lambda: api.post("/key/update", {"key": key, **references, "spend": 3, "budget_duration": "1d"}))
+
+    assert found == Cost(15, 1, CHANGE)
+
+
+@pytest.mark.parametrize("path", ["/key/block", "/key/unblock"])
+def test_blocking_and_unblocking_a_key(api: Api, services: Services, cost: Measure, path: str):
+    (key,) = made(services, 1, blocked=path == "/key/unblock")
+
+    assert cost(lambda: api.post(path, {"key": key})) == Cost(7, 1, CHANGE)
+    # Again, there is nothing to write.
+    assert cost(lambda: api.post(path, {"key": key})) == Cost(3, 1, CHANGE)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_deleting_keys_takes_as_many_statements_for_fifty_as_for_one(
+    api: Api, services: Services, cost: Measure, count: int
+):
+    keys = made(services, count)
+
+    assert cost(lambda: api.post("/key/delete", {"keys": keys})) == Cost(8, 1, CHANGE)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_deleting_keys_by_alias_takes_as_many_statements_for_fifty_as_for_one(
+    api: Api, services: Services, cost: Measure, count: int
+):
+    aliases = [f"alias {index}" for index in range(count)]
+    for alias in aliases:
+        made(services, 1, key_alias=alias)
+
+    assert cost(lambda: api.post("/key/delete", {"key_aliases": aliases})) == Cost(8, 1, CHANGE)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_deleting_a_teams_keys_takes_as_many_statements_for_fifty_as_for_one(
+    api: Api, services: Services, cost: Measure, database: Database, count: int
+):
+    add_team(database, "t", {"ann": "admin"})
+    ann = add_person(api, database, "ann")
+    api.get("/models", key=ann)
+    keys = made(services, count, team_id="t", object_permission={"models": ["m"]})
+
+    found = cost(lambda: api.post("/key/delete", {"keys": keys}, key=ann))
+
+    assert found == Cost(12, 1, ("check", *CHANGE))
+
+
+def test_deleting_what_does_not_exist_writes_and_announces_nothing(api: Api, cost: Measure):
+    assert cost(lambda: api.post("/key/delete", {"keys": ["sk-unknown"]})) == Cost(1)
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def test_reading_a_key(api: Api, services: Services, cost: Measure, database: Database):
+    (key,) = made(services, 1)
+    ann = add_person(api, database, "ann")
+    api.get("/models", key=ann)
+
+    assert cost(lambda: api.info(key)) == Cost(2)
+    assert cost(lambda: api.info(ann, caller=ann)) == Cost(3, 0, ("check",))
+
+
+def test_a_key_out_of_sight_costs_what_one_that_does_not_exist_costs(
+    api: Api, services: Services, cost: Measure, database: Database
+):
+    ann = add_person(api, database, "ann")
+    (foreign,) = made(services, 1, team_id="t")
+    api.get("/models", key=ann)
+
+    for path, body in (("/key/update", {"tags": ["a"]}), ("/key/block", {}), ("/key/delete", {})):
+        costs = []
+        for key in (foreign, "sk-unknown"):
+            named = {"keys": [key]} if path == "/key/delete" else {"key": key}
+            costs.append(cost(lambda path=path, sent={**named, **body}: api.post(path, sent, key=ann)))
+        assert costs[0] == costs[1], path
+    looks = [
+        cost(lambda key=key: api.call("GET", "/key/info", key=ann, query={"key": key}))
+        for key in (foreign, "sk-unknown")
+    ]
+    assert looks[0] == looks[1]
+
+
+def test_a_page_of_a_hundred_takes_as_many_statements_as_one_of_ten(
+    api: Api, services: Services, cost: Measure, database: Database
+):
+    add_user(database, "ann")
+    add_team(database, "t", {"ann": "admin"})
+    made(services, 100, user_id="ann", team_id="t")
+
+    for size in (10, 100):
+        for query, statements in (
+            ({}, 2),
+            ({"return_full_object": True}, 2),
+            ({"return_full_object": True, "expand": "user"}, 3),
+        ):
+            assert cost(lambda asked={"size": size, **query}: api.get("/key/list", **asked)) == Cost(statements)
+
+
+def test_a_page_of_ones_own_keys(api: Api, cost: Measure, database: Database):
+    ann = add_person(api, database, "ann")
+    api.get("/models", key=ann)
+
+    assert cost(lambda: api.get("/key/list", ann)) == Cost(3, 0, ("check",))
+    assert cost(lambda: api.get("/key/list", ann, include_team_keys=True)) == Cost(3, 0, ("check",))
+
+
+# --- who is calling ----------------------------------------------------------------------------------------
+
+
+def test_the_master_key_is_known_without_any_store(api: Api, cost: Measure):
+    assert cost(lambda: api.get("/models", MASTER_KEY)) == Cost(0)
+
+
+def test_a_key_is_read_from_sql_once_and_then_held_against_redis_alone(
+    api: Api, cost: Measure, database: Database
+):
+    ann = add_person(api, database, "ann")
+
+    assert cost(lambda: api.get("/models", ann)) == Cost(2, 0, ("adopt",))
+    assert cost(lambda: api.get("/models", ann)) == Cost(0, 0, ("check",))
+
+
+def test_a_key_that_does_not_exist_is_looked_for_once(api: Api, cost: Measure):
+    assert cost(lambda: api.get("/models", "sk-unknown")) == Cost(2, 0, ("adopt",))
+    assert cost(lambda: api.get("/models", "sk-unknown")) == Cost(0, 0, ("check",))
+
+
+def test_a_key_that_was_changed_is_read_again_once(api: Api, cost: Measure, database: Database):
+    ann = add_person(api, database, "ann")
+    api.get("/models", ann)
+    assert api.post("/key/update", {"key": ann, "tags": ["a"]}).status == 200
+
+    assert cost(lambda: api.get("/models", ann)) == Cost(2, 0, ("check", "adopt"))
+    assert cost(lambda: api.get("/models", ann)) == Cost(0, 0, ("check",))
+
+
+def test_being_alive_asks_no_store(api: Api, cost: Measure):
+    assert cost(lambda: api.get("/health/liveness", None)) == Cost(0)
+
+
+def _everything_to_refer_to(database: Database) -> dict[str, Any]:
+    return {
+        "team_id": add_team(database, "t", {"u": "user"}),
+        "budget_id": add_tier(database, "b"),
+        "organization_id": add_organization(database, "o"),
+        "object_permission": {"models": ["m"]},
+    }

@@ -1,0 +1,191 @@
+"""Which test proves the effect of each field, parameter and header of the key-management API document.
+
+An effect that a later feature brings names the test of its round trip until then, with the feature: `verify` (the
+verdicts of the data plane), `messages` (mails and alerts), `lifecycle` (operations on keys that are not served yet).
+"""
+
+from dataclasses import dataclass
+
+GENERATE = "tests.api.test_generate"
+GENERATE_LIMITS = "tests.api.test_generate_limits"
+UPDATE = "tests.api.test_update"
+UPDATE_LIMITS = "tests.api.test_update_limits"
+AUTH = "tests.api.test_auth"
+GRANTS = "tests.api.test_grants"
+LIST = "tests.api.test_list"
+LIST_SCOPE = "tests.api.test_list_scope"
+INFO = "tests.api.test_info"
+DELETE = "tests.api.test_delete"
+BLOCK = "tests.api.test_block"
+HEADERS = "tests.api.test_headers"
+OPERATIONS = "tests.api.test_operations"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A test, as module::function; `later` is the feature whose tests will take its place."""
+
+    test: str | None
+    later: str | None = None
+
+
+def proven(module: str, function: str) -> Proof:
+    return Proof(f"{module}::{function}")
+
+
+def later(feature: str, module: str, function: str) -> Proof:
+    return Proof(f"{module}::{function}", feature)
+
+
+LIFECYCLE = Proof(None, "lifecycle")
+CHANGED_BY = proven(HEADERS, "test_every_change_records_the_claim_beside_the_real_caller_and_the_request")
+
+KEPT_AT_BIRTH = later("verify", GENERATE, "test_a_setting_is_stored_and_shown_as_sent")
+FOLDED_AT_BIRTH = later("verify", GENERATE, "test_a_folded_setting_is_kept_in_the_metadata")
+CHANGED = later("verify", UPDATE, "test_a_sent_setting_changes_and_nothing_else_does")
+FOLDED_LATER = later("verify", UPDATE, "test_a_folded_setting_changes_its_own_entry_and_null_removes_it")
+
+FILTERED = proven(LIST, "test_filters_are_exact_and_narrow_each_other")
+PAGED = proven(LIST, "test_newest_come_first_and_pages_never_overlap")
+SORTED = proven(LIST, "test_missing_values_come_last_in_both_directions")
+
+SETTINGS_OF_REGENERATE = [
+    "key",
+    "key_alias",
+    "user_id",
+    "team_id",
+    "models",
+    "tags",
+    "spend",
+    "max_budget",
+    "model_max_budget",
+    "budget_duration",
+    "soft_budget",
+    "max_parallel_requests",
+    "metadata",
+    "tpm_limit",
+    "rpm_limit",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "allowed_cache_controls",
+    "duration",
+    "permissions",
+    "guardrails",
+    "blocked",
+    "litellm-changed-by",
+]
+
+EFFECTS: dict[str, dict[str, Proof]] = {
+    "POST /key/generate": {
+        "duration": proven(GENERATE_LIMITS, "test_a_key_is_refused_from_the_instant_of_its_expiry"),
+        "key_alias": proven(LIST, "test_filters_are_exact_and_narrow_each_other"),
+        "key": proven(GENERATE, "test_a_chosen_key_opens_what_was_made_for_it"),
+        "team_id": proven(AUTH, "test_a_key_of_a_blocked_team_is_refused_by_the_name_of_the_team"),
+        "user_id": proven(AUTH, "test_a_key_reaches_the_routes_that_it_lists_and_no_others"),
+        "budget_id": proven(GENERATE_LIMITS, "test_a_tier_gives_its_window_and_is_shown"),
+        "models": proven(OPERATIONS, "test_a_key_lists_its_own_models"),
+        "aliases": KEPT_AT_BIRTH,
+        "config": KEPT_AT_BIRTH,
+        "spend": proven(GENERATE_LIMITS, "test_spend_at_birth_is_a_correction_in_the_ledger"),
+        "send_invite_email": later("messages", GENERATE, "test_an_invitation_is_an_event_where_it_is_asked_for"),
+        "max_budget": later("verify", GENERATE_LIMITS, "test_amounts_keep_every_nano_dollar_up_to_the_largest"),
+        "budget_duration": proven(
+            INFO, "test_the_spend_of_a_window_that_has_passed_reads_as_zero_before_any_job_runs"
+        ),
+        "max_parallel_requests": KEPT_AT_BIRTH,
+        "metadata": proven(GRANTS, "test_a_caller_makes_the_keys_that_it_may"),
+        "guardrails": FOLDED_AT_BIRTH,
+        "permissions": KEPT_AT_BIRTH,
+        "model_max_budget": later("verify", GENERATE_LIMITS, "test_a_budget_per_model_is_kept_word_by_word"),
+        "model_rpm_limit": FOLDED_AT_BIRTH,
+        "model_tpm_limit": FOLDED_AT_BIRTH,
+        "allowed_cache_controls": KEPT_AT_BIRTH,
+        "blocked": proven(AUTH, "test_blocked_comes_before_expired_and_expired_before_the_team"),
+        "rpm_limit": KEPT_AT_BIRTH,
+        "tpm_limit": KEPT_AT_BIRTH,
+        "soft_budget": later("messages", GENERATE_LIMITS, "test_a_soft_budget_that_is_reached_leaves_one_event"),
+        "tags": FOLDED_AT_BIRTH,
+        "enforced_params": FOLDED_AT_BIRTH,
+        "allowed_routes": proven(AUTH, "test_a_key_reaches_the_routes_that_it_lists_and_no_others"),
+        "object_permission": later(
+            "verify", GENERATE_LIMITS, "test_an_object_permission_is_stored_with_the_key_and_shown_whole"
+        ),
+        "litellm-changed-by": CHANGED_BY,
+    },
+    "POST /key/update": {
+        "key": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
+        "key_alias": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
+        "user_id": proven(LIST_SCOPE, "test_an_administrator_may_ask_for_what_somebody_owns_or_made"),
+        "team_id": proven(UPDATE_LIMITS, "test_a_key_that_does_not_fit_a_team_stays_out"),
+        "budget_id": proven(UPDATE_LIMITS, "test_a_tier_that_is_linked_later_gives_its_window"),
+        "models": proven(UPDATE, "test_models_that_change_are_listed_at_once"),
+        "tags": FOLDED_LATER,
+        "enforced_params": FOLDED_LATER,
+        "spend": proven(UPDATE_LIMITS, "test_a_set_spend_is_a_correction_and_lifetime_moves_with_it"),
+        "max_budget": CHANGED,
+        "model_max_budget": CHANGED,
+        "budget_duration": proven(
+            UPDATE_LIMITS, "test_a_window_that_is_armed_late_starts_at_zero_and_one_that_goes_leaves_the_spend"
+        ),
+        "soft_budget": later(
+            "messages", UPDATE_LIMITS, "test_a_soft_budget_that_spend_reaches_leaves_one_event_per_threshold"
+        ),
+        "max_parallel_requests": CHANGED,
+        "metadata": proven(UPDATE, "test_sent_metadata_replaces_the_stored_and_folded_settings_go_on_top"),
+        "tpm_limit": CHANGED,
+        "rpm_limit": CHANGED,
+        "model_rpm_limit": FOLDED_LATER,
+        "model_tpm_limit": FOLDED_LATER,
+        "allowed_cache_controls": CHANGED,
+        "duration": proven(UPDATE_LIMITS, "test_an_expired_key_that_is_given_time_works_again"),
+        "permissions": CHANGED,
+        "send_invite_email": later("messages", UPDATE, "test_an_invitation_that_is_asked_for_is_an_event"),
+        "guardrails": FOLDED_LATER,
+        "blocked": proven(UPDATE, "test_blocking_by_update_is_felt_by_the_next_request"),
+        "aliases": CHANGED,
+        "config": CHANGED,
+        "temp_budget_increase": proven(
+            GRANTS, "test_a_temporary_increase_raises_what_a_key_may_give_until_it_ends"
+        ),
+        "temp_budget_expiry": proven(GRANTS, "test_a_temporary_increase_raises_what_a_key_may_give_until_it_ends"),
+        "allowed_routes": proven(UPDATE, "test_routes_that_are_taken_away_are_refused_at_once"),
+        "object_permission": later(
+            "verify", UPDATE_LIMITS, "test_an_object_permission_is_merged_into_the_one_there_is"
+        ),
+        "litellm-changed-by": CHANGED_BY,
+    },
+    "POST /key/delete": {
+        "keys": proven(DELETE, "test_keys_are_deleted_by_plaintext_hash_and_alias_and_listed_as_sent"),
+        "key_aliases": proven(DELETE, "test_keys_are_deleted_by_plaintext_hash_and_alias_and_listed_as_sent"),
+        "litellm-changed-by": CHANGED_BY,
+    },
+    "POST /key/block": {
+        "key": proven(BLOCK, "test_a_blocked_key_is_refused_by_the_next_request_and_an_unblocked_one_is_not"),
+        "litellm-changed-by": CHANGED_BY,
+    },
+    "POST /key/unblock": {
+        "key": proven(BLOCK, "test_a_blocked_key_is_refused_by_the_next_request_and_an_unblocked_one_is_not"),
+        "litellm-changed-by": CHANGED_BY,
+    },
+    "GET /key/info": {
+        "key": proven(INFO, "test_the_key_is_echoed_as_it_was_asked_for"),
+    },
+    "GET /key/list": {
+        "page": PAGED,
+        "size": PAGED,
+        "user_id": FILTERED,
+        "team_id": FILTERED,
+        "organization_id": FILTERED,
+        "key_hash": proven(LIST, "test_a_key_is_found_by_its_hash_and_not_by_its_plaintext"),
+        "key_alias": FILTERED,
+        "return_full_object": proven(LIST, "test_keys_are_hashes_unless_objects_are_asked_for"),
+        "include_team_keys": proven(
+            LIST_SCOPE, "test_a_user_sees_its_own_keys_and_those_of_its_teams_that_it_asks_for"
+        ),
+        "sort_by": SORTED,
+        "sort_order": SORTED,
+    },
+    "POST /key/health": {},
+    "POST /key/regenerate": dict.fromkeys(SETTINGS_OF_REGENERATE, LIFECYCLE),
+    "POST /key/{key}/regenerate": dict.fromkeys(SETTINGS_OF_REGENERATE, LIFECYCLE),
+}

@@ -1,0 +1,83 @@
+"""No field of the API document without a test: a field that is new or whose test is gone fails here."""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import Api
+from tests.contracts.seed_effects import EFFECTS, Proof
+from tests.factories import on_one_store
+
+SEED: dict[str, Any] = json.loads(Path(__file__).with_name("seed_fields.json").read_text())
+LATER = {"verify", "messages", "lifecycle"}
+
+
+def gaps(seed: Mapping[str, Any], effects: Mapping[str, Mapping[str, Proof]]) -> Iterator[str]:
+    """Everything that keeps the table from being a proof."""
+    for operation in sorted(seed.keys() ^ effects.keys()):
+        yield f"{operation}: in one of document and table only"
+    for operation in sorted(seed.keys() & effects.keys()):
+        fields = {*seed[operation]["body"], *seed[operation]["parameters"]}
+        for field in sorted(fields ^ effects[operation].keys()):
+            yield f"{operation} {field}: in one of document and table only"
+        for field in sorted(fields & effects[operation].keys()):
+            fault = fault_of(effects[operation][field], field)
+            if fault is not None:
+                yield f"{operation} {field}: {fault}"
+
+
+def fault_of(proof: Proof, field: str) -> str | None:
+    if proof.later is not None and proof.later not in LATER:
+        return f"no feature is called {proof.later}"
+    if proof.test is None:
+        return None if proof.later == "lifecycle" else "no test"
+    module, _, name = proof.test.partition("::")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return f"{proof.test} does not exist"
+    tables = [mark.args for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"]
+    if field not in inspect.getsource(function) and field not in repr(tables):
+        return f"{proof.test} does not deal with it"
+    return None
+
+
+def test_every_field_parameter_and_header_of_the_document_has_a_test():
+    assert list(gaps(SEED, EFFECTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("proof", "fault"),
+    [
+        (None, "POST /x a_field: in one of document and table only"),
+        (Proof("tests.api.test_generate::test_that_is_gone"), "does not exist"),
+        (Proof("tests.api.no_such_module::test_a"), "does not exist"),
+        (Proof("tests.api.test_block::test_saying_it_again_changes_nothing"), "does not deal with it"),
+        (Proof(None, "verify"), "no test"),
+        (Proof(None), "no test"),
+        (Proof(None, "some day"), "no feature is called some day"),
+    ],
+)
+def test_a_field_without_a_test_is_told(proof: Proof | None, fault: str):
+    seed = {"POST /x": {"body": ["a_field"], "parameters": []}}
+    effects = {"POST /x": {} if proof is None else {"a_field": proof}}
+
+    (told,) = gaps(seed, effects)
+
+    assert told.endswith(fault)
+
+
+@on_one_store
+def test_nothing_waits_for_an_operation_that_is_served(api: Api):
+    document = api.get("/openapi.json").body
+    served = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+
+    waiting = {name for name, fields in EFFECTS.items() if any(p.later == "lifecycle" for p in fields.values())}
+
+    assert waiting & served == set()
+    assert {name for name, fields in EFFECTS.items() if fields} <= waiting | served

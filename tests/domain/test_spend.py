@@ -1,0 +1,96 @@
+"""One spend: a window that has passed reads zero, everything else is kept."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.spend import Spend, spend_of
+from app.domain.windows import Calendar, Window
+
+CALENDAR = Calendar(ZoneInfo("UTC"), time(0))
+ARMED = datetime(2026, 11, 18, 13, 47, 33, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 11, 19, tzinfo=UTC)
+
+
+def state(**changed: Any) -> dict[str, Any]:
+    today = CALENDAR.window("1d", ARMED, ARMED)
+    return {
+        "armed_at": ARMED,
+        "window_start": today.start,
+        "reset_at": today.end,
+        "window_spend_nanos": 7,
+        "lifetime_spend_nanos": 12,
+    } | changed
+
+
+def test_no_state_is_no_spend():
+    assert spend_of(None, "1d", CALENDAR, ARMED) == Spend(0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("now", "spent"),
+    [
+        (ARMED, 7),
+        (MIDNIGHT - timedelta(microseconds=1), 7),
+        (MIDNIGHT, 0),
+        (MIDNIGHT + timedelta(days=400), 0),
+    ],
+)
+def test_a_window_that_has_passed_reads_zero_at_its_very_end(now: datetime, spent: int):
+    found = spend_of(state(), "1d", CALENDAR, now)
+
+    assert (found.window_nanos, found.lifetime_nanos) == (spent, 12)
+    assert found.window == CALENDAR.window("1d", ARMED, now)
+    assert found.reset_at is not None
+    assert found.reset_at > now
+
+
+@pytest.mark.parametrize("spelling", [None, "1d"])
+def test_what_was_never_armed_keeps_its_spend_for_ever(spelling: str | None):
+    unarmed = state(armed_at=None, window_start=None, reset_at=None)
+
+    found = spend_of(unarmed, spelling, CALENDAR, MIDNIGHT + timedelta(days=4_000))
+
+    assert (found, found.reset_at) == (Spend(7, 12, None), None)
+
+
+def test_a_window_that_was_taken_off_keeps_its_last_spend():
+    assert spend_of(state(), None, CALENDAR, MIDNIGHT + timedelta(days=9)) == Spend(7, 12, None)
+
+
+def test_a_late_job_changes_nothing_that_is_read():
+    """The state as the job that moves windows leaves it reads like the one it found."""
+    now = MIDNIGHT + timedelta(hours=5)
+    window = CALENDAR.window("1d", ARMED, now)
+    moved = state(window_start=window.start, reset_at=window.end, window_spend_nanos=0)
+
+    assert spend_of(moved, "1d", CALENDAR, now) == spend_of(state(), "1d", CALENDAR, now)
+
+
+def test_a_clock_that_stood_in_the_next_window_already_shows_nothing_of_it():
+    ahead = CALENDAR.window("1d", ARMED, MIDNIGHT)
+    written_ahead = state(window_start=ahead.start, reset_at=ahead.end)
+
+    assert spend_of(written_ahead, "1d", CALENDAR, ARMED).window_nanos == 0
+
+
+@given(
+    st.sampled_from(["1h", "1d", "7d", "30d", "3mo", "1y", "36h", "14d", "45s"]),
+    st.timedeltas(timedelta(0), timedelta(days=3_000)),
+    st.timedeltas(timedelta(0), timedelta(days=3_000)),
+)
+def test_spend_is_seen_exactly_while_its_window_lasts(spelling: str, charged: timedelta, later: timedelta):
+    charged_at, now = ARMED + charged, ARMED + charged + later
+    window = CALENDAR.window(spelling, ARMED, charged_at)
+    written = state(window_start=window.start, reset_at=window.end)
+
+    found = spend_of(written, spelling, CALENDAR, now)
+
+    assert found.window_nanos == (7 if now < window.end else 0)
+    assert found.lifetime_nanos == 12
+    assert isinstance(found.window, Window)
+    assert found.window.start <= now < found.window.end

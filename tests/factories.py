@@ -1,0 +1,136 @@
+"""Rows that a test needs and the endpoint under test does not make: people, teams, organizations, tiers.
+
+They go straight into the tables, so a test of keys does not depend on the endpoints that manage the rest.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, insert, select, update
+
+from app.db import Database, metadata
+from app.domain import minting
+from app.models import budgets, key_secrets, keys, organization_members, organizations, team_members, teams, users
+from tests.clients import Api
+from tests.clocks import START
+
+# For what does not depend on the store: how a body is read, who may do what.
+on_one_store = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+NANOS = 1_000_000_000
+_MADE = {"created_at": START, "updated_at": START}
+
+
+def add_user(database: Database, user_id: str, role: str | None = "internal_user", **columns: Any) -> str:
+    _add(database, users, user_id=user_id, user_role=role, **_MADE, **columns)
+    return user_id
+
+
+def add_tier(database: Database, budget_id: str, **columns: Any) -> str:
+    _add(database, budgets, budget_id=budget_id, **_MADE, **columns)
+    return budget_id
+
+
+def add_organization(
+    database: Database, organization_id: str, members: Mapping[str, str | None] | None = None, **columns: Any
+) -> str:
+    """An organization with its budget row; `members` maps a user id to a role, such as org_admin."""
+    tier = add_tier(database, f"tier of {organization_id}")
+    _add(
+        database,
+        organizations,
+        organization_id=organization_id,
+        organization_alias=organization_id,
+        budget_id=tier,
+        **_MADE,
+        **columns,
+    )
+    for user_id, role in (members or {}).items():
+        _add(
+            database,
+            organization_members,
+            organization_id=organization_id,
+            user_id=user_id,
+            user_role=role,
+            **_MADE,
+        )
+    return organization_id
+
+
+def add_team(
+    database: Database,
+    team_id: str,
+    members: Mapping[str, str] | None = None,
+    *,
+    grants: list[str] | None = None,
+    **columns: Any,
+) -> str:
+    """A team; `members` maps a user id to admin or user, `grants` are the routes that plain members may call."""
+    _add(database, teams, team_id=team_id, team_member_permissions=grants, **_MADE, **columns)
+    for user_id, role in (members or {}).items():
+        _add(database, team_members, team_id=team_id, user_id=user_id, role=role, created_at=START)
+    return team_id
+
+
+def change_team(database: Database, team_id: str, **columns: Any) -> None:
+    """Change a team as another installation on the same store would: behind the back of every cache."""
+    with database.transaction() as transaction:
+        transaction.execute(update(teams).where(teams.c.team_id == team_id).values(**columns))
+
+
+def change_key(database: Database, alias: str, **columns: Any) -> None:
+    """Change a column of a key that no endpoint sets."""
+    with database.transaction() as transaction:
+        transaction.execute(update(keys).where(keys.c.key_alias == alias).values(**columns))
+
+
+def add_secret_in_grace(database: Database, key_id: str, plaintext: str, revoke_at: datetime) -> None:
+    """A former secret of a key that still opens it, as a rotation leaves one."""
+    _add(
+        database,
+        key_secrets,
+        token=minting.digest(plaintext),
+        key_id=key_id,
+        key_name=minting.key_name(plaintext),
+        created_at=START,
+        revoke_at=revoke_at,
+    )
+
+
+def add_person(
+    api: Api, database: Database, user_id: str, role: str | None = "internal_user", **fields: Any
+) -> str:
+    """A user, and the plaintext of a key that an administrator made for it."""
+    add_user(database, user_id, role)
+    plaintext: str = api.generate(user_id=user_id, **fields)["key"]
+    return plaintext
+
+
+def rows(database: Database, table: Table, **equal: Any) -> list[dict[str, Any]]:
+    """The rows of a table in the order of its primary key, or those whose columns equal these values."""
+    statement = select(table).order_by(*table.primary_key.columns)
+    for name, value in equal.items():
+        statement = statement.where(table.c[name] == value)
+    with database.read() as connection:
+        return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def everything(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table: equal before and after what must change nothing."""
+    return {table.name: rows(database, table) for table in metadata.sorted_tables}
+
+
+@contextmanager
+def unchanged(database: Database) -> Iterator[None]:
+    """Fail unless the block leaves every row as it was."""
+    before = everything(database)
+    yield
+    assert everything(database) == before
+
+
+def _add(database: Database, table: Table, **columns: Any) -> None:
+    with database.transaction() as transaction:
+        transaction.execute(insert(table).values(columns))

@@ -1,0 +1,51 @@
+"""Stores and processes for the tests of faults and races: made once per worker, because they take seconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db import Database
+from app.migrate import upgrade
+from tests.faults.web import Pair, pair_on
+from tests.servers import PostgresServer
+from tests.stores import copy_of, opened
+
+STORES = ("sqlite", "postgresql")
+
+
+class DurablePostgres(PostgresServer):
+    """A cluster that waits for the disk before it acknowledges, as one in production does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings += ["fsync=on", "full_page_writes=on", "synchronous_commit=on"]
+
+
+@pytest.fixture(scope="session")
+def durable_postgres() -> Iterator[DurablePostgres]:
+    with DurablePostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=STORES)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_file: Path
+) -> Iterator[Pair]:
+    """Two web processes that share a store; the tests leave their keys behind in it."""
+    if request.param == "sqlite":
+        url = copy_of(migrated_file, tmp_path_factory.mktemp("pair"))
+    else:
+        url = request.getfixturevalue("durable_postgres").create_database("pair")
+        with opened(url) as database:
+            upgrade(database)
+    with pair_on(url) as pair:
+        yield pair
+
+
+@pytest.fixture
+def shared(pair: Pair) -> Iterator[Database]:
+    """The store of the two processes, as somebody beside them sees it."""
+    pair.wait()
+    with opened(pair.database_url) as database:
+        yield database

@@ -1,0 +1,129 @@
+"""The scanner that watches the whole suite finds a planted key of each kind, and nothing where there is none."""
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from redis import Redis
+from sqlalchemy import text
+
+from app.db import Database
+from tests import leaks
+from tests.servers import PostgresServer
+
+KEY = "sk-planted-Key_0123456789-abcdef"
+FOUND = {KEY.encode()}
+
+
+@pytest.fixture
+def secrets() -> leaks.Secrets:
+    """A registry of this test's own: a planted key must not fail the rest of the run."""
+    secrets = leaks.Secrets()
+    secrets.remember(KEY)
+    return secrets
+
+
+FORMS = {
+    "raw": KEY,
+    "in a text": f"the key {KEY}, it says",
+    "with more behind": f"{KEY}more",
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "base64, one further": base64.b64encode(b"x" + KEY.encode()).decode(),
+    "base64, two further": base64.b64encode(b"xy" + KEY.encode()).decode(),
+    "base64 for URLs, inside": "header." + base64.urlsafe_b64encode(b'{"key":"' + KEY.encode() + b'"}').decode(),
+    "basic credentials": base64.b64encode(b"user:" + KEY.encode()).decode(),
+    "percent-encoded": quote(KEY).replace("-", "%2D"),
+    "percent-encoded all over": "".join(f"%{byte:02x}" for byte in KEY.encode()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_key_is_found_in_every_form(secrets: leaks.Secrets, form: str) -> None:
+    assert secrets.inside(b"\x00before " + form.encode() + b" after\xff") == FOUND
+
+
+@pytest.mark.parametrize("text", ["", KEY[:-1], "sk-another-Key_0123456789-abcd", "b" * 64, KEY.lower()])
+def test_what_is_not_the_key_is_not_found(secrets: leaks.Secrets, text: str) -> None:
+    assert secrets.inside(text.encode()) == set()
+
+
+def test_a_row_and_its_wal_are_searched_in_sqlite(secrets: leaks.Secrets, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    path = Path(database.url.database or "")
+    before = leaks.in_sqlite(path, secrets)
+    with database.transaction() as transaction:
+        transaction.execute(text("CREATE TABLE planted (value TEXT)"))
+        transaction.execute(text("INSERT INTO planted VALUES (:value)"), {"value": KEY})
+
+    in_wal = leaks.in_files([path.with_name(path.name + "-wal")], secrets)
+    database.close()
+
+    assert before == set()
+    assert in_wal == FOUND
+    assert leaks.in_files([path], secrets) == FOUND
+
+
+def test_rows_and_wal_are_searched_in_postgresql(secrets: leaks.Secrets) -> None:
+    with PostgresServer() as server:
+        before = leaks.in_folder(server.folder, secrets)
+        server.execute("CREATE TABLE planted (value TEXT)")
+        server.execute(f"INSERT INTO planted VALUES ('{KEY}')")
+        server.execute("CHECKPOINT")
+
+        assert before == set()
+        assert leaks.in_files(server.folder.rglob("pg_wal/*"), secrets) == FOUND
+        assert leaks.in_files(server.folder.rglob("base/*/*"), secrets) == FOUND
+
+
+def test_every_kind_of_value_is_searched_in_redis(secrets: leaks.Secrets, redis_url: str) -> None:
+    plants = {
+        "string": lambda client: client.set("p", KEY),
+        "hash": lambda client: client.hset("p", "field", KEY),
+        "list": lambda client: client.rpush("p", KEY),
+        "set": lambda client: client.sadd("p", KEY),
+        "zset": lambda client: client.zadd("p", {KEY: 1}),
+        "name": lambda client: client.set(f"cache:{KEY}", "1"),
+    }
+    with Redis.from_url(redis_url) as client:
+        for kind, plant in plants.items():
+            client.flushall()
+            assert leaks.in_redis(redis_url, secrets) == set(), kind
+            plant(client)
+            assert leaks.in_redis(redis_url, secrets) == FOUND, kind
+        client.flushall()
+
+
+def test_a_log_line_is_searched(secrets: leaks.Secrets, tmp_path: Path) -> None:
+    (tmp_path / "web.log").write_text(f'{{"event": "refused", "credential": "{KEY}"}}\n')
+
+    assert leaks.in_folder(tmp_path, secrets) == FOUND
+
+
+def test_process_arguments_are_searched(secrets: leaks.Secrets) -> None:
+    before = leaks.in_arguments(secrets)
+    process = subprocess.Popen([sys.executable, "-c", "input()", KEY], stdin=subprocess.PIPE)
+    try:
+        during = leaks.in_arguments(secrets)
+    finally:
+        process.communicate(b"\n")
+
+    assert before == set()
+    assert during == FOUND
+
+
+def test_an_answer_may_reveal_and_echo_but_not_tell(secrets: leaks.Secrets) -> None:
+    answer = f'{{"error": "no such key {KEY}"}}'.encode()
+
+    assert leaks.in_answer(b"/key/info", None, answer, secrets) == FOUND
+    assert leaks.in_answer(b"/key/info", KEY, answer, secrets) == set()
+    assert leaks.in_answer(f"/key/info?key={KEY}".encode(), None, answer, secrets) == set()
+
+
+def test_a_key_that_a_caller_stores_as_plain_data_is_its_own_affair(secrets: leaks.Secrets) -> None:
+    secrets.remember_request({"key": KEY, "metadata": {"note": KEY}})
+
+    assert secrets.stored(KEY.encode()) == set()
+    assert secrets.inside(KEY.encode()) == FOUND

@@ -1,0 +1,400 @@
+"""Policy versions: the rules by which a cached copy may decide, each in a state that a fault can leave behind.
+
+Every "process" is a connection pool of its own to one real Redis; what a writer's transaction does is of no
+matter here but for its success.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from redis import Redis
+
+from app.errors import StoreUnavailable, WriteStands
+from app.store import policies
+from app.store.connection import HotRedis
+from app.store.policies import Entity, Freshness, Policies, Versions
+from tests.faults.proxy import RedisProxy, runs
+from tests.servers import RedisServer, eventually
+
+KEY, TEAM, OTHER = policies.key("k-1"), policies.team("t-1"), policies.key("k-2")
+
+
+class Monotonic:
+    """A writer's own stopwatch, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Boom(Exception):
+    """The writer's transaction failed."""
+
+
+@pytest.fixture
+def opened(redis_url: str) -> Iterator[Callable[..., Policies]]:
+    """Make the policies of one more process; by default a mark stands long and a commit takes little."""
+    with ExitStack() as stack:
+
+        def make(url: str = redis_url, change: float = 60.0, **options: object) -> Policies:
+            redis = HotRedis(url)
+            stack.callback(redis.close)
+            return Policies(redis, change_seconds=change, commit_seconds=change / 3, **options)  # type: ignore[arg-type]
+
+        yield make
+
+
+@pytest.fixture
+def writer(opened: Callable[..., Policies]) -> Policies:
+    return opened()
+
+
+@pytest.fixture
+def reader(opened: Callable[..., Policies]) -> Policies:
+    return opened()
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
+    with RedisProxy(redis_server.port) as proxy:
+        yield proxy
+
+
+def marks(redis: Redis) -> list[str]:
+    """Every mark that is left anywhere."""
+    return [field for name in redis.scan_iter("keyledger:*") for field in redis.hkeys(name) if field != "token"]
+
+
+def change(policies_: Policies, *entities: Entity) -> None:
+    with policies_.change(entities) as before_commit:
+        before_commit()
+
+
+@contextmanager
+def failing(policies_: Policies, *entities: Entity) -> Iterator[None]:
+    with pytest.raises(Boom), policies_.change(entities):
+        yield
+        raise Boom
+
+
+# --- fresh, stale, dirty -------------------------------------------------------------------------------------------
+
+
+def test_versions_that_nobody_replaced_are_fresh_in_every_process(writer: Policies, reader: Policies):
+    versions = reader.adopt([KEY, TEAM])
+
+    again = writer.adopt([KEY, TEAM])
+
+    assert again == versions
+    assert (reader.check(versions), writer.check(versions)) == (Freshness.FRESH, Freshness.FRESH)
+
+
+@pytest.mark.parametrize("changed", [KEY, TEAM])
+def test_a_change_of_one_entity_makes_copies_that_hang_on_it_stale(
+    writer: Policies, reader: Policies, changed: Entity
+):
+    versions, untouched = reader.adopt([KEY, TEAM]), reader.adopt([OTHER])
+
+    change(writer, changed)
+
+    assert reader.check(versions) is Freshness.STALE
+    assert reader.check(untouched) is Freshness.FRESH
+    assert reader.check(reader.adopt([KEY, TEAM])) is Freshness.FRESH
+
+
+def test_while_a_change_is_under_way_nobody_decides_from_a_copy(writer: Policies, reader: Policies):
+    before = reader.adopt([KEY, TEAM])
+
+    with writer.change([KEY]):
+        during = reader.adopt([KEY, TEAM])
+
+        assert reader.check(before) is Freshness.DIRTY
+        assert reader.check(during) is Freshness.DIRTY
+        assert during.dirty
+        assert not reader.adopt([TEAM]).dirty
+
+
+def test_a_copy_taken_while_a_change_was_under_way_is_stale_afterwards(writer: Policies, reader: Policies):
+    with writer.change([KEY]):
+        during = reader.adopt([KEY])
+
+    assert reader.check(during) is Freshness.STALE
+
+
+def test_publishing_without_a_mark_makes_copies_stale_too(writer: Policies, reader: Policies):
+    versions = reader.adopt([policies.digest("d")])
+
+    writer.publish([policies.digest("d")])
+
+    assert reader.check(versions) is Freshness.STALE
+
+
+def test_a_change_that_failed_takes_its_mark_off_and_replaces_the_token(
+    writer: Policies, reader: Policies, redis: Redis
+):
+    versions = reader.adopt([KEY])
+
+    with failing(writer, KEY):
+        assert marks(redis) != []
+
+    assert marks(redis) == []
+    assert reader.check(versions) is Freshness.STALE
+
+
+def test_an_entity_that_is_named_twice_is_marked_once(writer: Policies, redis: Redis):
+    with writer.change([KEY, KEY]):
+        assert len(marks(redis)) == 1
+
+    assert marks(redis) == []
+
+
+def test_no_two_entities_share_a_version():
+    entities = [
+        *(make("x") for make in (policies.digest, policies.key, policies.team, policies.user)),
+        *(make("x") for make in (policies.organization, policies.tier)),
+        policies.member("a:b", "c"),
+        policies.member("a", "b:c"),
+    ]
+
+    assert len({(entity.kind, entity.id) for entity in entities}) == len(entities)
+
+
+# --- two writers at once -------------------------------------------------------------------------------------------
+
+
+def test_a_writer_takes_only_its_own_mark_off(opened: Callable[..., Policies], reader: Policies):
+    slow, quick = opened(), opened()
+    with slow.change([KEY]):
+        change(quick, KEY)
+        between = reader.adopt([KEY])
+
+        assert between.dirty
+        assert reader.check(between) is Freshness.DIRTY
+
+    assert reader.check(between) is Freshness.STALE
+    assert not reader.adopt([KEY]).dirty
+
+
+# --- deadlines -----------------------------------------------------------------------------------------------------
+
+
+def lapsed(opened: Callable[..., Policies], redis: Redis) -> ExitStack:
+    """The mark of a writer that died after setting it, past its deadline."""
+    stack = ExitStack()
+    stack.enter_context(opened(change=0.02).change([KEY, TEAM]))
+    deadlines = [
+        float(redis.hget(name, mark) or 0) for name in redis.scan_iter("keyledger:*") for mark in marks(redis)
+    ]
+    eventually(lambda: _redis_now(redis) > max(deadlines) / 1000, 5)
+    return stack
+
+
+def _redis_now(redis: Redis) -> float:
+    seconds, microseconds = redis.time()
+    return seconds + microseconds / 1e6
+
+
+def test_a_mark_past_its_deadline_is_taken_off_and_copies_are_stale(
+    opened: Callable[..., Policies], reader: Policies, redis: Redis
+):
+    versions = reader.adopt([KEY, TEAM])
+
+    with lapsed(opened, redis):
+        answers = [reader.check(versions), reader.check(versions)]
+
+        assert answers == [Freshness.STALE, Freshness.STALE]
+        assert marks(redis) == []
+
+
+def test_a_mark_past_its_deadline_is_replaced_by_the_next_who_loads(
+    opened: Callable[..., Policies], reader: Policies, redis: Redis
+):
+    before = reader.adopt([KEY, TEAM])
+
+    with lapsed(opened, redis):
+        after = reader.adopt([KEY, TEAM])
+
+        assert not after.dirty
+        assert not set(after.tokens) & set(before.tokens)
+        assert reader.check(after) is Freshness.FRESH
+        assert marks(redis) == []
+
+
+def test_a_standing_mark_beside_a_lapsed_one_still_counts(
+    opened: Callable[..., Policies], reader: Policies, redis: Redis
+):
+    with lapsed(opened, redis), opened().change([KEY]):
+        assert reader.check(reader.adopt([KEY])) is Freshness.DIRTY
+        assert len(marks(redis)) == 2  # its own, and the other entity's
+
+
+def test_a_commit_that_comes_too_late_is_given_up(opened: Callable[..., Policies], redis: Redis):
+    clock = Monotonic()
+    writer = opened(monotonic=clock)  # 60 s for the change, 20 s of them for the commit
+
+    with pytest.raises(StoreUnavailable), writer.change([KEY]) as before_commit:
+        clock.seconds += 39
+        before_commit()
+        clock.seconds += 1
+        before_commit()
+
+    assert marks(redis) == []
+
+
+# --- tokens --------------------------------------------------------------------------------------------------------
+
+
+def test_no_token_ever_comes_back(opened: Callable[..., Policies], reader: Policies, redis: Redis):
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.extend(reader.adopt([KEY]).tokens)
+
+    for _ in range(3):
+        look()
+        change(opened(), KEY)
+        look()
+        redis.flushall()
+        redis.script_flush()
+        look()
+        with lapsed(opened, redis):
+            look()
+        with failing(opened(), KEY):
+            pass
+
+    assert len(set(seen)) == len(seen)
+
+
+def test_everything_that_is_kept_is_forgotten_after_a_day(writer: Policies, reader: Policies, redis: Redis):
+    reader.adopt([KEY])
+    writer.publish([TEAM])
+    with writer.change([OTHER]):
+        lives = [redis.pttl(name) for name in redis.scan_iter("*")]
+
+    assert len(lives) == 3
+    assert all(0 < life <= 24 * 3600 * 1000 for life in lives)
+
+
+# --- a lost Redis --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flushed", ["before the mark", "before the commit", "before the publication", "after it"])
+def test_after_flushall_at_any_point_no_copy_older_than_the_commit_decides(
+    writer: Policies, reader: Policies, redis: Redis, flushed: str
+):
+    older: list[Versions] = [reader.adopt([KEY])]
+
+    def reach(point: str) -> None:
+        if point == flushed:
+            redis.flushall()
+
+    reach("before the mark")
+    older.append(reader.adopt([KEY]))
+    with writer.change([KEY]) as before_commit:
+        older.append(reader.adopt([KEY]))
+        reach("before the commit")
+        older.append(reader.adopt([KEY]))
+        before_commit()
+        reach("before the publication")
+    younger = reader.adopt([KEY])
+    reach("after it")
+
+    assert [reader.check(versions) for versions in older] == [Freshness.STALE] * len(older)
+    assert reader.check(younger) is (Freshness.STALE if flushed == "after it" else Freshness.FRESH)
+    assert reader.check(reader.adopt([KEY])) is Freshness.FRESH
+
+
+def test_a_redis_that_has_forgotten_the_scripts_is_told_them_again(writer: Policies, redis: Redis):
+    versions = writer.adopt([KEY])
+
+    redis.script_flush()
+
+    assert writer.check(versions) is Freshness.FRESH
+
+
+# --- Redis away ----------------------------------------------------------------------------------------------------
+
+
+def test_without_redis_no_change_begins(opened: Callable[..., Policies], proxy: RedisProxy):
+    writer, begun = opened(proxy.url), []
+    proxy.cut()
+
+    with pytest.raises(StoreUnavailable), writer.change([KEY]):
+        begun.append(True)
+
+    assert begun == []
+
+
+def test_without_redis_before_the_deadline_a_committed_change_succeeds_under_its_mark(
+    opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy, redis: Redis
+):
+    versions = reader.adopt([KEY])
+
+    with opened(proxy.url).change([KEY]) as before_commit:
+        before_commit()
+        proxy.cut()
+
+    assert reader.check(versions) is Freshness.DIRTY
+    for name in redis.scan_iter("keyledger:*"):
+        redis.hset(name, mapping=dict.fromkeys(marks(redis), "1"))  # its deadline passes
+    assert reader.check(versions) is Freshness.STALE
+
+
+def test_without_redis_past_the_deadline_the_answer_is_that_the_write_stands(
+    opened: Callable[..., Policies], proxy: RedisProxy
+):
+    clock = Monotonic()
+    writer = opened(proxy.url, monotonic=clock)
+
+    with pytest.raises(WriteStands), writer.change([KEY]) as before_commit:
+        before_commit()
+        proxy.cut()
+        clock.seconds += 60
+
+
+def test_without_redis_a_failed_change_fails_with_its_own_error(
+    opened: Callable[..., Policies], proxy: RedisProxy
+):
+    clock = Monotonic()
+
+    with failing(opened(proxy.url, monotonic=clock), KEY):
+        proxy.cut()
+        clock.seconds += 600
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+    opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy
+):
+    versions = reader.adopt([KEY])
+    slow = opened(proxy.url)
+    assert slow.check(versions) is Freshness.FRESH
+
+    with proxy.holding(lambda command: runs(command, policies._CHECK)), pytest.raises(StoreUnavailable):
+        slow.check(versions)
+    change(reader, KEY)
+
+    assert slow.check(versions) is Freshness.STALE
+
+
+def test_every_step_is_one_round_trip(writer: Policies, redis: Redis):
+    versions = writer.adopt([KEY, TEAM])
+    change(writer, KEY)
+    writer.check(versions)
+    redis.config_resetstat()
+
+    writer.check(versions)
+    writer.adopt([KEY, TEAM])
+    change(writer, KEY, TEAM)
+
+    calls = {name: stats["calls"] for name, stats in redis.info("commandstats").items()}
+    assert calls["cmdstat_evalsha"] == 4
+    assert calls.keys().isdisjoint({"cmdstat_eval", "cmdstat_script", "cmdstat_ping"})
