@@ -3,7 +3,7 @@
 A test that harms a server (kills, pauses, fills it) starts its own from `tests.servers`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,29 @@ from tests.servers import PostgresServer, RedisServer
 from tests.stores import PostgresStore, copy_of, sqlite_template
 
 SALT_KEY = "salt-of-the-tests-0123456789"
+
+
+# --- no key anywhere ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_key_in_any_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """When all tests are over, no key may stand in what they left: stores, journals, logs of processes."""
+    yield
+    folder = tmp_path_factory.getbasetemp()
+    assert [str(path) for path in folder.rglob("*") if leaks.in_files([path])] == [], "a plaintext key was stored"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose output or log, or the arguments of whose processes, hold a key."""
+    report = yield
+    places = [title for title, text in report.sections if leaks.SECRETS.inside(text.encode())]
+    if report.when == "call" and item.get_closest_marker("processes") and leaks.in_arguments():
+        places.append("the arguments of a process")
+    if places and report.passed:
+        report.outcome, report.longrepr = "failed", f"a plaintext key stands in {', '.join(places)}"
+    return report
 
 
 # --- once per worker ---------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ def settle(transaction: Connection, act: Act, newcomers: Sequence[Newcomer], cal
     InvalidRequest for an unknown id where the caller may not create users, Conflict where an id is new but its
     address another's.
     """
+    if not newcomers:
+        return []
     existing = set(
         transaction.execute(
             select(users.c.user_id)

@@ -7,6 +7,7 @@ import pytest
 
 from app.db import Database
 from app.migrate import upgrade
+from tests import leaks
 from tests.faults.web import Pair, pair_on
 from tests.servers import PostgresServer
 from tests.stores import copy_of, opened
@@ -26,6 +27,7 @@ class DurablePostgres(PostgresServer):
 def durable_postgres() -> Iterator[DurablePostgres]:
     with DurablePostgres() as server:
         yield server
+        assert not leaks.in_folder(server.folder), "a plaintext key was stored"
 
 
 @pytest.fixture(scope="session", params=STORES)

@@ -21,7 +21,7 @@ Command = list[bytes]
 Watch = Callable[[Command], None]
 
 
-class Cut(Exception):  # noqa: N818 - it is no error of anybody
+class Cut(Exception):
     """The command does not reach the server; its connection ends."""
 
 

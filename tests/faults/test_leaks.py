@@ -1,6 +1,7 @@
 """The scanner that watches the whole suite finds a planted key of each kind, and nothing where there is none."""
 
 import base64
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from app.db import Database
 from tests import leaks
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, eventually
 
 KEY = "sk-planted-Key_0123456789-abcdef"
 FOUND = {KEY.encode()}
@@ -37,6 +38,12 @@ FORMS = {
     "basic credentials": base64.b64encode(b"user:" + KEY.encode()).decode(),
     "percent-encoded": quote(KEY).replace("-", "%2D"),
     "percent-encoded all over": "".join(f"%{byte:02x}" for byte in KEY.encode()),
+    "behind another beginning": f"sk-abcsk-{KEY}",
+    "JSON-escaped": KEY.replace("-", "\\u002d").replace("_", "\\u005F"),
+    "JSON-escaped all over": "".join(f"\\u00{byte:02X}" for byte in KEY.encode()),
+    "JSON in JSON": json.dumps(json.dumps({"key": KEY.replace("-", "\\u002d")})),
+    "base64, percent-encoded": quote(base64.b64encode(b"u:" + KEY.encode() + b"?"), safe=""),
+    "base64 without padding": base64.b64encode(b"xy" + KEY.encode()).decode().rstrip("="),
 }
 
 
@@ -45,7 +52,28 @@ def test_a_key_is_found_in_every_form(secrets: leaks.Secrets, form: str) -> None
     assert secrets.inside(b"\x00before " + form.encode() + b" after\xff") == FOUND
 
 
-@pytest.mark.parametrize("text", ["", KEY[:-1], "sk-another-Key_0123456789-abcd", "b" * 64, KEY.lower()])
+def test_keys_of_every_length_are_found_at_every_alignment_of_base64() -> None:
+    for length in range(16, 60):
+        secrets, key = leaks.Secrets(), "sk-" + KEY[3:].ljust(length, "_")[: length - 3]
+        secrets.remember(key)
+        for before in range(3):
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                assert secrets.inside(encode(b"\xff" * before + key.encode())) == {key.encode()}, (length, before)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sk-...cdef",
+        "c2st" + "!" * 30,
+        "NrLS",
+        KEY[:-1],
+        "sk-another-Key_0123456789-abcd",
+        "b" * 64,
+        KEY.lower(),
+    ],
+)
 def test_what_is_not_the_key_is_not_found(secrets: leaks.Secrets, text: str) -> None:
     assert secrets.inside(text.encode()) == set()
 
@@ -85,6 +113,8 @@ def test_every_kind_of_value_is_searched_in_redis(secrets: leaks.Secrets, redis_
         "list": lambda client: client.rpush("p", KEY),
         "set": lambda client: client.sadd("p", KEY),
         "zset": lambda client: client.zadd("p", {KEY: 1}),
+        "stream": lambda client: client.xadd("p", {"field": KEY}),
+        "field": lambda client: client.hset("p", KEY, "value"),
         "name": lambda client: client.set(f"cache:{KEY}", "1"),
     }
     with Redis.from_url(redis_url) as client:
@@ -106,7 +136,7 @@ def test_process_arguments_are_searched(secrets: leaks.Secrets) -> None:
     before = leaks.in_arguments(secrets)
     process = subprocess.Popen([sys.executable, "-c", "input()", KEY], stdin=subprocess.PIPE)
     try:
-        during = leaks.in_arguments(secrets)
+        during = eventually(lambda: leaks.in_arguments(secrets), 10)
     finally:
         process.communicate(b"\n")
 
@@ -114,12 +144,27 @@ def test_process_arguments_are_searched(secrets: leaks.Secrets) -> None:
     assert during == FOUND
 
 
-def test_an_answer_may_reveal_and_echo_but_not_tell(secrets: leaks.Secrets) -> None:
-    answer = f'{{"error": "no such key {KEY}"}}'.encode()
+def told(secrets: leaks.Secrets, path: str, answer: object, asked: str = "", status: int = 200) -> set[bytes]:
+    return leaks.in_answer(path, asked.encode(), status, "", json.dumps(answer).encode(), secrets)
 
-    assert leaks.in_answer(b"/key/info", None, answer, secrets) == FOUND
-    assert leaks.in_answer(b"/key/info", KEY, answer, secrets) == set()
-    assert leaks.in_answer(f"/key/info?key={KEY}".encode(), None, answer, secrets) == set()
+
+def test_an_answer_may_repeat_what_was_asked(secrets: leaks.Secrets) -> None:
+    assert told(secrets, "/key/info", {"key": KEY}) == FOUND
+    assert told(secrets, f"/key/info?key={KEY}", {"key": KEY}) == set()
+    assert told(secrets, "/key/delete", {"deleted_keys": [KEY]}, asked=KEY) == set()
+
+
+def test_an_error_and_a_header_may_not_even_repeat(secrets: leaks.Secrets) -> None:
+    assert told(secrets, "/key/delete", {"error": {"message": f"no {KEY}"}}, asked=KEY, status=404) == FOUND
+    assert leaks.in_answer("/key/delete", KEY.encode(), 200, f"x-ignored: {KEY}", b"{}", secrets) == FOUND
+
+
+def test_the_answer_that_reveals_a_key_tells_it_once() -> None:
+    secrets = leaks.Secrets()
+
+    assert told(secrets, "/key/generate", {"key": KEY, "token": "t"}) == set()
+    assert told(secrets, "/key/generate", {"key": KEY, "token": KEY}) == FOUND
+    assert told(secrets, "/key/update", {"key": KEY}) == FOUND
 
 
 def test_a_key_that_a_caller_stores_as_plain_data_is_its_own_affair(secrets: leaks.Secrets) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from functools import partial
-from itertools import pairwise
 from threading import Barrier
 from typing import Any
 

@@ -5,12 +5,13 @@ clocks: what is sent after the answer of the revoking call must be refused, and 
 away with an outage.
 """
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from redis import Redis
@@ -97,7 +98,7 @@ class Fault:
         self._what, self._when = what, when
         self.happened_at: float | None = None
 
-    def __enter__(self) -> "Fault":
+    def __enter__(self) -> Self:
         proxy = self._pair.proxies[self._writer]
         if self._when == "before the mark":
             proxy.watch = lambda command: self._at(policies._MARK, command)
@@ -194,7 +195,7 @@ def test_no_request_sent_after_the_answer_of_a_revocation_is_accepted(pair: Pair
             if what == "kill":
                 left_behind.append(key)
         assert len(after) >= REQUESTS_PER_VERB
-        print(f"{verb}: {len(after)} requests sent after the answer, 0 accepted")
+        sys.stdout.write(f"{verb}: {len(after)} requests sent after the answer, none accepted\n")
     _assert_stay_refused_when_the_marks_lapse(pair, left_behind)
 
 

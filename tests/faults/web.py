@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
+from tests import leaks
 from tests.clients import MASTER_KEY
 from tests.conftest import SALT_KEY
 from tests.faults.proxy import RedisProxy
@@ -70,6 +71,12 @@ class Web(Server):
             self.begin()
         return self.answers()
 
+    def close(self) -> None:
+        """Stop it; no key may stand in its log."""
+        told = leaks.in_folder(self.folder)
+        super().close()
+        assert not told, "a plaintext key was logged"
+
     def kill_worker(self) -> None:
         """SIGKILL to what serves the requests; the main process replaces it."""
         for pid in self.pids()[1:]:
@@ -84,6 +91,7 @@ class Caller:
     """One connection to one web process, kept open; not for two threads at once."""
 
     def __init__(self, web: Web, *, key: str = MASTER_KEY, seconds: float = CALL_SECONDS) -> None:
+        leaks.SECRETS.remember(key)
         self._connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=seconds)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -97,6 +105,7 @@ class Caller:
         self._connection.close()
 
     def post(self, path: str, **body: Any) -> Reply:
+        leaks.SECRETS.remember_request(body)
         return self.call("POST", path, json.dumps(body).encode())
 
     def get(self, path: str) -> Reply:
@@ -107,10 +116,13 @@ class Caller:
         try:
             self._connection.request(method, path, body, self._headers)
             answer = self._connection.getresponse()
-            return Reply(answer.status, json.loads(answer.read()))
+            content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Away from error
+        told = leaks.in_answer(path, body or b"", answer.status, str(answer.headers), content)
+        assert not told, f"{path} tells a key that it should not"
+        return Reply(answer.status, json.loads(content))
 
 
 class Pair:
@@ -161,6 +173,7 @@ def pair_on(database_url: str) -> Iterator[Pair]:
             web.begin()
         pair.wait()
         yield pair
+        assert not leaks.in_redis(redis.url), "a plaintext key was stored"
 
 
 def all_at_once(works: list[Callable[[], Any]]) -> list[Any]:

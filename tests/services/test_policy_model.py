@@ -18,8 +18,8 @@ from app.errors import StoreUnavailable
 from app.services.snapshots import Snapshot, Snapshots, _entities_of
 from app.store.connection import Lease, Script
 from app.store.policies import Entity, Freshness, Policies, Versions
-from tests.conftest import SALT_KEY
 from tests.clients import MASTER_KEY
+from tests.conftest import SALT_KEY
 from tests.services.policy_world import Request, World
 
 OLD_STATE = "a read has met the old state"

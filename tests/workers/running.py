@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
 
-from tests.servers import free_port
-from tests.servers import eventually
+from tests.leaks import SECRETS
+from tests.servers import eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 40.0
@@ -160,10 +160,13 @@ class Up:
         request = urllib.request.Request(url, body.encode() if body else None, headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.load(answer)
+                found = json.load(answer)
         except HTTPError as error:
             with error:
                 return error.code, json.load(error)
+        if isinstance(found, dict):
+            SECRETS.remember(found.get("key"))  # which the logs of all parts are searched for in the end
+        return answer.status, found
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:

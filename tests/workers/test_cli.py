@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MASTER_KEY, SALT_KEY
-from tests.servers import free_port
-from tests.servers import eventually
+from tests.servers import eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAIN_SECONDS = 2
