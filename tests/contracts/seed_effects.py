@@ -186,6 +186,6 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "sort_order": SORTED,
     },
     "POST /key/health": {},
-    "POST /key/regenerate": dict.fromkeys(SETTINGS_OF_REGENERATE, LIFECYCLE),
-    "POST /key/{key}/regenerate": dict.fromkeys(SETTINGS_OF_REGENERATE, LIFECYCLE),
+    "POST /key/regenerate": REGENERATED,
+    "POST /key/{key}/regenerate": REGENERATED,
 }

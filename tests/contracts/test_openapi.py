@@ -25,8 +25,7 @@ from tests.servers import RedisServer
 from tests.stores import copy_of
 
 SEED: dict[str, Any] = json.loads(Path(__file__).with_name("seed_fields.json").read_text())
-MISSING = {"POST /key/regenerate", "POST /key/{key}/regenerate", "POST /key/health"}
-SERVED = sorted(SEED.keys() - MISSING)
+SERVED = sorted(SEED)
 
 COMPONENTS = {
     "GenerateKeyRequest",
@@ -115,8 +114,8 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 # --- complete against the seed -----------------------------------------------------------------------------
 
 
-def test_every_operation_of_the_seed_is_there_but_for_those_to_come(operations: dict[str, Any]):
-    assert SEED.keys() - operations.keys() == MISSING
+def test_every_operation_of_the_seed_is_there(operations: dict[str, Any]):
+    assert SEED.keys() <= operations.keys()
 
 
 def test_no_two_operations_share_an_id(operations: dict[str, Any]):

@@ -22,13 +22,16 @@ from app.domain.keys import (
     columns_of,
     temporary_increase,
 )
+from app.domain.minting import Secret
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
+from app.services.sealing import Sealer
 
 NOW = datetime(2026, 11, 18, 13, 47, 33, tzinfo=UTC)
 SOON = NOW + timedelta(hours=1)
 CALENDAR = Calendar(ZoneInfo("UTC"), time(0))
 DOLLAR = 1_000_000_000
+VAULT = Sealer(Secret("salt"))
 
 # A key as an update finds it.
 STORED: dict[str, Any] = {
@@ -39,7 +42,7 @@ both_ways = pytest.mark.parametrize("stored", [None, STORED], ids=["creating", "
 
 
 def columns(stored: Mapping[str, Any] | None = None, **sent: Any) -> dict[str, Any]:
-    return columns_of(sent, stored, CALENDAR, NOW)
+    return columns_of(sent, stored, CALENDAR, NOW, VAULT)
 
 
 def refused(stored: Mapping[str, Any] | None = None, **sent: Any) -> InvalidValue:
@@ -138,18 +141,18 @@ def test_two_updates_leave_what_one_with_both_leaves(
     second = {name: value for name, value in second.items() if name != "metadata"}
     start = stored or {"metadata": {}, "budget_limits": None}
 
-    one = {**start, **columns_of(first, start, CALENDAR, NOW)}
-    two = {**one, **columns_of(second, one, CALENDAR, NOW)}
+    one = {**start, **columns_of(first, start, CALENDAR, NOW, VAULT)}
+    two = {**one, **columns_of(second, one, CALENDAR, NOW, VAULT)}
 
-    assert two == {**start, **columns_of({**first, **second}, start, CALENDAR, NOW)}
+    assert two == {**start, **columns_of({**first, **second}, start, CALENDAR, NOW, VAULT)}
 
 
 @settings(max_examples=60)
 @given(sent_fields)
 def test_sending_a_change_again_changes_nothing(sent: dict[str, Any]):
-    once = {**STORED, **columns_of(sent, STORED, CALENDAR, NOW)}
+    once = {**STORED, **columns_of(sent, STORED, CALENDAR, NOW, VAULT)}
 
-    assert {**once, **columns_of(sent, once, CALENDAR, NOW)} == once
+    assert {**once, **columns_of(sent, once, CALENDAR, NOW, VAULT)} == once
 
 
 # --- folded into metadata ----------------------------------------------------------------------------------
@@ -184,8 +187,8 @@ def test_what_is_stored_is_never_changed_in_place():
     stored = {"metadata": {"own": 1}, "budget_limits": None}
     sent = {"metadata": {"x": 1}}
 
-    columns_of({"tags": ["a"]}, stored, CALENDAR, NOW)
-    columns_of({"tags": ["a"], **sent}, stored, CALENDAR, NOW)
+    columns_of({"tags": ["a"]}, stored, CALENDAR, NOW, VAULT)
+    columns_of({"tags": ["a"], **sent}, stored, CALENDAR, NOW, VAULT)
 
     assert (stored["metadata"], sent["metadata"]) == ({"own": 1}, {"x": 1})
 

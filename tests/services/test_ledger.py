@@ -9,14 +9,22 @@ from sqlalchemy import func, insert, select
 
 from app.config import Settings
 from app.db import Database
+from app.domain.access import Caller, Role
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
+from app.services.audit import Act
 from app.services.ledger import correct_key, open_account, open_accounts, rearm
 from tests.clocks import START, MovableClock
 from tests.factories import on_one_store, rows
 
 KEY = "3f1c"
+
+
+def _act(user_id: str | None, now: datetime) -> Act:
+    return Act(Caller(role=Role.PROXY_ADMIN, user_id=user_id), now)
+
+
 TOMORROW = datetime.fromisoformat("2026-11-19T00:00:00+00:00")
 NEXT_MONTH = datetime.fromisoformat("2026-12-01T00:00:00+00:00")
 
@@ -45,7 +53,7 @@ class Account:
 
     def correct(self, to_nanos: int, actor: str | None = "admin") -> None:
         spend = self.spend
-        self._run(lambda tx, now: correct_key(tx, KEY, spend, to_nanos, actor=actor, now=now))
+        self._run(lambda tx, now: correct_key(tx, _act(actor, now), KEY, spend, to_nanos))
 
     @property
     def state(self) -> dict[str, Any]:
@@ -92,6 +100,7 @@ def test_a_new_account_is_empty(account: Account):
         "scope_id": KEY,
         "sub": "",
         "armed_at": None,
+        "parked_at": None,
         "window_start": None,
         "reset_at": None,
         "window_spend_nanos": 0,
@@ -238,7 +247,7 @@ def test_a_correction_that_fails_leaves_nothing(database: Database, account: Acc
     before = account.state
 
     with pytest.raises(RuntimeError), database.transaction() as transaction:  # noqa: PT012
-        correct_key(transaction, KEY, account.spend, 500, actor="admin", now=clock.now())
+        correct_key(transaction, _act("admin", clock.now()), KEY, account.spend, 500)
         raise RuntimeError
 
     assert (account.state, account.booked) == (before, 0)
