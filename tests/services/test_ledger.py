@@ -237,7 +237,7 @@ def test_a_correction_that_fails_leaves_nothing(database: Database, account: Acc
     account.open("1d")
     before = account.state
 
-    with pytest.raises(RuntimeError), database.transaction() as transaction:  # noqa: PT012
+    with pytest.raises(RuntimeError), database.transaction() as transaction:
         correct_key(transaction, KEY, account.spend, 500, actor="admin", now=clock.now())
         raise RuntimeError
 
