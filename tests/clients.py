@@ -77,8 +77,8 @@ class Api:
     def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
         return self.call("POST", path, json={} if json is None else json, **kwargs)
 
-    def get(self, path: str, caller: str | None = MASTER_KEY, /, **query: Any) -> Answer:
-        return self.call("GET", path, key=caller, query=query)
+    def get(self, path: str, key: str | None = MASTER_KEY, **query: Any) -> Answer:
+        return self.call("GET", path, key=key, query=query)
 
     def generate(self, *, caller: str = MASTER_KEY, **fields: Any) -> dict[str, Any]:
         """Make a key that must succeed; answers the body."""

@@ -37,7 +37,6 @@ def later(feature: str, module: str, function: str) -> Proof:
     return Proof(f"{module}::{function}", feature)
 
 
-LIFECYCLE = Proof(None, "lifecycle")
 CHANGED_BY = proven(HEADERS, "test_every_change_records_the_claim_beside_the_real_caller_and_the_request")
 
 KEPT_AT_BIRTH = later("verify", GENERATE, "test_a_setting_is_stored_and_shown_as_sent")
@@ -49,31 +48,34 @@ FILTERED = proven(LIST, "test_filters_are_exact_and_narrow_each_other")
 PAGED = proven(LIST, "test_newest_come_first_and_pages_never_overlap")
 SORTED = proven(LIST, "test_missing_values_come_last_in_both_directions")
 
-SETTINGS_OF_REGENERATE = [
-    "key",
-    "key_alias",
-    "user_id",
-    "team_id",
-    "models",
-    "tags",
-    "spend",
-    "max_budget",
-    "model_max_budget",
-    "budget_duration",
-    "soft_budget",
-    "max_parallel_requests",
-    "metadata",
-    "tpm_limit",
-    "rpm_limit",
-    "model_rpm_limit",
-    "model_tpm_limit",
-    "allowed_cache_controls",
-    "duration",
-    "permissions",
-    "guardrails",
-    "blocked",
-    "litellm-changed-by",
-]
+REGENERATE = "tests.api.test_regenerate"
+REGENERATE_EFFECTS = "tests.api.test_regenerate_effects"
+WITH_THE_SECRET = later("verify", REGENERATE, "test_a_setting_sent_with_it_is_changed")
+REGENERATED = {
+    "key": proven(REGENERATE, "test_the_key_may_be_named_by_query_hash_or_body_and_names_must_agree"),
+    "key_alias": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
+    "user_id": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
+    "team_id": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
+    "models": proven(REGENERATE_EFFECTS, "test_models_are_those_of_the_new_secret"),
+    "tags": WITH_THE_SECRET,
+    "spend": proven(REGENERATE_EFFECTS, "test_a_spend_is_a_correction_in_the_ledger"),
+    "max_budget": WITH_THE_SECRET,
+    "model_max_budget": WITH_THE_SECRET,
+    "budget_duration": proven(REGENERATE_EFFECTS, "test_a_budget_duration_resets_the_spend_at_its_instant"),
+    "soft_budget": later("messages", REGENERATE_EFFECTS, "test_a_soft_budget_that_is_reached_leaves_an_event"),
+    "max_parallel_requests": WITH_THE_SECRET,
+    "metadata": WITH_THE_SECRET,
+    "tpm_limit": WITH_THE_SECRET,
+    "rpm_limit": WITH_THE_SECRET,
+    "model_rpm_limit": WITH_THE_SECRET,
+    "model_tpm_limit": WITH_THE_SECRET,
+    "allowed_cache_controls": WITH_THE_SECRET,
+    "duration": proven(REGENERATE_EFFECTS, "test_a_duration_refuses_the_new_secret_at_its_instant"),
+    "permissions": WITH_THE_SECRET,
+    "guardrails": WITH_THE_SECRET,
+    "blocked": proven(REGENERATE_EFFECTS, "test_a_key_that_is_blocked_with_it_is_refused"),
+    "litellm-changed-by": proven(REGENERATE_EFFECTS, "test_the_litellm_changed_by_claim_is_recorded"),
+}
 
 EFFECTS: dict[str, dict[str, Proof]] = {
     "POST /key/generate": {

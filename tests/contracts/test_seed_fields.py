@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.clients import Api
 from tests.contracts.seed_effects import EFFECTS, Proof
-from tests.factories import on_one_store
 
 SEED: dict[str, Any] = json.loads(Path(__file__).with_name("seed_fields.json").read_text())
-LATER = {"verify", "messages", "lifecycle"}
+LATER = {"verify", "messages"}
 
 
 def gaps(seed: Mapping[str, Any], effects: Mapping[str, Mapping[str, Proof]]) -> Iterator[str]:
@@ -35,7 +33,7 @@ def fault_of(proof: Proof, field: str) -> str | None:
     if proof.later is not None and proof.later not in LATER:
         return f"no feature is called {proof.later}"
     if proof.test is None:
-        return None if proof.later == "lifecycle" else "no test"
+        return "no test"
     module, _, name = proof.test.partition("::")
     try:
         function = getattr(import_module(module), name)
@@ -70,14 +68,3 @@ def test_a_field_without_a_test_is_told(proof: Proof | None, fault: str):
     (told,) = gaps(seed, effects)
 
     assert told.endswith(fault)
-
-
-@on_one_store
-def test_nothing_waits_for_an_operation_that_is_served(api: Api):
-    document = api.get("/openapi.json").body
-    served = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
-
-    waiting = {name for name, fields in EFFECTS.items() if any(p.later == "lifecycle" for p in fields.values())}
-
-    assert waiting & served == set()
-    assert {name for name, fields in EFFECTS.items() if fields} <= waiting | served

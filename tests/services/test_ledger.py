@@ -246,7 +246,7 @@ def test_a_correction_that_fails_leaves_nothing(database: Database, account: Acc
     account.open("1d")
     before = account.state
 
-    with pytest.raises(RuntimeError), database.transaction() as transaction:  # noqa: PT012
+    with pytest.raises(RuntimeError), database.transaction() as transaction:
         correct_key(transaction, _act("admin", clock.now()), KEY, account.spend, 500)
         raise RuntimeError
 

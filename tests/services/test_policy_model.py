@@ -30,7 +30,7 @@ EVENTS = [
     *(("begin_to_write", which) for which in range(2) for _ in range(3)),
     *(("go_on", which) for which in range(3) for _ in range(6)),
     *(("finish", which) for which in range(3) for _ in range(2)),
-    *((name, which) for name in ("lose_redis", "kill") for which in range(2)),
+    *((name, which) for name in ("lose_redis", "lose_redis", "kill") for which in range(2)),
     *(("flush", 0), ("flush", 0), ("let_marks_lapse", 0)),
 ]
 
@@ -270,7 +270,7 @@ def sqlite_settings(sqlite_url: str, redis_url: str) -> Settings:
 def test_no_order_of_events_shows_the_old_state_after_a_change_was_answered(sqlite_settings: Settings) -> None:
     world = World(sqlite_settings)
 
-    explore(world, 150, derandomize=False)
+    explore(world, 100, derandomize=False)
 
     world.close()
 
