@@ -94,6 +94,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
+            if changes:
+                _document_header(view)
             documented = self.alt_response(200, schema=answer, success=True)(view)
             for status, names in _statuses(raises, method, public=self._public).items():
                 documented = self.alt_response(status, schema=ErrorEnvelopeSchema, description=names)(documented)
@@ -103,8 +105,6 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
                 documented
             )
             doc: dict[str, Any] = {"operationId": operation_id, "summary": summary}
-            if changes:
-                doc["parameters"] = [CHANGED_BY]
             if not self._public:
                 doc["security"] = [{"APIKeyHeader": []}]
             documented = self.doc(**doc)(documented)
@@ -114,6 +114,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             return view
 
         return decorate
+
+
+def _document_header(view: ViewFunction) -> None:
+    """Put the header beside the parameters that the view's own schemas document."""
+    documented = view._apidoc.setdefault("arguments", {})  # type: ignore[attr-defined]  # noqa: SLF001
+    documented.setdefault("parameters", []).append(CHANGED_BY)
 
 
 def _statuses(raises: tuple[type[ServiceError], ...], method: str, *, public: bool) -> dict[int, str]:

@@ -179,8 +179,15 @@ def _metadata(
             metadata.pop(field, None)
         else:
             metadata[field] = value
+    return {"metadata": metadata, **_increase_end(metadata, stored or {})}
+
+
+def _increase_end(metadata: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The column by which a job finds the increases that are over, where it changes."""
     until = metadata.get("temp_budget_expiry")
-    return {"metadata": metadata, "increase_ends_at": None if until is None else datetime.fromisoformat(until)}
+    if until == stored.get("temp_budget_expiry"):
+        return {}
+    return {"increase_ends_at": None if until is None else datetime.fromisoformat(until)}
 
 
 def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[str, Any]:

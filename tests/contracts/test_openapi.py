@@ -102,9 +102,12 @@ def document(app: Flask) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every operation by method and path."""
+    """Every operation by method and path, with the parameters that its path has for all."""
     return {
-        f"{method.upper()} {path}": operation
+        f"{method.upper()} {path}": {
+            **operation,
+            "parameters": [*item.get("parameters", []), *operation.get("parameters", [])],
+        }
         for path, item in document["paths"].items()
         for method, operation in item.items()
         if method in {"get", "post", "put", "patch", "delete"}
@@ -146,8 +149,9 @@ def test_every_body_field_of_the_seed_is_documented(
 def test_every_parameter_of_the_seed_is_documented(operations: dict[str, Any], name: str):
     places = {parameter["name"]: parameter["in"] for parameter in operations[name].get("parameters", [])}
 
+    in_path = set(re.findall(r"{(\w+)}", name))
     expected = {
-        parameter: "header" if parameter == "litellm-changed-by" else "query"
+        parameter: "path" if parameter in in_path else "header" if "-" in parameter else "query"
         for parameter in SEED[name]["parameters"]
     }
     assert places.items() >= expected.items()

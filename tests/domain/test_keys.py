@@ -232,7 +232,8 @@ def test_an_increase_is_kept_with_its_end():
             **STORED["metadata"],
             "temp_budget_increase": 0.1,
             "temp_budget_expiry": "2026-11-18T14:47:33+00:00",
-        }
+        },
+        "increase_ends_at": SOON,
     }
 
 
@@ -247,7 +248,7 @@ def test_an_increase_is_kept_with_its_end():
 def test_the_null_of_either_half_takes_the_increase_off(sent: dict[str, Any]):
     raised = {**STORED, **columns(STORED, temp_budget_increase=Decimal(1), temp_budget_expiry=SOON)}
 
-    assert columns(raised, **sent) == {"metadata": STORED["metadata"]}
+    assert columns(raised, **sent) == {"metadata": STORED["metadata"], "increase_ends_at": None}
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class RegenerateKeyRequestSchema(KeySettingsSchema):
 
 
 class BulkUpdateItemSchema(Request):
-    key = Text(max_length=256, required=True)
+    key = Text(max_length=256, required=True, nullable=False)
     budget_id = Name()
     max_budget = Money()
     team_id = Name()
