@@ -9,13 +9,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: run test check
+.PHONY: run test test-client check
 
 run: .venv/.installed
 	@exec $(BIN)/keyledger up
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore tests/client
+
+test-client: .venv/.installed-dev .venv-client/.installed
+	$(BIN)/python -m pytest tests/client
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -45,3 +48,12 @@ check: .venv/.installed-dev
 	@$(PIP) install --progress-bar off --require-hashes --requirement requirements-dev.txt
 	@$(INSTALL_SELF)
 	@touch .venv/.installed $@
+
+# LiteLLM's own client, in an environment of its own: it drives this service unchanged. The locked set loosens one
+# bound of it (certifi, for a release that came later), so its packages are installed as they are listed.
+.venv-client/.installed: requirements-client.txt .venv/.made
+	@echo "Installing the reference's client (a minute or two)"
+	@"$(PYTHON)" -m venv .venv-client
+	@.venv-client/bin/python -m pip --disable-pip-version-check --no-input install --progress-bar off --quiet \
+		--require-hashes --no-deps --requirement requirements-client.txt
+	@touch $@

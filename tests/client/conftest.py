@@ -21,22 +21,22 @@ class ReferenceClient:
         self.url = f"http://127.0.0.1:{up.port}"
         self._home = home
 
-    def call(self, part: str, method: str, *, key: str = MASTER_KEY, **arguments: Any) -> Any:
+    def call(self, part: str, method: str, *, caller: str = MASTER_KEY, **arguments: Any) -> Any:
         """What the client returns for one call; an AssertionError where it raised."""
-        answer = self.outcome(part, method, key=key, **arguments)
+        answer = self.outcome(part, method, caller=caller, **arguments)
         assert "returned" in answer, answer
         return answer["returned"]
 
-    def outcome(self, part: str, method: str, *, key: str = MASTER_KEY, **arguments: Any) -> dict[str, Any]:
-        request = {"url": self.url, "key": key, "part": part, "method": method, "arguments": arguments}
+    def outcome(self, part: str, method: str, *, caller: str = MASTER_KEY, **arguments: Any) -> dict[str, Any]:
+        request = {"url": self.url, "key": caller, "part": part, "method": method, "arguments": arguments}
         done = self._run([str(ENVIRONMENT / "bin" / "python"), str(Path(__file__).parent / "drive.py")], [request])
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)[0]
         return answer
 
-    def command(self, *words: str, key: str = MASTER_KEY) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, caller: str = MASTER_KEY) -> subprocess.CompletedProcess[str]:
         """Run the reference's command line."""
-        return self._run([str(ENVIRONMENT / "bin" / "lite"), "--base-url", self.url, "--api-key", key, *words])
+        return self._run([str(ENVIRONMENT / "bin" / "lite"), "--base-url", self.url, "--api-key", caller, *words])
 
     def _run(self, argv: list[str], stdin: Any = None) -> subprocess.CompletedProcess[str]:
         environment = {"HOME": str(self._home), "PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}

@@ -54,7 +54,7 @@ def test_a_revoked_key_is_unauthorized(client: ReferenceClient) -> None:
     made = client.call("keys", "generate", key_alias="revoked")
     client.call("keys", "delete", keys=[made["key"]])
 
-    assert client.outcome("keys", "list", key=made["key"]) == {"raised": "UnauthorizedError"}
+    assert client.outcome("keys", "list", caller=made["key"]) == {"raised": "UnauthorizedError"}
 
 
 def test_health_tells_the_version(client: ReferenceClient) -> None:
@@ -65,7 +65,7 @@ def test_health_tells_the_version(client: ReferenceClient) -> None:
 def test_models_are_those_of_the_key(client: ReferenceClient) -> None:
     made = client.call("keys", "generate", models=["gpt-4o", "o3"])
 
-    listed = client.call("models", "list", key=made["key"])
+    listed = client.call("models", "list", caller=made["key"])
 
     assert [model["id"] for model in listed] == ["gpt-4o", "o3"]
 
@@ -96,7 +96,7 @@ def test_the_command_says_which_server_it_talks_to(client: ReferenceClient) -> N
 
 
 def test_a_wrong_key_is_an_error_of_the_command(client: ReferenceClient) -> None:
-    refused = client.command("keys", "list", key="sk-wrong-0123456789")
+    refused = client.command("keys", "list", caller="sk-wrong-0123456789")
 
     assert refused.returncode != 0
 
