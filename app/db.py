@@ -103,6 +103,11 @@ class Database:
         self.engine: Engine = create_engine(self.url, **arguments)
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
+        else:
+            from app.postgres import bound_waiting  # noqa: PLC0415 - not loaded where SQLite is the store
+
+            # The server's own timeouts come first; this is for one that hangs as a whole.
+            bound_waiting(self.engine, busy_seconds * 2 + 1)
         self.reading: Engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connect_args(self, busy_seconds: float) -> dict[str, Any]:

@@ -33,11 +33,15 @@ def _no_key_in_any_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test whose output or log, or the arguments of whose processes, hold a key."""
     report = yield
-    places = [title for title, text in report.sections if leaks.SECRETS.inside(text.encode())]
-    if report.when == "call" and item.get_closest_marker("processes") and leaks.in_arguments():
+    # Sections pile up from phase to phase: each is looked at once.
+    new = [(title, text) for title, text in report.sections if title.endswith(call.when)]
+    places = [title for title, text in new if leaks.SECRETS.inside(text.encode())]
+    if call.when == "call" and item.get_closest_marker("processes") and leaks.in_arguments():
         places.append("the arguments of a process")
     if places and report.passed:
         report.outcome, report.longrepr = "failed", f"a plaintext key stands in {', '.join(places)}"

@@ -8,7 +8,7 @@ key, and what cannot be a key is passed over at the speed of a search for three 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def in_redis(url: str, secrets: Secrets = SECRETS) -> set[bytes]:
 
 
 def _value(client: Any, name: bytes) -> Any:
-    readers = {
+    readers: dict[bytes, Callable[[], Any]] = {
         b"string": lambda: client.get(name),
         b"hash": lambda: client.hgetall(name),
         b"list": lambda: client.lrange(name, 0, -1),

@@ -8,6 +8,7 @@ import pytest
 from app import create_app
 from app.config import Settings
 from app.container import Services, build
+from tests import leaks
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.factories import add_organization, add_person, add_team
@@ -33,6 +34,7 @@ def shared_services(
     services = build(settings, MovableClock())
     yield services
     services.close()
+    assert not leaks.in_redis(redis_server.url), "a plaintext key was stored"
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,9 @@ def test_every_acknowledged_key_survives_five_kills_of_the_web_process(pair: Pai
 
     for kill in range(1, KILLS + 1):
         eventually(lambda due=kill * ACKNOWLEDGED // (KILLS + 1): told(clients) >= due)  # type: ignore[misc]
-        pair.webs[kill % 2].kill()
+        web = pair.webs[kill % 2]
+        # By turns what serves the requests, which the main process replaces, and both of them.
+        web.kill_worker() if kill % 2 else web.kill()
         pair.wait()
     eventually(lambda: told(clients) >= ACKNOWLEDGED)
     ended.set()
@@ -97,7 +99,7 @@ def test_every_acknowledged_key_survives_five_kills_of_the_web_process(pair: Pai
 
     acknowledged = {alias: token for client in clients for alias, token in client.acknowledged.items()}
     assert sum(client.missed for client in clients) > 0, "no request was under way when a process was killed"
-    assert [status for client in clients for status in client.refused] == []
+    assert {status for client in clients for status in client.refused} <= {503}
     found = stored(shared)
     assert {
         found.aliases[key_id]: found.tokens[key_id] for key_id in found.aliases

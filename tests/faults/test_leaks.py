@@ -2,9 +2,12 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +18,7 @@ from app.db import Database
 from tests import leaks
 from tests.servers import PostgresServer, eventually
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-planted-Key_0123456789-abcdef"
 FOUND = {KEY.encode()}
 
@@ -107,7 +111,7 @@ def test_rows_and_wal_are_searched_in_postgresql(secrets: leaks.Secrets) -> None
 
 
 def test_every_kind_of_value_is_searched_in_redis(secrets: leaks.Secrets, redis_url: str) -> None:
-    plants = {
+    plants: dict[str, Callable[[Any], object]] = {
         "string": lambda client: client.set("p", KEY),
         "hash": lambda client: client.hset("p", "field", KEY),
         "list": lambda client: client.rpush("p", KEY),
@@ -172,3 +176,72 @@ def test_a_key_that_a_caller_stores_as_plain_data_is_its_own_affair(secrets: lea
 
     assert secrets.stored(KEY.encode()) == set()
     assert secrets.inside(KEY.encode()) == FOUND
+
+
+# --- the watch over a whole run ------------------------------------------------------------------------------------
+
+PLANTED = f"""
+import subprocess, sys
+import pytest
+from tests.leaks import SECRETS
+from tests.servers import eventually
+
+SECRETS.remember("{KEY}")
+
+def test_that_prints():
+    print("a line with {KEY}")
+
+def test_that_logs(caplog):
+    import logging
+    logging.getLogger("app").warning("refused %s", "{KEY}")
+
+@pytest.fixture
+def process():
+    with subprocess.Popen([sys.executable, "-c", "input()", "{KEY}"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.communicate(b"\\n")
+
+@pytest.mark.processes
+def test_that_tells_a_process(process):
+    eventually(lambda: open(f"/proc/{{process.pid}}/cmdline").read().endswith("\\0"))
+
+def test_that_leaves_a_file(tmp_path):
+    (tmp_path / "store.db-wal").write_bytes(b"\\0{KEY}\\0")
+
+def test_that_does_no_harm():
+    pass
+"""
+
+
+def test_a_run_in_which_a_key_gets_out_fails_and_says_where(tmp_path: Path) -> None:
+    planted = tmp_path / "test_planted.py"
+    planted.write_text(PLANTED)
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+    ]
+
+    run = subprocess.run(
+        [*argv, f"--basetemp={tmp_path / 'base'}", f"--rootdir={tmp_path}", str(planted)],
+        env={"PATH": os.defpath, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert run.returncode == 1
+    for told in (
+        "a plaintext key stands in Captured stdout call",
+        "a plaintext key stands in Captured log call",
+        "a plaintext key stands in the arguments of a process",
+        "store.db-wal",
+        "3 failed, 2 passed",
+        "1 error",
+    ):
+        assert told in run.stdout, told

@@ -92,6 +92,48 @@ def test_a_key_is_deleted_once(pair: Pair, shared: Database) -> None:
             assert connection.execute(of_key).scalar_one() == 1 + extra
 
 
+def test_keys_deleted_by_several_callers_in_any_order_are_each_deleted_once(pair: Pair, shared: Database) -> None:
+    keys_ = [pair.generate() for _ in range(6)]
+
+    replies = together(
+        pair, "/key/delete", [{"keys": keys_[index % 6 :] + keys_[: index % 6]} for index in range(SOME)]
+    )
+
+    assert statuses(replies).keys() <= {200, 404}
+    deleted = [key for reply in replies if reply.status == 200 for key in reply.body["deleted_keys"]]
+    assert sorted(deleted) == sorted(keys_)
+
+
+def test_a_key_that_is_changed_while_it_is_deleted_is_gone_and_archived_as_it_was_last(
+    pair: Pair, shared: Database
+) -> None:
+    key = pair.generate(tpm_limit=0)
+    key_id = key_id_of(shared, key)
+    barrier = Barrier(SOME)
+
+    def send(index: int) -> Reply:
+        with Caller(pair.webs[index % 2]) as caller:
+            barrier.wait(60)
+            if index == SOME // 2:
+                return caller.post("/key/delete", keys=[key])
+            return caller.post("/key/update", key=key, tpm_limit=index + 1)
+
+    replies = all_at_once([partial(send, index) for index in range(SOME)])
+
+    assert statuses(replies).keys() <= {200, 404}
+    assert replies[SOME // 2].status == 200
+    with shared.read() as connection:
+        left = connection.execute(select(keys.c.key_id).where(keys.c.key_id == key_id)).all()
+        archived = connection.execute(
+            select(deleted_keys.c.tpm_limit).where(deleted_keys.c.key_id == key_id)
+        ).scalar_one()
+    done = actions(shared, key_id)
+    assert left == []
+    assert done[-1]["action"] == "delete"
+    assert len(done) == statuses(replies)[200]
+    assert archived == (done[-2]["after"]["tpm_limit"] if len(done) > 1 else 0)
+
+
 def test_changes_of_different_fields_are_all_kept(pair: Pair, shared: Database) -> None:
     key = pair.generate(key_alias="changed by many")
     changed: dict[str, Any] = {

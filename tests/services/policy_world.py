@@ -162,8 +162,10 @@ class World:
     def close(self) -> None:
         self._services.close()
         self._redis.close()
-        for opened in (*self.stores, *self._databases, self._sql):
-            opened.close()
+        self._sql.close()
+        for store, database in zip(self.stores, self._databases, strict=True):
+            store.close()
+            database.close()
 
     def reset(self) -> None:
         """An empty Redis, seen by all, and processes that have just been started."""

@@ -71,7 +71,8 @@ def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
 
 def marks(redis: Redis) -> list[str]:
     """Every mark that is left anywhere."""
-    return [field for name in redis.scan_iter("keyledger:*") for field in redis.hkeys(name) if field != "token"]
+    fields = [str(field) for name in redis.scan_iter("keyledger:*") for field in redis.hkeys(name)]
+    return [field for field in fields if field != "token"]
 
 
 def change(policies_: Policies, *entities: Entity) -> None:
@@ -89,7 +90,7 @@ def failing(policies_: Policies, *entities: Entity) -> Iterator[None]:
 # --- fresh, stale, dirty -------------------------------------------------------------------------------------------
 
 
-def test_versions_that_nobody_replaced_are_fresh_in_every_process(writer: Policies, reader: Policies):
+def test_versions_that_nobody_replaced_are_fresh_in_every_process(writer: Policies, reader: Policies) -> None:
     versions = reader.adopt([KEY, TEAM])
 
     again = writer.adopt([KEY, TEAM])
@@ -101,7 +102,7 @@ def test_versions_that_nobody_replaced_are_fresh_in_every_process(writer: Polici
 @pytest.mark.parametrize("changed", [KEY, TEAM])
 def test_a_change_of_one_entity_makes_copies_that_hang_on_it_stale(
     writer: Policies, reader: Policies, changed: Entity
-):
+) -> None:
     versions, untouched = reader.adopt([KEY, TEAM]), reader.adopt([OTHER])
 
     change(writer, changed)
@@ -111,7 +112,7 @@ def test_a_change_of_one_entity_makes_copies_that_hang_on_it_stale(
     assert reader.check(reader.adopt([KEY, TEAM])) is Freshness.FRESH
 
 
-def test_while_a_change_is_under_way_nobody_decides_from_a_copy(writer: Policies, reader: Policies):
+def test_while_a_change_is_under_way_nobody_decides_from_a_copy(writer: Policies, reader: Policies) -> None:
     before = reader.adopt([KEY, TEAM])
 
     with writer.change([KEY]):
@@ -123,14 +124,14 @@ def test_while_a_change_is_under_way_nobody_decides_from_a_copy(writer: Policies
         assert not reader.adopt([TEAM]).dirty
 
 
-def test_a_copy_taken_while_a_change_was_under_way_is_stale_afterwards(writer: Policies, reader: Policies):
+def test_a_copy_taken_while_a_change_was_under_way_is_stale_afterwards(writer: Policies, reader: Policies) -> None:
     with writer.change([KEY]):
         during = reader.adopt([KEY])
 
     assert reader.check(during) is Freshness.STALE
 
 
-def test_publishing_without_a_mark_makes_copies_stale_too(writer: Policies, reader: Policies):
+def test_publishing_without_a_mark_makes_copies_stale_too(writer: Policies, reader: Policies) -> None:
     versions = reader.adopt([policies.digest("d")])
 
     writer.publish([policies.digest("d")])
@@ -140,7 +141,7 @@ def test_publishing_without_a_mark_makes_copies_stale_too(writer: Policies, read
 
 def test_a_change_that_failed_takes_its_mark_off_and_replaces_the_token(
     writer: Policies, reader: Policies, redis: Redis
-):
+) -> None:
     versions = reader.adopt([KEY])
 
     with failing(writer, KEY):
@@ -150,14 +151,14 @@ def test_a_change_that_failed_takes_its_mark_off_and_replaces_the_token(
     assert reader.check(versions) is Freshness.STALE
 
 
-def test_an_entity_that_is_named_twice_is_marked_once(writer: Policies, redis: Redis):
+def test_an_entity_that_is_named_twice_is_marked_once(writer: Policies, redis: Redis) -> None:
     with writer.change([KEY, KEY]):
         assert len(marks(redis)) == 1
 
     assert marks(redis) == []
 
 
-def test_no_two_entities_share_a_version():
+def test_no_two_entities_share_a_version() -> None:
     entities = [
         *(make("x") for make in (policies.digest, policies.key, policies.team, policies.user)),
         *(make("x") for make in (policies.organization, policies.tier)),
@@ -171,7 +172,7 @@ def test_no_two_entities_share_a_version():
 # --- two writers at once -------------------------------------------------------------------------------------------
 
 
-def test_a_writer_takes_only_its_own_mark_off(opened: Callable[..., Policies], reader: Policies):
+def test_a_writer_takes_only_its_own_mark_off(opened: Callable[..., Policies], reader: Policies) -> None:
     slow, quick = opened(), opened()
     with slow.change([KEY]):
         change(quick, KEY)
@@ -205,7 +206,7 @@ def _redis_now(redis: Redis) -> float:
 
 def test_a_mark_past_its_deadline_is_taken_off_and_copies_are_stale(
     opened: Callable[..., Policies], reader: Policies, redis: Redis
-):
+) -> None:
     versions = reader.adopt([KEY, TEAM])
 
     with lapsed(opened, redis):
@@ -217,7 +218,7 @@ def test_a_mark_past_its_deadline_is_taken_off_and_copies_are_stale(
 
 def test_a_mark_past_its_deadline_is_replaced_by_the_next_who_loads(
     opened: Callable[..., Policies], reader: Policies, redis: Redis
-):
+) -> None:
     before = reader.adopt([KEY, TEAM])
 
     with lapsed(opened, redis):
@@ -231,13 +232,13 @@ def test_a_mark_past_its_deadline_is_replaced_by_the_next_who_loads(
 
 def test_a_standing_mark_beside_a_lapsed_one_still_counts(
     opened: Callable[..., Policies], reader: Policies, redis: Redis
-):
+) -> None:
     with lapsed(opened, redis), opened().change([KEY]):
         assert reader.check(reader.adopt([KEY])) is Freshness.DIRTY
         assert len(marks(redis)) == 2  # its own, and the other entity's
 
 
-def test_a_commit_that_comes_too_late_is_given_up(opened: Callable[..., Policies], redis: Redis):
+def test_a_commit_that_comes_too_late_is_given_up(opened: Callable[..., Policies], redis: Redis) -> None:
     clock = Monotonic()
     writer = opened(monotonic=clock)  # 60 s for the change, 20 s of them for the commit
 
@@ -253,7 +254,7 @@ def test_a_commit_that_comes_too_late_is_given_up(opened: Callable[..., Policies
 # --- tokens --------------------------------------------------------------------------------------------------------
 
 
-def test_no_token_ever_comes_back(opened: Callable[..., Policies], reader: Policies, redis: Redis):
+def test_no_token_ever_comes_back(opened: Callable[..., Policies], reader: Policies, redis: Redis) -> None:
     seen: list[str] = []
 
     def look() -> None:
@@ -274,7 +275,9 @@ def test_no_token_ever_comes_back(opened: Callable[..., Policies], reader: Polic
     assert len(set(seen)) == len(seen)
 
 
-def test_everything_that_is_kept_is_forgotten_after_a_day(writer: Policies, reader: Policies, redis: Redis):
+def test_everything_that_is_kept_is_forgotten_after_a_day(
+    writer: Policies, reader: Policies, redis: Redis
+) -> None:
     reader.adopt([KEY])
     writer.publish([TEAM])
     with writer.change([OTHER]):
@@ -290,7 +293,7 @@ def test_everything_that_is_kept_is_forgotten_after_a_day(writer: Policies, read
 @pytest.mark.parametrize("flushed", ["before the mark", "before the commit", "before the publication", "after it"])
 def test_after_flushall_at_any_point_no_copy_older_than_the_commit_decides(
     writer: Policies, reader: Policies, redis: Redis, flushed: str
-):
+) -> None:
     older: list[Versions] = [reader.adopt([KEY])]
 
     def reach(point: str) -> None:
@@ -313,7 +316,7 @@ def test_after_flushall_at_any_point_no_copy_older_than_the_commit_decides(
     assert reader.check(reader.adopt([KEY])) is Freshness.FRESH
 
 
-def test_a_redis_that_has_forgotten_the_scripts_is_told_them_again(writer: Policies, redis: Redis):
+def test_a_redis_that_has_forgotten_the_scripts_is_told_them_again(writer: Policies, redis: Redis) -> None:
     versions = writer.adopt([KEY])
 
     redis.script_flush()
@@ -324,7 +327,7 @@ def test_a_redis_that_has_forgotten_the_scripts_is_told_them_again(writer: Polic
 # --- Redis away ----------------------------------------------------------------------------------------------------
 
 
-def test_without_redis_no_change_begins(opened: Callable[..., Policies], proxy: RedisProxy):
+def test_without_redis_no_change_begins(opened: Callable[..., Policies], proxy: RedisProxy) -> None:
     writer, begun = opened(proxy.url), []
     proxy.cut()
 
@@ -336,7 +339,7 @@ def test_without_redis_no_change_begins(opened: Callable[..., Policies], proxy: 
 
 def test_without_redis_before_the_deadline_a_committed_change_succeeds_under_its_mark(
     opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy, redis: Redis
-):
+) -> None:
     versions = reader.adopt([KEY])
 
     with opened(proxy.url).change([KEY]) as before_commit:
@@ -351,7 +354,7 @@ def test_without_redis_before_the_deadline_a_committed_change_succeeds_under_its
 
 def test_without_redis_past_the_deadline_the_answer_is_that_the_write_stands(
     opened: Callable[..., Policies], proxy: RedisProxy
-):
+) -> None:
     clock = Monotonic()
     writer = opened(proxy.url, monotonic=clock)
 
@@ -363,7 +366,7 @@ def test_without_redis_past_the_deadline_the_answer_is_that_the_write_stands(
 
 def test_without_redis_a_failed_change_fails_with_its_own_error(
     opened: Callable[..., Policies], proxy: RedisProxy
-):
+) -> None:
     clock = Monotonic()
 
     with failing(opened(proxy.url, monotonic=clock), KEY):
@@ -373,7 +376,7 @@ def test_without_redis_a_failed_change_fails_with_its_own_error(
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
     opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy
-):
+) -> None:
     versions = reader.adopt([KEY])
     slow = opened(proxy.url)
     assert slow.check(versions) is Freshness.FRESH
@@ -385,7 +388,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
     assert slow.check(versions) is Freshness.STALE
 
 
-def test_every_step_is_one_round_trip(writer: Policies, redis: Redis):
+def test_every_step_is_one_round_trip(writer: Policies, redis: Redis) -> None:
     versions = writer.adopt([KEY, TEAM])
     change(writer, KEY)
     writer.check(versions)

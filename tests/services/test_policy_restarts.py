@@ -63,10 +63,13 @@ def process(server: SavingRedis) -> Iterator[Policies]:
 def stored_token(server: SavingRedis, versions: Versions) -> str | None:
     """What the server holds under the name that the token had when it was read."""
     with Redis.from_url(server.url, decode_responses=True) as client:
-        return client.hget(f"keyledger:{versions.run_id}:policy:{KEY.kind}:{KEY.id}", "token")
+        found: str | None = client.hget(f"keyledger:{versions.run_id}:policy:{KEY.kind}:{KEY.id}", "token")
+    return found
 
 
-def test_an_old_file_does_not_bring_old_copies_back(server: SavingRedis, process: Policies, tmp_path: Path):
+def test_an_old_file_does_not_bring_old_copies_back(
+    server: SavingRedis, process: Policies, tmp_path: Path
+) -> None:
     blocked_since = process.adopt([KEY])
     server.write_file()
     copy = shutil.copyfile(server.file, tmp_path / "copy")
@@ -82,7 +85,7 @@ def test_an_old_file_does_not_bring_old_copies_back(server: SavingRedis, process
 
 def test_a_mark_of_an_earlier_life_does_not_count_in_the_next(
     server: SavingRedis, process: Policies, tmp_path: Path
-):
+) -> None:
     with process.change([KEY]):
         server.write_file()
         copy = shutil.copyfile(server.file, tmp_path / "copy")
@@ -95,7 +98,9 @@ def test_a_mark_of_an_earlier_life_does_not_count_in_the_next(
     assert process.check(after) is Freshness.STALE
 
 
-def test_a_connection_that_was_open_before_a_restart_is_not_used_after_it(server: SavingRedis, process: Policies):
+def test_a_connection_that_was_open_before_a_restart_is_not_used_after_it(
+    server: SavingRedis, process: Policies
+) -> None:
     before = process.adopt([KEY])
 
     server.restart()

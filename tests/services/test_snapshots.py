@@ -121,7 +121,7 @@ def add_team(database: Database, clock: MovableClock, team_id: str) -> None:
 
 def test_a_cold_key_costs_two_statements_and_a_warm_one_none(
     writer: Services, snapshots: Snapshots, database: Database, act: Act
-):
+) -> None:
     token = make_key(writer, act)
     with counted(database.engine) as sql:
         cold = sql.during(lambda: snapshots.of(token, act.at))
@@ -130,7 +130,7 @@ def test_a_cold_key_costs_two_statements_and_a_warm_one_none(
     assert (cold, warm) == (2, 0)
 
 
-def test_an_absent_key_is_remembered_as_absent(snapshots: Snapshots, database: Database, act: Act):
+def test_an_absent_key_is_remembered_as_absent(snapshots: Snapshots, database: Database, act: Act) -> None:
     token = minting.digest("sk-nobody-has-ever-made-this")
     with counted(database.engine) as sql:
         cold = sql.during(lambda: snapshots.of(token, act.at))
@@ -142,7 +142,7 @@ def test_an_absent_key_is_remembered_as_absent(snapshots: Snapshots, database: D
 
 def test_without_redis_sql_decides_every_request_and_nothing_is_kept(
     writer: Services, new: Callable[..., Snapshots], database: Database, act: Act, redis_server: RedisServer
-):
+) -> None:
     warm_token, cold_token = make_key(writer, act), make_key(writer, act)
     with RedisProxy(redis_server.port) as proxy, counted(database.engine) as sql:
         snapshots = new(HotRedis(proxy.url))
@@ -167,7 +167,9 @@ VERBS: dict[str, Callable[[Services, Act, str], Any]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_another_process_sees_a_change_at_once(writer: Services, snapshots: Snapshots, act: Act, verb: str):
+def test_another_process_sees_a_change_at_once(
+    writer: Services, snapshots: Snapshots, act: Act, verb: str
+) -> None:
     token = make_key(writer, act)
     before = snapshots.of(token, act.at)
 
@@ -179,7 +181,7 @@ def test_another_process_sees_a_change_at_once(writer: Services, snapshots: Snap
     assert after is None or after.key["blocked"]
 
 
-def test_unblocking_is_seen_at_once(writer: Services, snapshots: Snapshots, act: Act):
+def test_unblocking_is_seen_at_once(writer: Services, snapshots: Snapshots, act: Act) -> None:
     token = make_key(writer, act, blocked=True)
     assert snapshots.of(token, act.at).key["blocked"]  # type: ignore[union-attr]
 
@@ -188,7 +190,7 @@ def test_unblocking_is_seen_at_once(writer: Services, snapshots: Snapshots, act:
     assert not snapshots.of(token, act.at).key["blocked"]  # type: ignore[union-attr]
 
 
-def test_a_remembered_absence_ends_when_the_key_is_made(writer: Services, snapshots: Snapshots, act: Act):
+def test_a_remembered_absence_ends_when_the_key_is_made(writer: Services, snapshots: Snapshots, act: Act) -> None:
     chosen = Secret("sk-chosen-by-the-caller-1")
     assert snapshots.of(minting.digest(chosen.reveal()), act.at) is None
 
@@ -197,7 +199,9 @@ def test_a_remembered_absence_ends_when_the_key_is_made(writer: Services, snapsh
     assert snapshots.of(token, act.at) is not None
 
 
-def test_a_key_made_again_after_its_deletion_is_seen_at_once(writer: Services, snapshots: Snapshots, act: Act):
+def test_a_key_made_again_after_its_deletion_is_seen_at_once(
+    writer: Services, snapshots: Snapshots, act: Act
+) -> None:
     chosen = "sk-chosen-by-the-caller-2"
     token = make_key(writer, act, key=chosen)
     snapshots.of(token, act.at)
@@ -211,7 +215,7 @@ def test_a_key_made_again_after_its_deletion_is_seen_at_once(writer: Services, s
 
 def test_a_copy_hangs_on_the_versions_that_were_read_before_it(
     writer: Services, new: Callable[..., Snapshots], database: Database, act: Act, redis_url: str
-):
+) -> None:
     token = make_key(writer, act)
     pending = [lambda: VERBS["block"](writer, act, token)]
     snapshots = new(Interrupted(redis_url, ADOPT, lambda: pending.pop()() if pending else None))
@@ -226,7 +230,7 @@ def test_a_copy_hangs_on_the_versions_that_were_read_before_it(
 
 def test_while_a_change_is_under_way_sql_decides_and_nothing_is_kept(
     writer: Services, snapshots: Snapshots, database: Database, act: Act
-):
+) -> None:
     token = make_key(writer, act)
     found = snapshots.of(token, act.at)
     assert found is not None
@@ -261,7 +265,7 @@ def test_ids_that_move_between_two_reads_are_read_again(
     act: Act,
     clock: MovableClock,
     redis_url: str,
-):
+) -> None:
     add_team(database, clock, "new")
     token = make_key(writer, act, team_id="old")
     pending = [lambda: move(database, token, "new")]
@@ -281,7 +285,7 @@ def test_ids_that_move_between_two_reads_are_read_again(
 
 def test_ids_that_never_stand_still_are_answered_from_sql_and_not_kept(
     writer: Services, new: Callable[..., Snapshots], database: Database, act: Act, redis_url: str
-):
+) -> None:
     token = make_key(writer, act, team_id="0")
     moves = iter(range(1, 100))
     snapshots = new(Interrupted(redis_url, ADOPT, lambda: move(database, token, str(next(moves)))))
@@ -298,7 +302,7 @@ def test_ids_that_never_stand_still_are_answered_from_sql_and_not_kept(
 
 def test_a_secret_in_grace_closes_at_its_instant_though_no_version_changes(
     writer: Services, snapshots: Snapshots, database: Database, act: Act, clock: MovableClock
-):
+) -> None:
     token = make_key(writer, act)
     in_grace = minting.digest("sk-in-grace-until-the-clock-says-so")
     revoke_at = clock.now() + timedelta(hours=1)
@@ -317,7 +321,7 @@ def test_a_secret_in_grace_closes_at_its_instant_though_no_version_changes(
 
 def test_a_copy_never_grows_older_than_the_limit(
     writer: Services, new: Callable[..., Snapshots], database: Database, act: Act, redis_url: str
-):
+) -> None:
     """What a writer that was killed before it could publish leaves when its mark was lost as well."""
     token = make_key(writer, act)
     snapshots = new(seconds=0.2)
@@ -330,7 +334,7 @@ def test_a_copy_never_grows_older_than_the_limit(
 
 def test_a_lost_redis_is_an_empty_memory(
     writer: Services, snapshots: Snapshots, database: Database, act: Act, redis_url: str
-):
+) -> None:
     token = make_key(writer, act)
     snapshots.of(token, act.at)
     with Redis.from_url(redis_url) as client, counted(database.engine) as sql:
