@@ -1,0 +1,86 @@
+"""What a caller may see of teams, users and organizations, and do to them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role, Standing
+
+
+def may_create_in_organization(caller: Caller, organization_id: str | None) -> Refusal | None:
+    """Whether the caller may make a team or a user under this organization."""
+    if caller.is_admin or organization_id in caller.organization_admin_of:
+        return None
+    if caller.organization_admin_of:
+        return Refusal(
+            Kind.FORBIDDEN, "An organization admin can create within the own organization only.", "organization_id"
+        )
+    return (
+        None
+        if caller.allowed_routes
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admin can do this.")
+    )
+
+
+def bounded(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a new team or user; what they leave open gets the caps of the key that makes it."""
+    if caller.is_admin:
+        return dict(columns)
+    caps = {
+        "models": list(caller.models) or None,
+        "max_budget_nanos": caller.max_budget_nanos,
+        "tpm_limit": caller.tpm_limit,
+        "rpm_limit": caller.rpm_limit,
+    }
+    left_open = {name: cap for name, cap in caps.items() if cap is not None and columns.get(name) in (None, [])}
+    return {**columns, **left_open}
+
+
+def within_own_rates(caller: Caller, sent: Mapping[str, Any]) -> Refusal | None:
+    """Whether the rates of a new team or user stay within those of the key that makes it."""
+    for name, cap in (("tpm_limit", caller.tpm_limit), ("rpm_limit", caller.rpm_limit)):
+        if not caller.is_admin and cap is not None and (sent.get(name) or 0) > cap:
+            return Refusal(Kind.CEILING, f"{name} is above that of the key that creates it.", name)
+    return None
+
+
+def may_assign_role(caller: Caller, role: str | None) -> Refusal | None:
+    """Whether the caller may give a user this role."""
+    if caller.is_admin or role not in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}:
+        return None
+    return Refusal(Kind.FORBIDDEN, f"Only proxy admins can create users with the role {role}.", "user_role")
+
+
+def may_see_team(caller: Caller, team_id: str, standing: Standing) -> bool:
+    return caller.sees_all or caller.team_id == team_id or standing.is_member or standing.manages
+
+
+def sees_every_key_of(caller: Caller, team_id: str, standing: Standing) -> bool:
+    """Whether each key of the team is one that `may_see_key` shows; otherwise the caller sees its own at most."""
+    in_service = caller.is_service_account and caller.team_id == team_id
+    return caller.sees_all or standing.is_member or standing.manages or in_service
+
+
+def may_create_users(caller: Caller) -> bool:
+    """Whether the caller may bring a user into being by an id of its choice."""
+    return caller.is_admin
+
+
+def may_add_member(caller: Caller, team_id: str, standing: Standing) -> Refusal | None:
+    if caller.is_admin or standing.manages:
+        return None
+    if not may_see_team(caller, team_id, standing):
+        return HIDDEN
+    return Refusal(Kind.FORBIDDEN, "Call not allowed. User not proxy admin OR team admin. route=/team/member_add")
+
+
+def may_see_user(caller: Caller, user_id: str) -> bool:
+    return caller.sees_all or (caller.user_id is not None and caller.user_id == user_id)
+
+
+def sees_every_team_of(caller: Caller, organization_id: str) -> bool:
+    """Whether each team of the organization is one that `may_see_team` shows; otherwise only those of its own."""
+    return caller.sees_all or organization_id in caller.organization_admin_of
+
+
+def may_see_organization(caller: Caller, organization_id: str, *, is_member: bool) -> bool:
+    return caller.sees_all or is_member or organization_id in caller.organization_admin_of
