@@ -4,88 +4,17 @@ Every "process" is a connection pool of its own to one real Redis; what a writer
 matter here but for its success.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from redis import Redis
 
-from app.errors import StoreUnavailable, WriteStands
+from app.errors import StoreUnavailable
 from app.store import policies
-from app.store.connection import HotRedis
-from app.store.policies import Entity, Freshness, Policies, Versions
-from tests.faults.proxy import RedisProxy, runs
-from tests.servers import RedisServer, eventually
-
-KEY, TEAM, OTHER = policies.key("k-1"), policies.team("t-1"), policies.key("k-2")
-
-
-class Monotonic:
-    """A writer's own stopwatch, moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-class Boom(Exception):
-    """The writer's transaction failed."""
-
-
-@pytest.fixture
-def opened(redis_url: str) -> Iterator[Callable[..., Policies]]:
-    """Make the policies of one more process; by default a mark stands long and a commit takes little."""
-    with ExitStack() as stack:
-
-        def make(url: str = redis_url, change: float = 60.0, **options: object) -> Policies:
-            redis = HotRedis(url)
-            stack.callback(redis.close)
-            return Policies(redis, change_seconds=change, commit_seconds=change / 3, **options)  # type: ignore[arg-type]
-
-        yield make
-
-
-@pytest.fixture
-def writer(opened: Callable[..., Policies]) -> Policies:
-    return opened()
-
-
-@pytest.fixture
-def reader(opened: Callable[..., Policies]) -> Policies:
-    return opened()
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
-    with RedisProxy(redis_server.port) as proxy:
-        yield proxy
-
-
-def marks(redis: Redis) -> list[str]:
-    """Every mark that is left anywhere."""
-    fields = [str(field) for name in redis.scan_iter("keyledger:*") for field in redis.hkeys(name)]
-    return [field for field in fields if field != "token"]
-
-
-def change(policies_: Policies, *entities: Entity) -> None:
-    with policies_.change(entities) as before_commit:
-        before_commit()
-
-
-@contextmanager
-def failing(policies_: Policies, *entities: Entity) -> Iterator[None]:
-    with pytest.raises(Boom), policies_.change(entities):
-        yield
-        raise Boom
-
+from app.store.policies import Entity, Freshness, Policies
+from tests.servers import eventually
+from tests.services.policy_processes import KEY, OTHER, TEAM, Monotonic, change, failing, marks
 
 # --- fresh, stale, dirty -------------------------------------------------------------------------------------------
 
@@ -287,105 +216,7 @@ def test_everything_that_is_kept_is_forgotten_after_a_day(
     assert all(0 < life <= 24 * 3600 * 1000 for life in lives)
 
 
-# --- a lost Redis --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("flushed", ["before the mark", "before the commit", "before the publication", "after it"])
-def test_after_flushall_at_any_point_no_copy_older_than_the_commit_decides(
-    writer: Policies, reader: Policies, redis: Redis, flushed: str
-) -> None:
-    older: list[Versions] = [reader.adopt([KEY])]
-
-    def reach(point: str) -> None:
-        if point == flushed:
-            redis.flushall()
-
-    reach("before the mark")
-    older.append(reader.adopt([KEY]))
-    with writer.change([KEY]) as before_commit:
-        older.append(reader.adopt([KEY]))
-        reach("before the commit")
-        older.append(reader.adopt([KEY]))
-        before_commit()
-        reach("before the publication")
-    younger = reader.adopt([KEY])
-    reach("after it")
-
-    assert [reader.check(versions) for versions in older] == [Freshness.STALE] * len(older)
-    assert reader.check(younger) is (Freshness.STALE if flushed == "after it" else Freshness.FRESH)
-    assert reader.check(reader.adopt([KEY])) is Freshness.FRESH
-
-
-def test_a_redis_that_has_forgotten_the_scripts_is_told_them_again(writer: Policies, redis: Redis) -> None:
-    versions = writer.adopt([KEY])
-
-    redis.script_flush()
-
-    assert writer.check(versions) is Freshness.FRESH
-
-
-# --- Redis away ----------------------------------------------------------------------------------------------------
-
-
-def test_without_redis_no_change_begins(opened: Callable[..., Policies], proxy: RedisProxy) -> None:
-    writer, begun = opened(proxy.url), []
-    proxy.cut()
-
-    with pytest.raises(StoreUnavailable), writer.change([KEY]):
-        begun.append(True)
-
-    assert begun == []
-
-
-def test_without_redis_before_the_deadline_a_committed_change_succeeds_under_its_mark(
-    opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy, redis: Redis
-) -> None:
-    versions = reader.adopt([KEY])
-
-    with opened(proxy.url).change([KEY]) as before_commit:
-        before_commit()
-        proxy.cut()
-
-    assert reader.check(versions) is Freshness.DIRTY
-    for name in redis.scan_iter("keyledger:*"):
-        redis.hset(name, mapping=dict.fromkeys(marks(redis), "1"))  # its deadline passes
-    assert reader.check(versions) is Freshness.STALE
-
-
-def test_without_redis_past_the_deadline_the_answer_is_that_the_write_stands(
-    opened: Callable[..., Policies], proxy: RedisProxy
-) -> None:
-    clock = Monotonic()
-    writer = opened(proxy.url, monotonic=clock)
-
-    with pytest.raises(WriteStands), writer.change([KEY]) as before_commit:
-        before_commit()
-        proxy.cut()
-        clock.seconds += 60
-
-
-def test_without_redis_a_failed_change_fails_with_its_own_error(
-    opened: Callable[..., Policies], proxy: RedisProxy
-) -> None:
-    clock = Monotonic()
-
-    with failing(opened(proxy.url, monotonic=clock), KEY):
-        proxy.cut()
-        clock.seconds += 600
-
-
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
-    opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy
-) -> None:
-    versions = reader.adopt([KEY])
-    slow = opened(proxy.url)
-    assert slow.check(versions) is Freshness.FRESH
-
-    with proxy.holding(lambda command: runs(command, policies._CHECK)), pytest.raises(StoreUnavailable):
-        slow.check(versions)
-    change(reader, KEY)
-
-    assert slow.check(versions) is Freshness.STALE
+# --- what it costs --------------------------------------------------------------------------------------------------
 
 
 def test_every_step_is_one_round_trip(writer: Policies, redis: Redis) -> None:
