@@ -6,6 +6,9 @@ SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if "$$candidate" -c '$(SUITABLE)' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# A locked set is whole, so there is nothing to resolve: pip's resolver would look past the pins of packages that are
+# asked for with an extra, and stop, once a newer release of one appears.
+INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requirement
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
@@ -38,22 +41,22 @@ check: .venv/.installed-dev
 
 .venv/.installed: .venv/.made requirements.txt pyproject.toml
 	@echo "Installing the locked packages (about a minute)"
-	@$(PIP) install --progress-bar off --require-hashes --requirement requirements.txt
+	@$(PIP) $(INSTALL_LOCKED) requirements.txt
 	@$(INSTALL_SELF)
 	@touch $@
 
 # The development set holds the other one whole.
 .venv/.installed-dev: .venv/.made requirements-dev.txt pyproject.toml
 	@echo "Installing the locked packages for development (a minute or two)"
-	@$(PIP) install --progress-bar off --require-hashes --requirement requirements-dev.txt
+	@$(PIP) $(INSTALL_LOCKED) requirements-dev.txt
 	@$(INSTALL_SELF)
 	@touch .venv/.installed $@
 
 # LiteLLM's own client, in an environment of its own: it drives this service unchanged. The locked set loosens one
-# bound of it (certifi, for a release that came later), so its packages are installed as they are listed.
+# bound of it (certifi, for a release that came later).
 .venv-client/.installed: requirements-client.txt .venv/.made
 	@echo "Installing the reference's client (a minute or two)"
 	@"$(PYTHON)" -m venv .venv-client
-	@.venv-client/bin/python -m pip --disable-pip-version-check --no-input install --progress-bar off --quiet \
-		--require-hashes --no-deps --requirement requirements-client.txt
+	@.venv-client/bin/python -m pip --disable-pip-version-check --no-input --quiet \
+		$(INSTALL_LOCKED) requirements-client.txt
 	@touch $@
