@@ -1,7 +1,7 @@
 """Bringing the counters in Redis into line with the ledger: note, then read, then set.
 
-Done for a counter that is new, before a refusal goes out, and for every charge before it is folded. So what a crash
-or a lost Redis has left is healed, in either direction, and a charge that nobody has applied is not forgotten.
+Done for a counter that is new, before a refusal goes out, and for every charge before it is folded. So what a
+crash or a lost Redis leaves is healed, in either direction, and a charge that nobody has applied is not forgotten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,11 +47,15 @@ class Rebasing:
     def heal(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """See to it that these rows of the ledger count in Redis, each once.
 
-        Their holds are closed, or a mark is left for a settle that comes to it late, and then the counters are set.
+        Their holds are closed, or a mark is left for a settle that comes late to it; then the counters are set.
         """
         rows = list(rows)
         self._balances.close(
-            [Closing(row["key_id"], row["request_id"], row["amount_nanos"]) for row in rows if row["kind"] == "charge"]
+            [
+                Closing(row["key_id"], row["request_id"], row["amount_nanos"])
+                for row in rows
+                if row["kind"] == "charge"
+            ]
         )
         scopes = {Scope(ScopeKind(kind), identity, sub) for row in rows for kind, identity, sub in row["scopes"]}
         self.present(sorted(scopes, key=lambda scope: (scope.kind, scope.id, scope.sub)))
