@@ -27,6 +27,7 @@ class ScopeKind(StrEnum):
     USER = "user"
     MEMBER = "member"
     ORGANIZATION = "organization"
+    ORGANIZATION_MODEL = "organization_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +255,14 @@ def _rates(snapshot: Snapshot, model: str | None) -> Iterator[Rate]:
             yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, found), unit, own[found])
         elif (entry := _of_model(budgets, model)) is not None and budgets[entry].get(name) is not None:
             yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, entry), unit, budgets[entry][name])
-        shared = _per_model((snapshot.team or {}).get("metadata") or {}, folded)
-        found = _of_model(shared, model)
-        if found is not None:
-            yield Rate(Scope(ScopeKind.TEAM_MODEL, snapshot.key["team_id"], found), unit, shared[found])
+        for kind, row, identity in (
+            (ScopeKind.TEAM_MODEL, snapshot.team, "team_id"),
+            (ScopeKind.ORGANIZATION_MODEL, snapshot.organization, "organization_id"),
+        ):
+            shared = {} if row is None else _per_model(row["metadata"], folded)
+            found = _of_model(shared, model)
+            if row is not None and found is not None:
+                yield Rate(Scope(kind, row[identity], found), unit, shared[found])
 
 
 def _per_model(metadata: Mapping[str, Any], name: str) -> dict[str, int]:

@@ -66,12 +66,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A limit has no room: `which` of the plan's budgets, rates or slots. `ripe`: holds are past their lease."""
+    """A limit has no room: `which` of the plan's budgets, rates or slots.
+
+    `ripe` tells that holds are past their lease, `frees_at` when the first slot is free by time alone.
+    """
 
     numbers: Numbers
     limit: str
     which: int
     ripe: bool
+    frees_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,8 @@ def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
         case "REPLAY":
             return Held(numbers, rest[0], _instant(rest[1]), replayed=True)
         case "REFUSED":
-            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]))
+            frees_at = _instant(rest[3]) if len(rest) > 3 and rest[3] else None  # noqa: PLR2004
+            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]), frees_at=frees_at)
         case "COLD":
             return Cold([int(which) for which in rest[0]])
         case "LOST":
