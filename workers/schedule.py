@@ -44,6 +44,18 @@ TABLE = (
         "Drops the secrets whose grace is over, which open nothing any more.",
     ),
     Periodic(
+        "fold ledger",
+        TaskName.FOLD_LEDGER,
+        lambda settings: settings.fold_interval_seconds,
+        "Adds charges to accounts and daily sums; every reader of an account counts them before already.",
+    ),
+    Periodic(
+        "reap holds",
+        TaskName.REAP_HOLDS,
+        lambda settings: settings.reap_interval_seconds,
+        "Closes holds that are past their lease: nothing else gives their money back.",
+    ),
+    Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
         lambda settings: settings.heartbeat_seconds,

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain import access, minting, refusals
 from app.domain.access import SERVICE_ACCOUNT, Caller, Role
-from app.domain.keys import temporary_increase
+from app.domain.increases import temporary_increase
 from app.domain.snapshots import Snapshot
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
 from app.services.snapshots import Sighting, Snapshots

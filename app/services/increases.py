@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, select, update
 
 from app.clock import Clock
 from app.db import Database
-from app.domain.keys import without_increase
+from app.domain.increases import without_increase
 from app.domain.windows import Calendar
 from app.models import keys
 from app.services import audit, delivery, key_events, key_rows
