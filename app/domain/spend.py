@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.domain.durations import InvalidDuration
 from app.domain.windows import Calendar, Window
 
 
@@ -26,11 +27,23 @@ class Spend:
 
 
 def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Calendar, now: datetime) -> Spend:
-    """Read a scope's stored state at `now`; no state is no spend."""
+    """Read a scope's stored state at `now`; no state is no spend.
+
+    A window that cannot be computed is none: its spend is kept, and does not stop whoever reads many scopes.
+    """
     if state is None:
         return Spend()
-    if spelling is None or state["armed_at"] is None:
+    window = _window(spelling, state["armed_at"], calendar, now)
+    if window is None:
         return Spend(state["window_spend_nanos"], state["lifetime_spend_nanos"])
-    window = calendar.window(spelling, state["armed_at"], now)
     inside = state["window_start"] == window.start
     return Spend(state["window_spend_nanos"] if inside else 0, state["lifetime_spend_nanos"], window)
+
+
+def _window(spelling: str | None, armed_at: datetime | None, calendar: Calendar, now: datetime) -> Window | None:
+    if spelling is None or armed_at is None:
+        return None
+    try:
+        return calendar.window(spelling, armed_at, now)
+    except InvalidDuration:
+        return None

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from app.container import Services
 from app.dispatch import TaskName
 from app.models import audit, budget_state, key_secrets, keys, outbox
+from app.services.jobs import Job, Jobs
 from tests.clients import Api
 from tests.clocks import MovableClock
 
@@ -151,7 +152,7 @@ def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:
     def fail() -> None:
         raise Broken
 
-    jobs = type(services.jobs)(services.database, services.clock, {"broken": fail})
+    jobs = Jobs(services.database, services.clock, {"broken": Job(fail, 1)})
     for _ in range(2):
         with pytest.raises(Broken):
             jobs.run("broken", lambda: True)
