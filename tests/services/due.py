@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, insert, update
 
 from app.container import Services
 from app.db import Database, metadata
@@ -14,12 +14,9 @@ from app.dispatch import TaskName
 from app.models import audit, budget_state, key_secrets, keys, outbox
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import NANOS, rows
+from tests.factories import NANOS, copy_key, rows
 
 Stored = dict[str, list[dict[str, Any]]]
-
-# What belongs to a key: the column that names the key, and the one that no two rows share beside it.
-_BELONGINGS = ((keys, "key_id", None), (key_secrets, "key_id", "token"), (budget_state, "scope_id", None))
 
 
 class Due(ABC):
@@ -32,7 +29,7 @@ class Due(ABC):
     def make(self, api: Api, services: Services, clock: MovableClock, count: int) -> None:
         """Make so many keys that are due at the clock's new instant, alike but for their ids."""
         key_id = self._make_one(api, clock)
-        copy(services.database, key_id, count - 1)
+        copy_key(services.database, key_id, count - 1)
 
     @abstractmethod
     def _make_one(self, api: Api, clock: MovableClock) -> str:
@@ -137,16 +134,6 @@ class Reset(Due):
 DUE = (Expiry(), Reset(), Increase(), Grace())
 
 
-def copy(database: Database, key_id: str, count: int) -> None:
-    """Make so many more keys like this one, with all that belongs to it."""
-    with database.transaction() as transaction:
-        for table, owner, unique in _BELONGINGS:
-            found = transaction.execute(select(table).where(table.c[owner] == key_id)).mappings().all()
-            copies = [_copy(row, n, owner, unique) for row in found for n in range(count)]
-            if copies:
-                transaction.execute(insert(table), copies)
-
-
 def restore(database: Database, stored: Stored) -> None:
     """Make the store what `everything` said of it."""
     with database.transaction() as transaction:
@@ -155,11 +142,6 @@ def restore(database: Database, stored: Stored) -> None:
         for table in metadata.sorted_tables:
             if stored[table.name]:
                 transaction.execute(insert(table), stored[table.name])
-
-
-def _copy(row: Any, n: int, owner: str, unique: str | None) -> dict[str, Any]:
-    changed = {owner: f"copy {n}"} | ({unique: f"{row[unique]} {n}"} if unique else {})
-    return {**row, **changed}
 
 
 def _counted(database: Database, table: Table, **equal: Any) -> Counter[str]:
