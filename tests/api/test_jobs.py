@@ -25,8 +25,8 @@ NEVER = {"state": "unknown", "last_finished_at": None, "failures": 0}
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    """Stands at the time of the test: Redis's clock, which it is held against, cannot be moved."""
+def clock(store_url: str, redis_url: str) -> MovableClock:
+    """Stands at the time of the test, its servers started: Redis's clock, which it is held against, goes on."""
     return MovableClock(datetime.now(UTC))  # noqa: TID251
 
 

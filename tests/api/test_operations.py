@@ -29,8 +29,8 @@ JOBS = (TaskName.END_GRACES, TaskName.END_INCREASES, TaskName.EXPIRE_KEYS, TaskN
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    """Stands at the time of the test: Redis's clock, which it is held against, cannot be moved."""
+def clock(store_url: str, redis_url: str) -> MovableClock:
+    """Stands at the time of the test, its servers started: Redis's clock, which it is held against, goes on."""
     return MovableClock(datetime.now(UTC))  # noqa: TID251
 
 

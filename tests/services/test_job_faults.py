@@ -102,7 +102,10 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
 
         # Those whose windows the charge has moved were no longer due.
         moved = TWO_BATCHES - len({first, last} & left)
-        due.check_once(services.database, charged=dict.fromkeys((first, last), NANOS // 4), moved=moved)
+        due.check_once(services.database, charged={first, last}, moved=moved)
+        for key_id in (first, last):
+            info = api.info(tokens[key_id])
+            assert (info["spend"], info["total_spend"]) == (0.25, due.spent / NANOS + 0.25)
         restore(services.database, stored)
     assert met == {(True, True), (False, True), (False, False)}
 
