@@ -37,16 +37,15 @@ def test_a_key_of_two_seconds_is_marked_expired(up: Up) -> None:
 
 def test_a_window_of_five_seconds_is_moved_and_its_spend_is_zero(up: Up) -> None:
     made = up.post("/key/generate", budget_duration="5s", spend=1.5)
+    stored = "SELECT window_start, window_spend_nanos FROM budget_state WHERE scope_id = ?"
+    ((armed_in, _),) = up.rows(stored, made["key_id"])
 
-    eventually(
-        lambda: up.rows(
-            "SELECT 1 FROM budget_state WHERE scope_id = ? AND window_spend_nanos = 0 AND lifetime_spend_nanos > 0",
-            made["key_id"],
-        ),
-        SOON_SECONDS,
-    )
+    eventually(lambda: up.rows(stored, made["key_id"])[0][0] > armed_in, SOON_SECONDS)
 
+    assert up.rows(stored, made["key_id"])[0][1] == 0
     assert up.rows("SELECT count(*) FROM audit WHERE action = 'reset'")[0][0] >= 1
+    info = up.get(f"/key/info?key={made['token']}")[1]["info"]
+    assert (info["spend"], info["total_spend"]) == (0, 1.5)
 
 
 def test_an_increase_ends_and_leaves_the_metadata(up: Up) -> None:
