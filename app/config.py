@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
+from app.dispatch import TaskName
 from app.domain import durations, money, outbound, prices
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
@@ -111,6 +112,19 @@ class Settings:
     def parse(cls, environment: Mapping[str, str]) -> "Settings":
         """Build the settings from environment variables; raises BadSettings naming every fault."""
         return _Reader(environment).settings()
+
+    @property
+    def intervals(self) -> Mapping[TaskName, float]:
+        """How often each periodic task is sent, in seconds: beat goes by it, and who judges its silence."""
+        return {
+            TaskName.EXPIRE_KEYS: self.expiry_interval_seconds,
+            TaskName.RESET_BUDGETS: self.reset_interval_seconds,
+            TaskName.END_INCREASES: self.expiry_interval_seconds,
+            TaskName.END_GRACES: self.expiry_interval_seconds,
+            TaskName.FOLD_LEDGER: self.fold_interval_seconds,
+            TaskName.REAP_HOLDS: self.reap_interval_seconds,
+            TaskName.HEARTBEAT: self.heartbeat_seconds,
+        }
 
 
 def from_environment() -> Settings:

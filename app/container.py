@@ -23,7 +23,7 @@ from app.services.folding import Folding
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
-from app.services.jobs import Jobs
+from app.services.jobs import Job, Jobs
 from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
 from app.services.key_changes import KeyChanges
@@ -130,7 +130,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer)
     ends = KeyEnds(database, policies, callers, clock, calendar)
-    jobs = {
+    batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
@@ -138,6 +138,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
     }
+    jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
     return Services(
         settings=settings,
         clock=clock,
@@ -191,9 +192,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         team_members=TeamMembers(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         organizations=Organizations(database, policies, calendar),
-        jobs=Jobs(database, clock, jobs),
+        jobs=jobs,
         health=Health(
-            database,
+            jobs,
             redis,
             Heartbeats(broker),
             clock,

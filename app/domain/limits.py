@@ -140,9 +140,8 @@ def _entries(
         armed_at = snapshot.armed_at.get((kind, sub)) if spelling is not None else None
         if spelling is not None and armed_at is None and kind in _OPENED_BY_USE:
             armed_at = snapshot.key["created_at"]
-        if spelling is None or armed_at is None:
-            return Account(scope)
-        return Account(scope, calendar.window(spelling, armed_at, now), armed_at)
+        window = calendar.running(spelling, armed_at, now)
+        return Account(scope) if window is None else Account(scope, window, armed_at)
 
     key, tier = snapshot.key, snapshot.tier
     key_id = key["key_id"]

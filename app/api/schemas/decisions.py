@@ -40,9 +40,7 @@ class UsageSchema(Request):
 
 
 class VerifyRequestSchema(Request):
-    key = Text(
-        required=True, nullable=False, metadata={"description": "The key of the call, as it was presented"}
-    )
+    key = Text(required=True, nullable=False, metadata={"description": "The key of the call, as it was presented"})
     model = Name()
     fallbacks = TextList(longest=MOST_NAMES)
     route = Text(max_length=512)
