@@ -20,7 +20,14 @@ from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import on_one_store
 
-JOBS = (TaskName.END_GRACES, TaskName.END_INCREASES, TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS)
+JOBS = (
+    TaskName.END_GRACES,
+    TaskName.END_INCREASES,
+    TaskName.EXPIRE_KEYS,
+    TaskName.FOLD_LEDGER,
+    TaskName.REAP_HOLDS,
+    TaskName.RESET_BUDGETS,
+)
 NEVER = {"state": "unknown", "last_finished_at": None, "failures": 0}
 
 
@@ -41,6 +48,8 @@ def settings(settings: Settings) -> Settings:
             "KEYLEDGER_SALT_KEY": settings.salt_key.reveal(),
             "KEYLEDGER_EXPIRY_INTERVAL_SECONDS": "40",
             "KEYLEDGER_RESET_INTERVAL_SECONDS": "7",
+            "KEYLEDGER_FOLD_INTERVAL_SECONDS": "3",
+            "KEYLEDGER_REAP_INTERVAL_SECONDS": "9",
             "KEYLEDGER_HEARTBEAT_SECONDS": "2",
             "KEYLEDGER_MAX_CLOCK_SKEW_SECONDS": "60",
         }
