@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.clock import iso
-from app.domain.access import KeyTarget
+from app.domain.access import SERVICE_ACCOUNT, KeyTarget
 from app.domain.keys import visible_metadata
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
@@ -33,7 +33,14 @@ class KeyView:
 
     @property
     def target(self) -> KeyTarget:
-        return KeyTarget(self.key_id, self.columns["user_id"], self.columns["team_id"], self.columns["created_by"])
+        columns = self.columns
+        return KeyTarget(
+            self.key_id,
+            columns["user_id"],
+            columns["team_id"],
+            columns["created_by"],
+            (columns["metadata"] or {}).get(SERVICE_ACCOUNT),
+        )
 
     @property
     def status(self) -> str:

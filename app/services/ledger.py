@@ -5,11 +5,11 @@ Every change of a spend is a ledger row of its own, written in the transaction o
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.domain.spend import Spend
@@ -56,32 +56,41 @@ def open_accounts(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Rearming:
+    """What a scope has spent, and the spellings of its window before and after a change."""
+
+    spend: Spend
+    before: str | None
+    after: str | None
+
+
 def rearm(
-    transaction: Connection,
-    scope: str,
-    scope_id: str,
-    spend: Spend,
-    *,
-    before: str | None,
-    after: str | None,
-    calendar: Calendar,
-    now: datetime,
-) -> Spend:
-    """Give a scope another window and return its spend in it.
+    transaction: Connection, scope: str, changes: Mapping[str, Rearming], calendar: Calendar, now: datetime
+) -> dict[str, Spend]:
+    """Give scopes of one kind, by their ids, other windows and return their spend in them; one statement for all.
 
     A window armed where there was none starts at zero; one that replaces another takes its spend along, and
     without a window the spend so far stays. The same spelling again changes nothing, so nothing drifts.
     """
-    if before == after:
-        return spend
-    window = _armed(after, calendar, now)
-    moved = replace(spend, window_nanos=0 if before is None else spend.window_nanos, window=window)
-    transaction.execute(
-        update(budget_state)
-        .where(_is(scope, scope_id))
-        .values(window_spend_nanos=moved.window_nanos, **_columns(window, now))
-    )
-    return moved
+    moved = {
+        scope_id: replace(
+            change.spend,
+            window_nanos=0 if change.before is None else change.spend.window_nanos,
+            window=_armed(change.after, calendar, now),
+        )
+        for scope_id, change in changes.items()
+        if change.before != change.after
+    }
+    if moved:
+        transaction.execute(
+            update(budget_state).where(_is(scope, bindparam("of_scope"))),
+            [
+                {"of_scope": scope_id, "window_spend_nanos": spend.window_nanos, **_columns(spend.window, now)}
+                for scope_id, spend in moved.items()
+            ],
+        )
+    return {scope_id: moved.get(scope_id, change.spend) for scope_id, change in changes.items()}
 
 
 def correct_key(transaction: Connection, act: Act, key_id: str, spend: Spend, to_nanos: int) -> None:
@@ -115,7 +124,7 @@ def correct_key(transaction: Connection, act: Act, key_id: str, spend: Spend, to
     )
 
 
-def _is(scope: str, scope_id: str) -> ColumnElement[bool]:
+def _is(scope: str, scope_id: str | ColumnElement[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope == scope, budget_state.c.scope_id == scope_id, budget_state.c.sub == "")
 
 

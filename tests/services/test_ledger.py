@@ -14,7 +14,7 @@ from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
 from app.services.audit import Act
-from app.services.ledger import correct_key, open_account, open_accounts, rearm
+from app.services.ledger import Rearming, correct_key, open_account, open_accounts, rearm
 from tests.clocks import START, MovableClock
 from tests.factories import on_one_store, rows
 
@@ -46,9 +46,7 @@ class Account:
         before, self.spelling = self.spelling, after
         spend = self._spend(before)
         return self._run(
-            lambda tx, now: rearm(
-                tx, "key", KEY, spend, before=before, after=after, calendar=self._calendar, now=now
-            )
+            lambda tx, now: rearm(tx, "key", {KEY: Rearming(spend, before, after)}, self._calendar, now)[KEY]
         )
 
     def correct(self, to_nanos: int, actor: str | None = "admin") -> None:
