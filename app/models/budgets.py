@@ -26,7 +26,7 @@ budgets = Table(
 budget_state = Table(
     "budget_state",
     metadata,
-    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window.
+    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window's spelling.
     Column("scope", Text, primary_key=True),
     Column("scope_id", Text, primary_key=True),
     Column("sub", Text, primary_key=True, server_default=text("''")),
@@ -37,6 +37,9 @@ budget_state = Table(
     Column("parked_at", UtcDateTime),
     Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
+    # What the window holds beyond the ledger's rows inside it; NULL where it was armed on an older account and
+    # nobody has looked. It decides nothing: a check recomputes the balance with it.
+    Column("carried_nanos", BigInteger, server_default=text("0")),
     Index(
         "ix_budget_state_due",
         "reset_at",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -12,15 +12,15 @@ from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
+from app.domain.limits import Scope
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
-from app.services import audit, delivery, key_events, key_names, key_relations, key_rows, ledger
+from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_relations import Relations
 from app.services.key_views import KeyView
-from app.services.ledger import Rearming
 from app.services.refusals import enforce, rules
 from app.services.standings import TeamFacts, of_teams, standing_in
 from app.store import policies
@@ -61,6 +61,11 @@ class _Allowed:
     @property
     def before(self) -> KeyView:
         return self.patch.before
+
+    @property
+    def running(self) -> str | None:
+        """The spelling of the window that the key has so far."""
+        return key_rows.effective_duration(self.before.columns, self.before.tier)
 
     @property
     def after(self) -> dict[str, Any]:
@@ -189,24 +194,32 @@ class KeyChanges:
             ],
         )
         key_relations.drop_permissions(transaction, withdrawn)
-        spends = ledger.rearm(
-            transaction,
-            "key",
-            {
-                each.before.key_id: Rearming(
-                    each.before.spend,
-                    key_rows.effective_duration(each.before.columns, each.before.tier),
-                    each.spelling,
-                )
-                for each in allowed
-            },
-            self._calendar,
-            act.at,
-        )
-        for each in allowed:  # no request about several keys sends a spend
-            if each.spend_nanos is not None:
-                key_id = each.before.key_id
-                ledger.correct_key(transaction, act, key_id, spends[key_id], each.spend_nanos)
+        self._rearm(transaction, act, allowed)
+        for each in allowed:
+            self._account(transaction, act, each)
+
+    def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        """Arm the windows that change; as many times as there are different changes, however many keys."""
+        moved: dict[tuple[str | None, str | None], list[Scope]] = {}
+        for each in allowed:
+            if each.running != each.spelling:
+                moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
+        if len(moved) > 1:  # in one order for everybody, which the changes by themselves would not keep
+            accounts.lock(transaction, accounts.among(scope for scopes in moved.values() for scope in scopes))
+        for (before, after), scopes in moved.items():
+            which = accounts.among(scopes)
+            accounts.rearm(transaction, which, before=before, after=after, calendar=self._calendar, now=act.at)
+
+    def _account(self, transaction: Connection, act: Act, each: _Allowed) -> None:
+        """What only a request about a single key sends: budgets for models and further windows, and a spend."""
+        if {"model_max_budget", "budget_limits"} & each.columns.keys():
+            further = replace(each.before, columns=each.after).further_accounts
+            accounts.replace_further(transaction, each.before.further_accounts, further, self._calendar, act.at)
+        if each.spend_nanos is not None:
+            account = each.before.account
+            if each.running != each.spelling:
+                account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
+            ledger.correct(transaction, act, account, each.spend_nanos, {"key_id": each.before.key_id})
 
 
 def settings_of(

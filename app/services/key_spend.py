@@ -7,10 +7,11 @@ from sqlalchemy import Connection, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.keys import restarted_windows
+from app.domain.limits import ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
 from app.models import keys
-from app.services import audit, delivery, key_events, key_names, key_rows, ledger
+from app.services import accounts, audit, delivery, key_events, key_names, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_views import KeyView
@@ -31,7 +32,7 @@ class KeySpend:
         """Set the key's spend to a smaller amount, and start its own windows anew; the key before and after.
 
         Raises KeyNotFound, InvalidRequest (above the present spend, or above a cap), ManagersOnly and
-        StoreUnavailable, without any change, and WriteStands. Doing it again changes nothing.
+        StoreUnavailable, without any change, and WriteStands. Doing it again only starts the windows once more.
         """
         if self._callers.is_master(reference):
             raise InvalidRequest("The master key is no virtual key.", "key")
@@ -61,11 +62,17 @@ class KeySpend:
         to_nanos = money.nanos(to, "reset_to")
         _check(before, to_nanos)
         limits = restarted_windows(before.columns["budget_limits"], self._calendar, act.at)
-        if to_nanos == before.spend.window_nanos and limits == before.columns["budget_limits"]:
+        if to_nanos == before.spend.window_nanos and limits is None:
             return before, before
-        ledger.correct_key(transaction, act, key_id, before.spend, to_nanos)
+        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id})
         if limits is not None:
             transaction.execute(update(keys).where(keys.c.key_id == key_id).values(budget_limits=limits))
+            windows = {
+                scope: spelling
+                for scope, spelling in before.further_accounts.items()
+                if scope.kind is ScopeKind.KEY_WINDOW
+            }
+            accounts.replace_further(transaction, {}, windows, self._calendar, act.at)
         (after,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         changes = [Changed(key_id, before.fields(), after.fields())]
         audit.record(transaction, act, "reset_spend", "key", changes)

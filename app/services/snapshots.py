@@ -6,7 +6,6 @@ never kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -15,6 +14,7 @@ from cachetools import TTLCache
 from sqlalchemy import Connection, and_, func, or_, select
 
 from app.db import Database
+from app.domain.snapshots import Snapshot
 from app.errors import StoreUnavailable
 from app.models import key_secrets, keys, organization_members, team_members, teams, users
 from app.store import policies
@@ -24,17 +24,6 @@ from app.store.policies import Entity, Freshness, Policies, Versions
 CACHE_SIZE = 10_000
 # The ids of a key can move between two reads; more often than this is no longer an accident.
 _ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A key as one statement saw it; rows of owner and team are None where there is no such row."""
-
-    key: Mapping[str, Any]
-    user: Mapping[str, Any] | None
-    team: Mapping[str, Any] | None
-    member: Mapping[str, Any] | None
-    organization_admin_of: frozenset[str]
 
 
 class Snapshots:

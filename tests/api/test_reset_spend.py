@@ -165,7 +165,7 @@ def test_it_is_audited_and_told(api: Api, services: Services):
 
 
 def test_doing_it_again_changes_nothing(api: Api, services: Services, clock: MovableClock):
-    made = api.generate(spend=3, budget_limits=[{"budget_duration": "1d", "max_budget": 5}])
+    made = api.generate(spend=3, budget_duration="1d")
     first = reset(api, made["key"], 1)
     clock.advance(60)
 

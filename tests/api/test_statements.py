@@ -223,7 +223,7 @@ def test_updating_in_bulk_what_does_not_exist_writes_and_announces_nothing(api: 
 
 
 def test_resetting_the_spend_of_a_key(api: Api, cost: Measure):
-    key = api.generate(spend=2, budget_limits=[{"budget_duration": "1h", "max_budget": 5}])["key"]
+    key = api.generate(spend=2)["key"]
 
     assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(9, 1, CHANGE)
     # Again, there is nothing to write.

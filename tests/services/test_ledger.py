@@ -10,15 +10,18 @@ from sqlalchemy import func, insert, select
 from app.config import Settings
 from app.db import Database
 from app.domain.access import Caller, Role
-from app.domain.spend import Spend, spend_of
+from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.spend import Spend
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
 from app.services.audit import Act
-from app.services.ledger import Rearming, correct_key, open_account, open_accounts, rearm
+from app.services.accounts import among, armed_account, open_account, open_accounts, rearm
+from app.services.ledger import correct
 from tests.clocks import START, MovableClock
 from tests.factories import on_one_store, rows
 
 KEY = "3f1c"
+SCOPE = Scope(ScopeKind.KEY, KEY)
 
 
 def _act(user_id: str | None, now: datetime) -> Act:
@@ -29,7 +32,7 @@ TOMORROW = datetime.fromisoformat("2026-11-19T00:00:00+00:00")
 NEXT_MONTH = datetime.fromisoformat("2026-12-01T00:00:00+00:00")
 
 
-class Account:
+class KeyAccount:
     """The account of one key, changed as use cases change it: each in a transaction of its own."""
 
     def __init__(self, database: Database, calendar: Calendar, clock: MovableClock) -> None:
@@ -38,20 +41,26 @@ class Account:
         self._clock = clock
         self.spelling: str | None = None
 
-    def open(self, spelling: str | None) -> Spend:
+    def open(self, spelling: str | None) -> Account:
         self.spelling = spelling
-        return self._run(lambda tx, now: open_account(tx, "key", KEY, spelling, self._calendar, now))
+        return self._run(lambda tx, now: open_account(tx, SCOPE, spelling, self._calendar, now))
 
-    def rearm(self, after: str | None) -> Spend:
+    def rearm(self, after: str | None) -> None:
         before, self.spelling = self.spelling, after
-        spend = self._spend(before)
-        return self._run(
-            lambda tx, now: rearm(tx, "key", {KEY: Rearming(spend, before, after)}, self._calendar, now)[KEY]
+        self._run(
+            lambda tx, now: rearm(tx, among([SCOPE]), before=before, after=after, calendar=self._calendar, now=now)
         )
 
-    def correct(self, to_nanos: int, actor: str | None = "admin") -> None:
+    def correct(self, to_nanos: int, actor: str | None = "admin") -> int:
+        return self._run(lambda tx, now: self.correct_in(tx, to_nanos, _act(actor, now)))
+
+    def correct_in(self, transaction: Connection, to_nanos: int, act: Act) -> int:
         spend = self.spend
-        self._run(lambda tx, now: correct_key(tx, _act(actor, now), KEY, spend, to_nanos))
+        return correct(transaction, act, Account(SCOPE, spend.window, spend.armed_at), to_nanos, {"key_id": KEY})
+
+    def fold(self) -> None:
+        """Fold whatever waits."""
+        Folding(self._database, Unheeded(), self._clock).fold_due()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -60,16 +69,20 @@ class Account:
 
     @property
     def spend(self) -> Spend:
-        return self._spend(self.spelling)
+        with self._database.read() as connection:
+            rows_ = connection.execute(
+                select(*spends.account_columns()).where(
+                    budget_state.c.scope == "key", budget_state.c.scope_id == KEY
+                )
+            )
+            account = spends.account_part(rows_.mappings().one())
+        return spend_of(account, self.spelling, self._calendar, self._clock.now())
 
     @property
     def booked(self) -> int:
         with self._database.read() as connection:
             total = connection.execute(select(func.sum(ledger.c.amount_nanos)).where(ledger.c.key_id == KEY))
             return int(total.scalar_one() or 0)
-
-    def _spend(self, spelling: str | None) -> Spend:
-        return spend_of(self.state, spelling, self._calendar, self._clock.now())
 
     def _run(self, work: Callable[[Any, datetime], Any]) -> Any:
         with self._database.transaction() as transaction:

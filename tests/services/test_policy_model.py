@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import lists, sampled_from
 
 from app.config import Settings
+from app.domain.snapshots import Snapshot
 from app.errors import StoreUnavailable
-from app.services.snapshots import Snapshot, Snapshots, _entities_of
+from app.services.snapshots import Snapshots, _entities_of
 from app.store.connection import Lease, Script
 from app.store.policies import Entity, Freshness, Policies, Versions
 from tests.clients import MASTER_KEY
