@@ -37,10 +37,11 @@ class Folding:
         transaction that takes it out of those that wait.
         """
         with self._database.read() as connection:
-            rows = connection.execute(select(ledger).where(ledger.c.ledger_id.in_(_waiting()))).mappings().all()
+            found = connection.execute(select(ledger).where(ledger.c.ledger_id.in_(_waiting()))).mappings()
+            rows = [dict(row) for row in found]
         if not rows:
             return JobBatch(0)
-        self._rebasing.heal([dict(row) for row in rows])
+        self._rebasing.heal(rows)
         with self._database.transaction() as transaction:
             taken = _take(transaction, [row["ledger_id"] for row in rows])
             _fold(transaction, taken)

@@ -1,7 +1,7 @@
 """Bringing the counters in Redis into line with the ledger: note, then read, then set.
 
-Done for a counter that is new, before a refusal goes out, and for every charge before it is folded. So what a crash
-or a lost Redis has left is healed, in either direction, and a charge that nobody has applied is not forgotten.
+Done for a counter that is new, before a refusal goes out, and for every charge before it is folded. So what a
+crash or a lost Redis leaves is healed, in either direction, and a charge that nobody has applied is not forgotten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class Rebasing:
     def heal(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """See to it that these rows of the ledger count in Redis, each once.
 
-        Their holds are closed, or a mark is left for a settle that comes to it late, and then the counters are set.
+        Their holds are closed, or a mark is left for a settle that comes late to it; then the counters are set.
         """
         rows = list(rows)
         self._balances.close(

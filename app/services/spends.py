@@ -15,9 +15,11 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    cast,
     column,
     func,
     literal,
+    null,
     or_,
     select,
     values,
@@ -30,6 +32,8 @@ from app.services.rows import labelled, part
 
 ZERO: ColumnElement[Any] = literal(0)
 _STORED = func.coalesce(budget_state.c.window_spend_nanos, 0)
+# PostgreSQL takes the type of a column of values from its rows.
+_NEVER = cast(null(), UtcDateTime)
 _PENDING = "state.pending_nanos"
 _PENDING_LIFETIME = "state.pending_lifetime_nanos"
 
@@ -104,8 +108,8 @@ def _asked(accounts: Sequence[Account]) -> Any:
                 scope.kind.value,
                 scope.id,
                 scope.sub,
-                None if window is None else window.start,
-                None if window is None else window.end,
+                _NEVER if window is None else window.start,
+                _NEVER if window is None else window.end,
             )
         )
     return (

@@ -1,9 +1,9 @@
 """Balances in Redis: what is used and held of every budget, rate and slot, and the holds themselves.
 
-All of it is derived and may be lost at any moment. `used` of a counter is what the ledger says of an account, `held`
-what open holds may cost yet. A counter is set from the ledger by a re-base: note, then read, then set. What is
-applied between note and set counts twice for a moment; nothing is ever missed. Time alone frees no money: a hold is
-closed by its settle, its release, or the reaper, who asks the ledger first.
+All of it is derived and may be lost at any moment. `used` of a counter is what the ledger says of an account, and
+`held` what open holds may cost yet. A counter is set from the ledger by a re-base: note, then read, then set. What
+is applied meanwhile counts twice for a moment; nothing is ever missed. Time alone frees no money: a hold is closed
+by its settle, its release, or the reaper, who asks the ledger first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A limit has no room: `which` of the plan's budgets, rates or slots. `ripe`: some holds are past their lease."""
+    """A limit has no room: `which` of the plan's budgets, rates or slots. `ripe`: holds are past their lease."""
 
     numbers: Numbers
     limit: str
@@ -144,24 +144,25 @@ class Balances:
         self._keep_ms = int(longest_lease_seconds * 2000) + 3_600_000
         self._loss_ms = int(refuse_after_loss_seconds * 1000)
 
-    def hold(self, call: Call, versions: Sequence[Versions]) -> Outcome:
+    def hold(self, call: Call, versions: Versions | None) -> Outcome:
         """Decide and hold, every limit or none; one round trip; raises StoreUnavailable.
 
+        `versions` are those of the snapshots that the call was judged by; without them it was judged from SQL.
         Repeated with the request id of a hold that was not released, it holds nothing more.
         """
         with self._redis.lease() as lease:
-            if any(found.run_id != lease.run_id for found in versions):
+            if versions is not None and versions.run_id != lease.run_id:
                 return Freshness.STALE
             names = [
                 lease.name("born"),
                 _hold(lease, call.key_id, call.request_id),
                 lease.name("holds"),
-                *(name for found in versions for name in policy_names(lease, found.entities)),
+                *policy_names(lease, () if versions is None else versions.entities),
                 *(_counter(lease, budget.account) for budget in call.plan.budgets),
                 *(_rate(lease, rate.scope, rate.unit, call.now) for rate in call.plan.rates),
                 *(lease.name("slots", *_scope(slots.scope)) for slots in call.plan.slots),
             ]
-            tokens = [token for found in versions for token in found.tokens]
+            tokens = () if versions is None else versions.tokens
             answer = lease.run(_HOLD, names, [orjson.dumps(self._call(call, tokens)).decode()])
         return _outcome(call, answer)
 
@@ -185,7 +186,7 @@ class Balances:
             mine = [(note, spend) for note, spend in spends if note.run_id == lease.run_id]
             if mine:
                 names = [_counter(lease, note.account) for note, _ in mine]
-                arguments = [
+                arguments: list[str | int] = [
                     part for note, spend in mine for part in (note.nonce, note.applied, note.number, spend)
                 ]
                 lease.run(_SET, names, arguments)
@@ -199,7 +200,7 @@ class Balances:
         for start in range(0, len(closings), _CLOSED_AT_ONCE):
             with self._redis.lease() as lease:
                 items = [_item(lease, closing) for closing in closings[start : start + _CLOSED_AT_ONCE]]
-                arguments = [orjson.dumps(items).decode(), self._keep_ms]
+                arguments: list[str | int] = [orjson.dumps(items).decode(), self._keep_ms]
                 answers += lease.run(_CLOSE, [lease.name("holds")], arguments)
         return answers
 

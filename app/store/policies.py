@@ -12,7 +12,7 @@ monotonic clock from before the mark was set, so it gives up before anybody else
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,6 +90,18 @@ class Versions:
     tokens: tuple[str, ...]
     run_id: str
     dirty: bool
+
+
+def together(versions: Iterable[Versions]) -> Versions:
+    """Versions of several snapshots that are to decide at once; of different lives of Redis, they are stale."""
+    found = list(versions)
+    run_ids = {each.run_id for each in found}
+    return Versions(
+        entities=tuple(entity for each in found for entity in each.entities),
+        tokens=tuple(token for each in found for token in each.tokens),
+        run_id=run_ids.pop() if len(run_ids) == 1 else "",
+        dirty=any(each.dirty for each in found),
+    )
 
 
 class Policies:
