@@ -12,7 +12,7 @@ from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
-from app.domain.limits import Scope
+from app.domain.scopes import Scope
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys

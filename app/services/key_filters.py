@@ -19,6 +19,7 @@ from app.models import (
     team_members,
     teams,
 )
+from app.services import spends
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")
@@ -99,8 +100,10 @@ def _sort_column(name: str, table: FromClause) -> ColumnElement[Any]:
         stored = {"spend": "spend_nanos", "total_spend": "total_spend_nanos"}
         return table.c[stored.get(name, name)]
     elsewhere = {
-        "spend": budget_state.c.window_spend_nanos,
-        "total_spend": budget_state.c.lifetime_spend_nanos,
+        # As they are shown: with what is charged and not folded yet.
+        "spend": budget_state.c.window_spend_nanos
+        + spends.unfolded(budget_state, budget_state.c.window_start, budget_state.c.reset_at),
+        "total_spend": budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None),
         "budget_reset_at": budget_state.c.reset_at,
         "token": key_secrets.c.token,
     }

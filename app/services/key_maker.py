@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from app.domain import money
-from app.domain.limits import Scope, ScopeKind
 from app.domain.minting import Secret
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import keys
 from app.services import accounts, audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
