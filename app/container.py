@@ -148,11 +148,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, changes, calendar),
+        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
-        key_spend=KeySpend(database, policies, calendar),
+        key_spend=KeySpend(database, policies, callers, calendar),
         key_ends=ends,
         key_reads=KeyReads(database, calendar),
         key_health=KeyHealth(
