@@ -35,6 +35,7 @@ from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
+from app.services.ledger_check import LedgerCheck
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
@@ -77,6 +78,7 @@ class Services:
     secret_rotation: SecretRotation
     decisions: Decisions
     settlements: Settlements
+    ledger_check: LedgerCheck
     budgets: Budgets
     teams: Teams
     team_members: TeamMembers
@@ -184,6 +186,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             budget_exceeded_status=settings.budget_exceeded_status,
             serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
         ),
+        ledger_check=LedgerCheck(database, rebasing),
         settlements=Settlements(
             database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
         ),
