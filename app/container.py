@@ -19,6 +19,7 @@ from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.decisions import Decisions
 from app.services.estimating import Estimating
+from app.services.explaining import Explaining
 from app.services.folding import Folding
 from app.services.graces import Graces
 from app.services.health import Health
@@ -77,6 +78,7 @@ class Services:
     callback_probes: CallbackProbes
     secret_rotation: SecretRotation
     decisions: Decisions
+    explaining: Explaining
     settlements: Settlements
     ledger_check: LedgerCheck
     budgets: Budgets
@@ -187,6 +189,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
         ),
         ledger_check=LedgerCheck(database, rebasing),
+        explaining=Explaining(
+            database,
+            snapshots,
+            judging,
+            balances,
+            reaping,
+            budget_exceeded_status=settings.budget_exceeded_status,
+        ),
         settlements=Settlements(
             database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
         ),
