@@ -10,7 +10,7 @@ from app.services.audit import SYSTEM, Act
 from app.services.ledger import Entry
 from tests.clocks import START
 
-ROUNDS = 6
+ROUNDS = 4
 CHARGES = 1_000
 ACCOUNT = Account(Scope(ScopeKind.KEY, "k"))
 
