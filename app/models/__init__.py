@@ -3,7 +3,7 @@
 from app.models.budgets import budget_state, budgets
 from app.models.jobs import job_runs
 from app.models.keys import deleted_keys, key_secrets, keys, object_permissions, retired_secrets
-from app.models.ledger import ledger, ledger_unfolded
+from app.models.ledger import daily_label_spend, daily_spend, ledger, ledger_unfolded
 from app.models.organizations import organization_members, organizations
 from app.models.records import audit, outbox
 from app.models.teams import team_members, teams
@@ -13,6 +13,8 @@ __all__ = [
     "audit",
     "budget_state",
     "budgets",
+    "daily_label_spend",
+    "daily_spend",
     "deleted_keys",
     "job_runs",
     "key_secrets",

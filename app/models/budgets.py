@@ -26,7 +26,7 @@ budgets = Table(
 budget_state = Table(
     "budget_state",
     metadata,
-    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window.
+    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window's spelling.
     Column("scope", Text, primary_key=True),
     Column("scope_id", Text, primary_key=True),
     Column("sub", Text, primary_key=True, server_default=text("''")),
@@ -37,6 +37,9 @@ budget_state = Table(
     Column("parked_at", UtcDateTime),
     Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
+    # What the window held when it was armed beyond the ledger's rows inside it (less, where it started at zero):
+    # it decides nothing, it lets a check recompute the balance.
+    Column("carried_nanos", BigInteger, nullable=False, server_default=text("0")),
     Index(
         "ix_budget_state_due",
         "reset_at",

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 from redis import Redis
+from sqlalchemy import Connection, event
 
 from app.config import Settings
 from app.container import Services, build
@@ -31,24 +32,25 @@ def writer(settings: Settings, clock: MovableClock, proxy: RedisProxy) -> Iterat
 
 
 @contextmanager
-def unannounced(proxy: RedisProxy, reader: Services, act: Act, *secrets: str) -> Iterator[None]:
+def unannounced(writer: Services, proxy: RedisProxy, reader: Services, act: Act, *secrets: str) -> Iterator[None]:
     """Lose the mark of a change, let the reader keep the state of then by these secrets, and the publication fail."""
 
-    def lose_the_mark(command: Command) -> None:
-        if runs(command, policies._MARK):
-            with Redis.from_url(reader.settings.redis_url) as redis:
-                redis.flushall()
-            for secret in secrets:
-                reader.callers.authenticate(secret, act.at)
+    def lose_the_mark(_: Connection) -> None:
+        with Redis.from_url(reader.settings.redis_url) as redis:
+            redis.flushall()
+        for secret in secrets:
+            reader.callers.authenticate(secret, act.at)
 
     def fail_to_publish(command: Command) -> None:
         if runs(command, policies._PUBLISH):
             raise Cut
 
-    proxy.watch_answer, proxy.watch = lose_the_mark, fail_to_publish
+    event.listen(writer.database.engine, "commit", lose_the_mark)
+    proxy.watch = fail_to_publish
     with pytest.raises(WriteStands):
         yield
-    proxy.watch_answer = proxy.watch = None
+    event.remove(writer.database.engine, "commit", lose_the_mark)
+    proxy.watch = None
     for secret in secrets:
         reader.callers.authenticate(secret, act.at)  # the old copy decides, which is why the writer said so
 
@@ -81,7 +83,7 @@ def test_a_delete_that_is_sent_again_ends_what_copies_are_left(
     services: Services, writer: Services, proxy: RedisProxy, act: Act, name: str
 ):
     delete = DELETED_BY[name]
-    with unannounced(proxy, services, act, OLD, GRACED):
+    with unannounced(writer, proxy, services, act, OLD, GRACED):
         delete(writer, act)
     writer.keys.generate(act, {"key_alias": "other"}, "/key/generate")
 
@@ -98,7 +100,7 @@ def test_a_delete_that_is_sent_again_ends_what_copies_are_left(
 def test_a_delete_that_is_sent_again_and_cannot_be_announced_is_no_verdict(
     services: Services, writer: Services, proxy: RedisProxy, act: Act
 ):
-    with unannounced(proxy, services, act, OLD):
+    with unannounced(writer, proxy, services, act, OLD):
         writer.key_ends.delete(act, [OLD], [])
     proxy.cut()
 
@@ -120,7 +122,7 @@ def test_a_regenerate_that_is_sent_again_ends_what_copies_are_left(
 ):
     name, sent, error = REPEATED[case]
     sent = {**sent, "team_id": "gone-over-to"}
-    with unannounced(proxy, services, act, OLD, GRACED):
+    with unannounced(writer, proxy, services, act, OLD, GRACED):
         writer.key_rotation.regenerate(act, name, sent, "/key/regenerate")
 
     if error is None:
@@ -146,7 +148,7 @@ CHANGED: dict[str, Callable[[Services, Act], object]] = {
 def test_a_change_that_is_sent_again_ends_what_copies_are_left(
     services: Services, writer: Services, proxy: RedisProxy, act: Act, verb: str
 ):
-    with unannounced(proxy, services, act, OLD, GRACED):
+    with unannounced(writer, proxy, services, act, OLD, GRACED):
         CHANGED[verb](writer, act)
 
     CHANGED[verb](writer, act)
