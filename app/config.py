@@ -22,6 +22,8 @@ from app.domain.outbound import Allowance, UnusableUrl
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
 MINIMUM_PUBLIC_MASTER_KEY = 16
+# A settle may be sent again for 31 days after its verify, and is told from a new one by its row.
+SHORTEST_LEDGER_DAYS = 32
 _TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
@@ -66,6 +68,8 @@ class Settings:
     snapshot_seconds: float = 60.0
     expiry_interval_seconds: float = 5.0
     reset_interval_seconds: float = 5.0
+    # How long the ledger keeps every single row; None keeps them for ever.
+    ledger_days: int | None = None
     heartbeat_seconds: float = 5.0
     # What URLs of keys' owners may lead to beside the public internet.
     outbound_allow: Allowance = field(default_factory=Allowance)
@@ -278,6 +282,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_LEDGER_DAYS", "ledger_days", _integer(SHORTEST_LEDGER_DAYS, 36_500)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
     ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", _salt_key),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),

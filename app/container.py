@@ -32,6 +32,8 @@ from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.organizations import Organizations
+from app.services.reports import Reports
+from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.snapshots import Snapshots
@@ -70,6 +72,7 @@ class Services:
     team_members: TeamMembers
     users: Users
     organizations: Organizations
+    reports: Reports
     health: Health
     jobs: Jobs
 
@@ -103,6 +106,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
+        TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     return Services(
         settings=settings,
@@ -142,6 +146,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         team_members=TeamMembers(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         organizations=Organizations(database, policies, calendar),
+        reports=Reports(database, calendar),
         jobs=Jobs(database, clock, jobs),
         health=Health(
             database,

@@ -22,6 +22,7 @@ class TaskName(StrEnum):
     RESET_BUDGETS = "keyledger.reset_budgets"
     END_INCREASES = "keyledger.end_increases"
     END_GRACES = "keyledger.end_graces"
+    PURGE_LEDGER = "keyledger.purge_ledger"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -31,6 +32,7 @@ QUEUE_OF = {
     TaskName.RESET_BUDGETS: QueueName.JOBS,
     TaskName.END_INCREASES: QueueName.JOBS,
     TaskName.END_GRACES: QueueName.JOBS,
+    TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

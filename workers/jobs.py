@@ -42,6 +42,7 @@ expire_keys = _job(TaskName.EXPIRE_KEYS)
 reset_budgets = _job(TaskName.RESET_BUDGETS)
 end_increases = _job(TaskName.END_INCREASES)
 end_graces = _job(TaskName.END_GRACES)
+purge_ledger = _job(TaskName.PURGE_LEDGER)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

@@ -7,6 +7,9 @@ from typing import Any
 from app.config import Settings
 from app.dispatch import TaskName
 
+# What it does can wait for days, and a run goes on batch after batch.
+PURGE_INTERVAL_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
@@ -42,6 +45,12 @@ TABLE = (
         TaskName.END_GRACES,
         lambda settings: settings.expiry_interval_seconds,
         "Drops the secrets whose grace is over, which open nothing any more.",
+    ),
+    Periodic(
+        "purge ledger",
+        TaskName.PURGE_LEDGER,
+        lambda _: PURGE_INTERVAL_SECONDS,
+        "Sums up old rows of the ledger, which no balance needs one by one any more.",
     ),
     Periodic(
         "heartbeat",
