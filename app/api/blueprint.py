@@ -12,7 +12,7 @@ from marshmallow import Schema
 from app.api import auth, body
 from app.api.body import MISSING, WrongBody
 from app.api.errors import ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
-from app.api.responses import tabular
+from app.api.responses.tabular import CSV
 from app.domain import keys, teams
 from app.errors import (
     Forbidden,
@@ -102,9 +102,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
                 _document_header(view)
             documented = self.alt_response(200, schema=answer, success=True)(view)
             if also_csv:
-                documented = self.alt_response(200, schema=_TEXT, content_type=tabular.CSV, success=True)(
-                    documented
-                )
+                documented = self.alt_response(200, schema=_TEXT, content_type=CSV, success=True)(documented)
             for status, names in _statuses(raises, method, public=self._public).items():
                 documented = self.alt_response(status, schema=ErrorEnvelopeSchema, description=names)(documented)
             if unready is not None:

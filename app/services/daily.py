@@ -1,7 +1,7 @@
-"""The daily sums that reports are drawn from, and when each key was last used: kept by the rollup, within its fold.
+"""The daily sums that reports are drawn from, and when each key was last used: kept by the rollup, in its fold.
 
-Sums are additions, so charges may come in any order and any batches: the sums of the days are those of the charges.
-Rows are written in one fixed order, so that two folds at once cannot wait for each other in a circle.
+Sums are additions, so charges may come in any order and any batches: the sums of the days are those of the
+charges. Rows are written in one fixed order, so that two folds at once cannot wait for each other in a circle.
 """
 
 from collections import defaultdict

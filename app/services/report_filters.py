@@ -1,7 +1,7 @@
 """What a report counts: the caller's reach and the asked filters, all of it in SQL.
 
-A filter narrows what the caller may see and never widens it, so what lies beyond the reach is not there, whether it
-exists or not.
+A filter narrows what the caller may see and never widens it, so what lies beyond the reach is not there, whether
+it exists or not.
 """
 
 from dataclasses import dataclass

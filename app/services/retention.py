@@ -2,9 +2,9 @@
 
 A checkpoint holds what the rows of one scope came to. So every balance can still be recomputed from the ledger, by
 adding up the rows by scope: over a lifetime, because a checkpoint holds the sum of what it replaces; and within a
-window, because a row inside the stored window of any of its scopes stays as it is. Two more stay: rows that are not
-folded yet, and rows younger than `days`, by when they were recorded too. A settle is told from an earlier one by
-its row, so `days` must be more than the 31 days for which a reservation can be settled; a charge without a
+window, because a row inside the stored window of any of its scopes stays as it is. Two more stay: rows that are
+not folded yet, and rows younger than `days`, by when they were recorded too. A settle is told from an earlier one
+by its row, so `days` must be more than the 31 days for which a reservation can be settled; a charge without a
 reservation that is sent again after `days` is a new one.
 """
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -115,7 +116,7 @@ def _collapse(transaction: Connection, ledger_ids: Sequence[int], now: datetime)
         earlier = transaction.execute(
             delete(ledger)
             .where(
-                ledger.c.kind == "checkpoint",
+                ledger.c.kind == literal_column("'checkpoint'"),  # as its index has it
                 ledger.c.scopes.in_([[list(scope)] for scope in sums]),
                 ~_in_window(transaction),
             )

@@ -12,7 +12,13 @@ from tests.clients import Api
 from tests.clocks import MovableClock
 
 KEY = "sk-of-the-jobs-0123456789"
-JOBS = (TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS, TaskName.END_INCREASES, TaskName.END_GRACES)
+JOBS = (
+    TaskName.EXPIRE_KEYS,
+    TaskName.RESET_BUDGETS,
+    TaskName.END_INCREASES,
+    TaskName.END_GRACES,
+    TaskName.PURGE_LEDGER,
+)
 
 
 def run(services: Services, name: str) -> int:
