@@ -93,8 +93,7 @@ def end_users(query: dict[str, Any]) -> Response:
 @spend.takes(GlobalSpendKeysQuerySchema(), "query")
 def global_keys(query: dict[str, Any]) -> Response:
     as_csv = _wants_csv(query)
-    limit = query.pop("limit", None)
-    found = services().reports.top_keys(act(), ReportQuery(**query | ({"page_size": limit} if limit else {})))
+    found = services().reports.top_keys(act(), ReportQuery(**query))
     return _told(responses.top_keys(found), responses.TOP_KEY_COLUMNS, as_csv=as_csv)
 
 

@@ -14,7 +14,7 @@ _HIGHEST = 2**63 - 1
 
 
 def encode(position: Sequence[str | int]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps(list(position))).decode().rstrip("=")
 
 
 def decode(cursor: str, shape: Sequence[type]) -> list[Any]:

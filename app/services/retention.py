@@ -134,12 +134,18 @@ def _in_window(transaction: Connection) -> ColumnElement[bool]:
     """
     sqlite = transaction.dialect.name == "sqlite"
     elements = func.json_each if sqlite else func.jsonb_array_elements
+    length = func.json_array_length if sqlite else func.jsonb_array_length
     scope = elements(ledger.c.scopes).table_valued("value").c.value
     state = budget_state.c
     named = and_(
         state.scope == scope.op("->>")(0), state.scope_id == scope.op("->>")(1), state.sub == scope.op("->>")(2)
     )
-    unnamed = and_(state.scope == "key", state.scope_id == ledger.c.key_id, state.sub == "")
+    unnamed = and_(
+        length(ledger.c.scopes) == 0,
+        state.scope == "key",
+        state.scope_id == ledger.c.key_id,
+        state.sub == "",
+    )
     return or_(
         *(exists().where(of_row, state.window_start <= ledger.c.occurred_at) for of_row in (named, unnamed))
     )

@@ -79,7 +79,10 @@ def expected(charges: list[dict[str, Any]]) -> tuple[Counter[Any], Counter[Any]]
         names = [("tag", tag) for tag in sorted(set(one["tags"] or []))]
         names += [("end_user", one["end_user"])] if one["end_user"] else []
         for name, value in sums.items():
-            whole = (day, *(one[part] or "" for part in ("key_id", "team_id", "user_id", "organization_id", "model")))
+            whole = (
+                day,
+                *(one[part] or "" for part in ("key_id", "team_id", "user_id", "organization_id", "model")),
+            )
             days[(*whole, name)] += value
             for label in names:
                 labels[(day, *label, one["key_id"] or "", one["model"] or "", name)] += value
@@ -146,9 +149,7 @@ def test_a_fold_that_is_rolled_back_adds_nothing(database: Database, new_key: Ca
 
 
 @pytest.mark.parametrize("count", [1, 300])
-def test_any_number_of_charges_takes_four_statements(
-    database: Database, new_key: Callable[..., str], count: int
-):
+def test_any_number_of_charges_takes_four_statements(database: Database, new_key: Callable[..., str], count: int):
     charges = [charge(new_key(f"k{number}"), tags=["x", f"t{number}"]) for number in range(count)]
 
     with statements(database) as sent:

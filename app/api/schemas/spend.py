@@ -10,29 +10,26 @@ LARGEST_PAGE = 1_000
 MOST_NAMES = 100
 
 
-class ReportQuerySchema(Request):
-    """What every report takes."""
+class SpendKeysQuerySchema(Request):
+    """One page, in the form that `format` says; without it the Accept header does."""
+
+    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
+    page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=100)
+    format = Choice("json", "csv", nullable=False)
+
+
+class ReportQuerySchema(SpendKeysQuerySchema):
+    """The same, of some days."""
 
     start_date = Day(metadata={"description": "The first UTC day, as YYYY-MM-DD"})
     end_date = Day(metadata={"description": "The last UTC day, included"})
-    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
-    page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=100)
-    format = Choice(
-        "json", "csv", nullable=False, metadata={"description": "Without it, the Accept header decides"}
-    )
 
 
-class ByCursor(Request):
+class CursorSchema(Request):
     cursor = Text(
         max_length=8192,
         metadata={"description": "Goes on where the page ended whose `x-keyledger-next-cursor` this is"},
     )
-
-
-class SpendKeysQuerySchema(Request):
-    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
-    page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=100)
-    format = Choice("json", "csv", nullable=False)
 
 
 class SpendTagsQuerySchema(ReportQuerySchema):
@@ -48,10 +45,10 @@ class SpendEndUsersQuerySchema(ReportQuerySchema):
 
 
 class GlobalSpendKeysQuerySchema(ReportQuerySchema):
-    limit = Whole(low=1, high=LARGEST_PAGE, metadata={"description": "LiteLLM's name for `page_size`"})
+    page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=100, data_key="limit")
 
 
-class SpendLogsQuerySchema(ReportQuerySchema, ByCursor):
+class SpendLogsQuerySchema(ReportQuerySchema, CursorSchema):
     api_key = Text(max_length=256)
     user_id = Name()
     request_id = Name()
@@ -59,14 +56,11 @@ class SpendLogsQuerySchema(ReportQuerySchema, ByCursor):
     team_ids = Names(most=MOST_NAMES, metadata={"description": "Separated by commas"})
     tags = Names(most=MOST_NAMES, metadata={"description": "Charges that have all of them, separated by commas"})
     end_user = Name()
-    summarize = Flag(
-        nullable=False,
-        load_default=True,
-        metadata={"description": "With both days given: their sums (true) or the single charges (false)"},
-    )
+    # Of whole days: their sums, or the single charges.
+    summarize = Flag(nullable=False, load_default=True)
 
 
-class DailyActivityQuerySchema(ReportQuerySchema, ByCursor):
+class DailyActivityQuerySchema(ReportQuerySchema, CursorSchema):
     page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=50)
     api_key = Text(max_length=256)
     model = Name()
