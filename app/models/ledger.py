@@ -102,4 +102,5 @@ daily_label_spend = Table(
     Column("model", Text, primary_key=True),
     *_sums(),
     Index("ix_daily_label_spend_name", "label", "name", "day"),
+    Index("ix_daily_label_spend_key_id", "key_id", "day"),
 )

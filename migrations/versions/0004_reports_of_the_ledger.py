@@ -26,11 +26,13 @@ def upgrade() -> None:
             sqlite_where=named,
             postgresql_where=named,
         )
+    op.create_index("ix_daily_label_spend_key_id", "daily_label_spend", ["key_id", "day"])
     op.create_index(
         "ix_ledger_checkpoints", "ledger", ["scopes"], sqlite_where=CHECKPOINTS, postgresql_where=CHECKPOINTS
     )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_daily_label_spend_key_id", table_name="daily_label_spend")
     for name in ("ix_ledger_checkpoints", "ix_ledger_team_id_occurred_at", "ix_ledger_user_id_occurred_at"):
         op.drop_index(name, table_name="ledger")
