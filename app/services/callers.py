@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from app.clock import iso
-from app.domain import minting
+from app.domain import minting, refusals
 from app.domain.access import SERVICE_ACCOUNT, Caller, Role
 from app.domain.keys import temporary_increase
+from app.domain.snapshots import Snapshot
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
-from app.services.snapshots import Snapshot, Snapshots
+from app.services.snapshots import Snapshots
 
 # The names under which the master key appears in answers and records; never the key, never its digest.
 MASTER_USER_ID = "default_user_id"
@@ -42,22 +42,14 @@ class Callers:
         if snapshot is None:
             raise UnknownKey
         if snapshot.key["blocked"]:
-            raise Unauthenticated(
-                "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin."
-            )
+            raise Unauthenticated(refusals.key_blocked().message)
         expires_at = snapshot.key["expires_at"]
         if expires_at is not None and expires_at <= now:
-            raise ExpiredKey(
-                f"Authentication Error - Expired Key. Key Expiry time {iso(expires_at)} "
-                f"and current time {iso(now)}",
-                minting.key_name(plaintext),
-            )
+            refused = refusals.key_expired(minting.key_name(plaintext), expires_at, now)
+            raise ExpiredKey(refused.message, refused.param)
         team = snapshot.team or {}
         if team.get("blocked"):
-            raise Unauthenticated(
-                f"Authentication Error, Team={team['team_id']} is blocked. "
-                "Update via `/team/unblock` if you're an admin."
-            )
+            raise Unauthenticated(refusals.team_blocked(team["team_id"]).message)
         return _caller(snapshot, temporary_increase(snapshot.key["metadata"], now))
 
 

@@ -24,6 +24,7 @@ from app.services.audit import Act
 from app.services.key_views import KeyView
 from app.services.report_filters import ReportQuery, after, of_charges, of_days, of_labels, within
 from app.services.reported_keys import ReportedKey
+from app.services.spends import of_state
 
 # A summary is not paged: so many days, keys, users and models at the most.
 MOST_SUMMED = 10_000
@@ -76,12 +77,12 @@ class Reports:
         """
         with self._database.read() as connection:
             reach = _reach(connection, act.caller)
-            state = (budget_state.c.scope == "key", budget_state.c.sub == "")
+            # Every live key has an account, whose index is in this order.
             ids = (
                 select(keys.c.key_id)
-                .join(budget_state, (budget_state.c.scope_id == keys.c.key_id) & state[0] & state[1], isouter=True)
+                .join(budget_state, of_state("key", keys.c.key_id))
                 .where(within(reach, keys), or_(keys.c.team_id.is_(None), keys.c.team_id != DASHBOARD_TEAM))
-                .order_by(budget_state.c.window_spend_nanos.desc().nulls_last(), keys.c.key_id)
+                .order_by(budget_state.c.window_spend_nanos.desc(), budget_state.c.scope_id.desc())
             )
             page = connection.execute(_paged(ids, query)).scalars().all()
             views = key_rows.load(connection, page, self._calendar, act.at)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from app.domain import routes
+from app.domain import refusals, routes
 
 
 class Role(StrEnum):
@@ -103,11 +103,7 @@ SERVICE_ACCOUNT = "service_account_id"
 def gate(caller: Caller, route: str, method: str) -> Refusal | None:
     """Whether the caller's role and its key's `allowed_routes` reach the route at all."""
     if caller.allowed_routes and not routes.covered(route, caller.allowed_routes):
-        return Refusal(
-            Kind.ROUTE,
-            "Virtual key is not allowed to call this route. Only allowed to call routes: "
-            f"{list(caller.allowed_routes)}. Tried to call route: {route}",
-        )
+        return Refusal(Kind.ROUTE, refusals.route_not_allowed(caller.allowed_routes, route).message)
     if caller.is_admin:
         return None
     if caller.role is Role.PROXY_ADMIN_VIEWER:
