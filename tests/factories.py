@@ -15,6 +15,7 @@ from sqlalchemy import Table, insert, select, update
 from app.db import Database, metadata
 from app.domain import minting
 from app.models import (
+    budget_state,
     budgets,
     key_secrets,
     keys,
@@ -97,6 +98,21 @@ def change_key(database: Database, alias: str, **columns: Any) -> None:
     """Change a column of a key that no endpoint sets."""
     with database.transaction() as transaction:
         transaction.execute(update(keys).where(keys.c.key_alias == alias).values(**columns))
+
+
+def copy_key(database: Database, key_id: str, count: int) -> None:
+    """Make so many more keys like this one, with its secrets and its spend; none of them can be opened."""
+    with database.transaction() as transaction:
+        for table, owner, unique in (
+            (keys, "key_id", None),
+            (key_secrets, "key_id", "token"),
+            (budget_state, "scope_id", None),
+        ):
+            for row in transaction.execute(select(table).where(table.c[owner] == key_id)).mappings().all():
+                copies = [{**row, owner: f"copy {n}"} for n in range(count)]
+                if unique is not None:
+                    copies = [{**copied, unique: f"{row[unique]} {n}"} for n, copied in enumerate(copies)]
+                transaction.execute(insert(table), copies)
 
 
 def add_secret_in_grace(database: Database, key_id: str, plaintext: str, revoke_at: datetime) -> None:

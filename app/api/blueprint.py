@@ -40,13 +40,17 @@ CHANGED_BY = {
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest is not typed
-    """Routes of one noun; `public` ones ask for no key."""
+    """Routes of one noun; `public` ones ask for no key.
+
+    `deferred` ones leave it to the use case to look at the key, which it does together with all else it looks at.
+    """
 
     ARGUMENTS_PARSER = body.Parser()
 
-    def __init__(self, name: str, *, public: bool = False) -> None:
+    def __init__(self, name: str, *, public: bool = False, deferred: bool = False) -> None:
         super().__init__(name, f"app.api.{name}", description="")
         self._public = public
+        self._deferred = deferred
         self._without_body: set[str] = set()
         self.before_request(self._enter)
 
@@ -56,7 +60,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             g.body = MISSING
             return
         g.body = body.read(request) if request.method in _WITH_BODY else MISSING
-        if not self._public:
+        if self._deferred:
+            g.credential = auth.credential(request)
+        elif not self._public:
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
         if g.body in (MISSING, None) and request.endpoint in self._without_body:

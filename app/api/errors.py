@@ -86,6 +86,12 @@ class HTTPValidationErrorSchema(Schema):
     detail = fields.List(fields.Nested(ValidationErrorSchema), required=True)
 
 
+def error_body(error: ServiceError) -> dict[str, Any]:
+    """An error that is one answer among several."""
+    row = row_of(type(error))
+    return {"message": error.message, "type": row.type, "param": error.param, "code": str(row.status)}
+
+
 def envelope(status: int, kind: str, message: str, param: str | None = None, detail: Any = None) -> Response:
     body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": str(status)}}
     if detail is not None:

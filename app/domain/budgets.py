@@ -49,11 +49,17 @@ def tier_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[
 
 
 def present_reset(row: Mapping[str, Any], calendar: Calendar, now: datetime) -> datetime | None:
-    """When a tier resets next: the stored moment, or, once that has passed, the end of the window of `now`."""
+    """When a tier resets next: the stored moment, or, once that has passed, the end of the window of `now`.
+
+    None where that cannot be computed, which must not stop whoever reads many tiers.
+    """
     stored: datetime | None = row["budget_reset_at"]
     if stored is None or stored > now or row["budget_duration"] is None:
         return stored
-    return calendar.window(row["budget_duration"], row["created_at"], now).end
+    try:
+        return calendar.window(row["budget_duration"], row["created_at"], now).end
+    except InvalidDuration:
+        return None
 
 
 def check_soft_below_hard(columns: Mapping[str, Any]) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.domain import budgets, callbacks, durations, money
+from app.domain import budgets, callbacks, durations
 from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
+from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -50,7 +51,6 @@ FOLDED_FIELDS = frozenset(
         "allowed_vector_store_indexes",
     }
 )
-TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
 ROTATION_FIELDS = frozenset({"auto_rotate", "rotation_interval"})
 
 # Stored and echoed, but not acted upon by any check of this service.
@@ -128,27 +128,6 @@ def check_alias(alias: str) -> None:
     """Refuse an alias that could not be shown on one line or would climb a path; raises InvalidAlias."""
     if _CONTROL.search(alias) or ".." in re.split(r"[/\\]", alias):
         raise InvalidAlias("key_alias must not hold control characters or a '..' path segment")
-
-
-def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
-    """Nano-dollars by which the key's cap is raised at this instant."""
-    amount, until = metadata.get("temp_budget_increase"), metadata.get("temp_budget_expiry")
-    if amount is None or until is None or datetime.fromisoformat(until) <= now:
-        return 0
-    return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
-
-
-def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without its temporary increase."""
-    return {name: value for name, value in metadata.items() if name not in TEMPORARY_FIELDS}
-
-
-def visible_metadata(metadata: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-    """The metadata as it is at this instant: an increase that is over is no longer there."""
-    until = metadata.get("temp_budget_expiry")
-    if until is None or datetime.fromisoformat(until) > now:
-        return metadata
-    return without_increase(metadata)
 
 
 def length(text: str, param: str) -> durations.Duration:

@@ -5,37 +5,18 @@ and the organization, and those that a budget for one model or for a further win
 stands, it is checked as well. A key's own limit stands in the place of its tier's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from app.domain import money
-from app.domain.keys import temporary_increase
+from app.domain.increases import temporary_increase
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row, Snapshot
 from app.domain.teams import member_id
 from app.domain.windows import Calendar, Window
-
-
-class ScopeKind(StrEnum):
-    KEY = "key"
-    KEY_MODEL = "key_model"
-    KEY_WINDOW = "key_window"
-    TEAM = "team"
-    TEAM_MODEL = "team_model"
-    USER = "user"
-    MEMBER = "member"
-    ORGANIZATION = "organization"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose money or rate it is; `sub` names the model, or the spelling of the further window."""
-
-    kind: ScopeKind
-    id: str
-    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +68,17 @@ class Plan:
     budgets: tuple[Budget, ...]
     rates: tuple[Rate, ...]
     slots: tuple[Slots, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
+
+    used: Sequence[int]
+    held: Sequence[int]
+    confirmed: Sequence[bool]
+    rates: Sequence[int]
+    slots: Sequence[int]
 
 
 def admits(used: int, held: int, amount: int, cap: int) -> bool:
@@ -148,9 +140,8 @@ def _entries(
         armed_at = snapshot.armed_at.get((kind, sub)) if spelling is not None else None
         if spelling is not None and armed_at is None and kind in _OPENED_BY_USE:
             armed_at = snapshot.key["created_at"]
-        if spelling is None or armed_at is None:
-            return Account(scope)
-        return Account(scope, calendar.window(spelling, armed_at, now), armed_at)
+        window = calendar.running(spelling, armed_at, now)
+        return Account(scope) if window is None else Account(scope, window, armed_at)
 
     key, tier = snapshot.key, snapshot.tier
     key_id = key["key_id"]
@@ -254,10 +245,14 @@ def _rates(snapshot: Snapshot, model: str | None) -> Iterator[Rate]:
             yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, found), unit, own[found])
         elif (entry := _of_model(budgets, model)) is not None and budgets[entry].get(name) is not None:
             yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, entry), unit, budgets[entry][name])
-        shared = _per_model((snapshot.team or {}).get("metadata") or {}, folded)
-        found = _of_model(shared, model)
-        if found is not None:
-            yield Rate(Scope(ScopeKind.TEAM_MODEL, snapshot.key["team_id"], found), unit, shared[found])
+        for kind, row, identity in (
+            (ScopeKind.TEAM_MODEL, snapshot.team, "team_id"),
+            (ScopeKind.ORGANIZATION_MODEL, snapshot.organization, "organization_id"),
+        ):
+            shared = {} if row is None else _per_model(row["metadata"], folded)
+            found = _of_model(shared, model)
+            if row is not None and found is not None:
+                yield Rate(Scope(kind, row[identity], found), unit, shared[found])
 
 
 def _per_model(metadata: Mapping[str, Any], name: str) -> dict[str, int]:

@@ -4,15 +4,11 @@ A code says which rule refused, once and for all; status, type and message are t
 
 | code | the call is refused because | status, type |
 |---|---|---|
-| unknown_key | the secret opens no key | 401 token_not_found_in_db |
-| key_blocked | the key is blocked | 401 auth_error |
-| key_expired | the key's time is over | 401 expired_key |
+| unknown | the secret opens no key, or none that the gateway may ask about | 401 token_not_found_in_db |
+| blocked | the key is blocked | 401 auth_error |
+| expired | the key's time is over | 401 expired_key |
 | owner_deactivated | the identity provider has switched the key's owner off | 401 auth_error |
-| key_model_not_allowed | the model is not among the key's | 403 key_model_access_denied |
-| team_model_not_allowed | the model is not among the team's | 403 team_model_access_denied |
-| member_model_not_allowed | the model is not among the owner's in the team | 403 team_model_access_denied |
-| organization_model_not_allowed | the model is not among the organization's | 403 org_model_access_denied |
-| user_model_not_allowed | the model is not among the owner's | 403 user_model_access_denied |
+| model_not_allowed | a list leaves the model out; the type tells whose | 403 …_model_access_denied |
 | route_not_allowed | the route is not among the key's | 403 auth_error |
 | team_blocked | the team is blocked | 401 auth_error |
 | guardrails_not_allowed | the call alters guardrails that the team keeps to itself | 403 auth_error |
@@ -25,6 +21,7 @@ A code says which rule refused, once and for all; status, type and message are t
 | budget_exceeded | a budget would be passed | as set, budget_exceeded |
 | rate_limited | the requests or tokens of a minute would be passed | 429 throttling_error |
 | concurrency_exceeded | all parallel requests are taken | 429 throttling_error |
+| holds_lost | Redis has lost the holds of calls that may still be under way | 503 internal_server_error |
 """
 
 import math
@@ -36,19 +33,16 @@ from typing import Any, Literal
 
 from app.domain import money
 from app.domain.instants import iso
+from app.domain.scopes import ScopeKind
 from app.domain.snapshots import Snapshot
 
 
 class Code(StrEnum):
-    UNKNOWN_KEY = "unknown_key"
-    KEY_BLOCKED = "key_blocked"
-    KEY_EXPIRED = "key_expired"
+    UNKNOWN = "unknown"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
     OWNER_DEACTIVATED = "owner_deactivated"
-    KEY_MODEL_NOT_ALLOWED = "key_model_not_allowed"
-    TEAM_MODEL_NOT_ALLOWED = "team_model_not_allowed"
-    MEMBER_MODEL_NOT_ALLOWED = "member_model_not_allowed"
-    ORGANIZATION_MODEL_NOT_ALLOWED = "organization_model_not_allowed"
-    USER_MODEL_NOT_ALLOWED = "user_model_not_allowed"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
     ROUTE_NOT_ALLOWED = "route_not_allowed"
     TEAM_BLOCKED = "team_blocked"
     GUARDRAILS_NOT_ALLOWED = "guardrails_not_allowed"
@@ -61,6 +55,7 @@ class Code(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     RATE_LIMITED = "rate_limited"
     CONCURRENCY_EXCEEDED = "concurrency_exceeded"
+    HOLDS_LOST = "holds_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +72,32 @@ class Refused:
 
 
 Level = Literal["key", "team"]
-BudgetKind = Literal["key", "key_model", "key_window", "team", "member", "user", "organization"]
-RateKind = Literal[
-    "key", "key_model", "team", "team_model", "member", "user", "organization", "organization_model"
-]
 Unit = Literal["requests", "tokens"]
 
-# The type that LiteLLM gives to a model which a list leaves out, by whose list it is.
-_MODEL_TYPES = {
-    Code.KEY_MODEL_NOT_ALLOWED: "key_model_access_denied",
-    Code.TEAM_MODEL_NOT_ALLOWED: "team_model_access_denied",
-    Code.MEMBER_MODEL_NOT_ALLOWED: "team_model_access_denied",
-    Code.ORGANIZATION_MODEL_NOT_ALLOWED: "org_model_access_denied",
-    Code.USER_MODEL_NOT_ALLOWED: "user_model_access_denied",
+# Whose list leaves a model out, and the type that LiteLLM gives to that.
+ModelList = Literal["key", "team", "member", "organization", "user"]
+_MODEL_TYPES: dict[ModelList, str] = {
+    "key": "key_model_access_denied",
+    "team": "team_model_access_denied",
+    "member": "team_model_access_denied",
+    "organization": "org_model_access_denied",
+    "user": "user_model_access_denied",
 }
 
 
 def unknown_key() -> Refused:
     message = "Authentication Error, Invalid API key provided."
-    return Refused(Code.UNKNOWN_KEY, 401, "token_not_found_in_db", message, "key")
+    return Refused(Code.UNKNOWN, 401, "token_not_found_in_db", message, "key")
 
 
 def key_blocked() -> Refused:
     message = "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin."
-    return Refused(Code.KEY_BLOCKED, 401, "auth_error", message)
+    return Refused(Code.BLOCKED, 401, "auth_error", message)
 
 
 def key_expired(key_name: str, expires_at: datetime, now: datetime) -> Refused:
     message = f"Authentication Error - Expired Key. Key Expiry time {iso(expires_at)} and current time {iso(now)}"
-    return Refused(Code.KEY_EXPIRED, 401, "expired_key", message, key_name)
+    return Refused(Code.EXPIRED, 401, "expired_key", message, key_name)
 
 
 def owner_deactivated(user_id: str) -> Refused:
@@ -118,13 +110,12 @@ def team_blocked(team_id: str) -> Refused:
     return Refused(Code.TEAM_BLOCKED, 401, "auth_error", message)
 
 
-def model_not_allowed(code: Code, model: str, *, kind: str | None = None) -> Refused:
-    """`code` says whose list leaves the model out; `kind` where the wire's type is not that of the list."""
+def model_not_allowed(whose: ModelList, model: str) -> Refused:
     message = (
         f"The requested model '{model}' is not available for this API key, or the model name is invalid. "
         "Check the models available to you and try again."
     )
-    return Refused(code, 403, kind or _MODEL_TYPES[code], message, "model")
+    return Refused(Code.MODEL_NOT_ALLOWED, 403, _MODEL_TYPES[whose], message, "model")
 
 
 def route_not_allowed(allowed: Sequence[str], route: str) -> Refused:
@@ -182,7 +173,7 @@ def estimate_required(param: str) -> Refused:
 
 
 def budget_refused(
-    kind: BudgetKind, snapshot: Snapshot, *, spent_nanos: int, cap_nanos: int, status: int, sub: str = ""
+    kind: ScopeKind, snapshot: Snapshot, *, spent_nanos: int, cap_nanos: int, status: int, sub: str = ""
 ) -> Refused:
     """A budget that leaves no room; `sub` is the model or the length of the window, where the kind has one."""
     key = snapshot.key
@@ -197,13 +188,13 @@ def budget_refused(
         "team": f"Budget has been exceeded! Team={key['team_id']} {counted}",
         "member": f"Budget has been exceeded! TeamMember={key['user_id']}:{key['team_id']} {counted}",
         "user": f"ExceededBudget: User={key['user_id']} over budget. Spend={spent}, Budget={cap}",
-        "organization": f"Budget has been exceeded! Organization={_organization_id(snapshot)} {counted}",
+        "organization": f"Budget has been exceeded! Organization={snapshot.organization_id} {counted}",
     }
     return Refused(Code.BUDGET_EXCEEDED, status, "budget_exceeded", messages[kind])
 
 
 def rate_refused(
-    kind: RateKind,
+    kind: ScopeKind,
     snapshot: Snapshot,
     *,
     unit: Unit,
@@ -218,11 +209,17 @@ def rate_refused(
 
 
 def concurrency_refused(
-    kind: RateKind, snapshot: Snapshot, *, limit: int, reset_at: datetime, now: datetime
+    kind: ScopeKind, snapshot: Snapshot, *, limit: int, reset_at: datetime, now: datetime
 ) -> Refused:
     """No parallel request left; `reset_at` is when the first of those under way ends by time alone."""
     unit = "max_parallel_requests"
     return _throttled(Code.CONCURRENCY_EXCEEDED, kind, snapshot, unit, limit, 0, reset_at, now, "")
+
+
+def holds_lost(until: datetime) -> Refused:
+    """The installation's choice: no budgeted call before every hold of before has ended by time."""
+    message = f"Calls with a budget wait until {iso(until)}: what was held for earlier ones was lost with Redis."
+    return Refused(Code.HOLDS_LOST, 503, "internal_server_error", message)
 
 
 # How LiteLLM calls what a rate counts.
@@ -240,7 +237,7 @@ _RATE_SCOPES = {
 
 def _throttled(
     code: Code,
-    kind: RateKind,
+    kind: ScopeKind,
     snapshot: Snapshot,
     unit: str,
     limit: int,
@@ -260,19 +257,13 @@ def _throttled(
     return Refused(code, 429, "throttling_error", message, headers=headers)
 
 
-def _counted(kind: RateKind, snapshot: Snapshot, sub: str) -> str:
+def _counted(kind: ScopeKind, snapshot: Snapshot, sub: str) -> str:
     key = snapshot.key
     named: dict[str, Any] = {
         "key": key["token"],
         "team": key["team_id"],
         "member": f"{key['team_id']}:{key['user_id']}",
         "user": key["user_id"],
-        "organization": _organization_id(snapshot),
+        "organization": snapshot.organization_id,
     }
     return f"{named[kind.removesuffix('_model')]}:{sub}" if kind.endswith("_model") else named[kind]
-
-
-def _organization_id(snapshot: Snapshot) -> str | None:
-    """The team's organization, else the key's own."""
-    organization_id: str | None = (snapshot.team or {}).get("organization_id") or snapshot.key["organization_id"]
-    return organization_id

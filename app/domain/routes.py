@@ -23,6 +23,8 @@ KEY_MANAGEMENT = frozenset(
         "/key/aliases",
     }
 )
+# For administrators and the keys of gateways.
+GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain"})
 # Any authenticated caller reaches these; the use case decides.
 SELF_MANAGED = frozenset({"/team/member_add"})
 # Reports that hold what the caller may see of them, and so are for everybody.

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.domain import model_access, refusals, routes
 from app.domain.instants import iso
-from app.domain.refusals import Code, Level, Refused
+from app.domain.refusals import Level, ModelList, Refused
 from app.domain.snapshots import Snapshot
 
 # One route with two names.
@@ -115,21 +115,20 @@ def _team_blocked(snapshot: Snapshot) -> Rule:
 
 def _key_models(snapshot: Snapshot, call: Call) -> Iterator[Rule]:
     models = snapshot.key["models"]
-    yield _models("key_models", Code.KEY_MODEL_NOT_ALLOWED, snapshot, call, models)
+    yield _models("key_models", "key", snapshot, call, models)
     reach = (snapshot.object_permission or {}).get("models", ())
-    yield _models("key_object_models", Code.KEY_MODEL_NOT_ALLOWED, snapshot, call, reach)
+    yield _models("key_object_models", "key", snapshot, call, reach)
 
 
 def _models_around(snapshot: Snapshot, call: Call) -> Iterator[Rule]:
     """The lists of the team, of the owner's place in it, of the organization, and of the owner."""
     team, reach = snapshot.team or {}, snapshot.team_object_permission or {}
-    code = Code.TEAM_MODEL_NOT_ALLOWED
-    yield _models("team_models", code, snapshot, call, team.get("models", ()))
-    yield _models("team_object_models", code, snapshot, call, reach.get("models", ()))
+    yield _models("team_models", "team", snapshot, call, team.get("models", ()))
+    yield _models("team_object_models", "team", snapshot, call, reach.get("models", ()))
     member = (snapshot.member_tier or {}).get("allowed_models", ())
-    yield _models("member_models", Code.MEMBER_MODEL_NOT_ALLOWED, snapshot, call, member)
+    yield _models("member_models", "member", snapshot, call, member)
     organization = (snapshot.organization or {}).get("models", ())
-    yield _models("organization_models", Code.ORGANIZATION_MODEL_NOT_ALLOWED, snapshot, call, organization)
+    yield _models("organization_models", "organization", snapshot, call, organization)
     yield _user_models(snapshot, call)
 
 
@@ -137,32 +136,31 @@ def _user_models(snapshot: Snapshot, call: Call) -> Rule:
     """The owner's own list binds a personal key only: in a team, the team's does."""
     models = snapshot.user["models"] if snapshot.user is not None and snapshot.team is None else ()
     if call.model is not None and model_access.NO_MODELS in models:
-        refused = refusals.model_not_allowed(
-            Code.USER_MODEL_NOT_ALLOWED, call.model, kind="key_model_access_denied"
-        )
+        # As of the key: that is what LiteLLM says of an owner who may call no model at all.
+        refused = refusals.model_not_allowed("key", call.model)
         return Rule("user_models", {"models": models, "model": call.model}, refused)
-    return _models("user_models", Code.USER_MODEL_NOT_ALLOWED, snapshot, call, models)
+    return _models("user_models", "user", snapshot, call, models)
 
 
-def _models(name: str, code: Code, snapshot: Snapshot, call: Call, models: Any) -> Rule:
+def _models(name: str, whose: ModelList, snapshot: Snapshot, call: Call, models: Any) -> Rule:
     """Whether a list opens the model that is called and every fallback, each by what it is in truth."""
     asked = (() if call.model is None else (call.model,)) + call.fallbacks
     refused = None
     if models:
-        denied = (model for model in asked if not _opened(code, snapshot, models, model))
-        refused = next((refusals.model_not_allowed(code, model) for model in denied), None)
+        denied = (model for model in asked if not _opened(whose, snapshot, models, model))
+        refused = next((refusals.model_not_allowed(whose, model) for model in denied), None)
     return Rule(name, {"models": models, "model": call.model, "fallbacks": call.fallbacks}, refused)
 
 
 # Lists that stand under a team's: its aliases are names that they may hold.
-_UNDER_TEAM = frozenset({Code.KEY_MODEL_NOT_ALLOWED, Code.MEMBER_MODEL_NOT_ALLOWED})
+_UNDER_TEAM = frozenset({"key", "member"})
 
 
-def _opened(code: Code, snapshot: Snapshot, models: Any, model: str) -> bool:
-    opens = model_access.key_opens if code is Code.KEY_MODEL_NOT_ALLOWED else model_access.opens
+def _opened(whose: ModelList, snapshot: Snapshot, models: Any, model: str) -> bool:
+    opens = model_access.key_opens if whose == "key" else model_access.opens
     if opens(models, model_access.resolved_model(snapshot, model)):
         return True
-    return code in _UNDER_TEAM and opens(models, model_access.own_name(snapshot, model))
+    return whose in _UNDER_TEAM and opens(models, model_access.own_name(snapshot, model))
 
 
 def _guardrails(snapshot: Snapshot, call: Call) -> Rule:

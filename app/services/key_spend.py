@@ -7,7 +7,7 @@ from sqlalchemy import Connection, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.keys import restarted_windows
-from app.domain.limits import ScopeKind
+from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
 from app.models import keys

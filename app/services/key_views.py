@@ -10,10 +10,11 @@ from typing import Any
 
 from app.clock import iso
 from app.domain.access import KeyTarget
-from app.domain.keys import visible_metadata
-from app.domain.limits import Account, Scope, ScopeKind, further_accounts
+from app.domain.increases import visible_metadata
+from app.domain.limits import Account, further_accounts
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.services.budget_views import TIER_FIELDS
 

@@ -32,6 +32,7 @@ class Sighting:
     no other. One that is `remembered` decides nothing before its versions were checked.
     """
 
+    token: str
     snapshot: Snapshot | None
     versions: Versions | None
     remembered: bool = False
@@ -64,7 +65,7 @@ class Snapshots:
         with self._lock:
             cached = self._cache.get(token)
         if cached is not None and _still_opens(cached[0], now):
-            return Sighting(*cached, remembered=True)
+            return Sighting(token, *cached, remembered=True)
         return self.look_again(token, now)
 
     def look_again(self, token: str, now: datetime) -> Sighting:
@@ -84,8 +85,14 @@ class Snapshots:
                     self._cache.pop(token, None)
                 else:
                     self._cache[token] = (snapshot, versions)
-            return Sighting(snapshot, None if versions.dirty else versions)
-        return Sighting(self._read(token, now), None)
+            return Sighting(token, snapshot, None if versions.dirty else versions)
+        return Sighting(token, self._read(token, now), None)
+
+    def forget(self, sightings: Sequence[Sighting]) -> None:
+        """Remember these no longer: they were found to be old."""
+        with self._lock:
+            for sighting in sightings:
+                self._cache.pop(sighting.token, None)
 
     def is_fresh(self, sightings: Sequence[Sighting]) -> bool:
         """Whether all of these may decide; one round trip, none where nothing hangs on versions."""

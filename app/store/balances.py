@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from app.domain.limits import Account, Plan, Scope, Unit
+from app.domain.limits import Account, Numbers, Plan, Unit
+from app.domain.scopes import Scope
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
 
@@ -44,17 +45,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
-
-    used: Sequence[int]
-    held: Sequence[int]
-    confirmed: Sequence[bool]
-    rates: Sequence[int]
-    slots: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """The call is held; `replayed` where it was before, under the reservation of then."""
 
@@ -66,12 +56,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A limit has no room: `which` of the plan's budgets, rates or slots. `ripe`: holds are past their lease."""
+    """A limit has no room: `which` of the plan's budgets, rates or slots.
+
+    `ripe` tells that holds are past their lease, `frees_at` when the first slot is free by time alone.
+    """
 
     numbers: Numbers
     limit: str
     which: int
     ripe: bool
+    frees_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +249,7 @@ class Balances:
 
 def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
     kind = answer[0]
-    if kind in Freshness:
+    if len(answer) == 1:
         return Freshness(kind)
     budgets, rates, slots, *rest = answer[1:]
     numbers = Numbers(
@@ -271,7 +265,8 @@ def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
         case "REPLAY":
             return Held(numbers, rest[0], _instant(rest[1]), replayed=True)
         case "REFUSED":
-            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]))
+            frees_at = _instant(rest[3]) if len(rest) > 3 and rest[3] else None  # noqa: PLR2004
+            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]), frees_at=frees_at)
         case "COLD":
             return Cold([int(which) for which in rest[0]])
         case "LOST":

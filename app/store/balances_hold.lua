@@ -64,9 +64,11 @@ for i, rate in ipairs(call.rates) do
     return {'REFUSED', budgets, rates, slots, 'rate', i - 1, 0}
   end
 end
+first = 3 + #call.versions + #call.budgets + #call.rates
 for i, limit in ipairs(call.slots) do
   if slots[i] >= tonumber(limit) then
-    return {'REFUSED', budgets, rates, slots, 'slots', i - 1, 0}
+    local soonest = redis.call('ZRANGE', KEYS[first + i], 0, 0, 'WITHSCORES')
+    return {'REFUSED', budgets, rates, slots, 'slots', i - 1, 0, soonest[2]}
   end
 end
 

@@ -12,15 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import budgets, keys
+from app.domain.increases import TEMPORARY_FIELDS, temporary_increase
 from app.domain.keys import (
     FOLDED_FIELDS,
     LIST_FIELDS,
     OBJECT_FIELDS,
     PLAIN_FIELDS,
     REFERENCE_FIELDS,
-    TEMPORARY_FIELDS,
     columns_of,
-    temporary_increase,
 )
 from app.domain.minting import Secret
 from app.domain.values import InvalidAlias, InvalidValue

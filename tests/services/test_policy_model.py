@@ -186,7 +186,7 @@ class VersionsReadAfterTheState(Snapshots):
         with suppress(StoreUnavailable):
             versions = self._policies.adopt(snapshot_rows.entities_of(snapshot, token))
             self._cache[token] = (snapshot, versions)
-        return Sighting(snapshot, None)
+        return Sighting(token, snapshot, None)
 
 
 # What is planted, and one order of events that shows it. The first writer's steps: before its mark, marked, before
