@@ -24,6 +24,10 @@ PAUSE_SECONDS = 0.05
 CELERY = ("celery", "--app", "workers.celery", "--quiet")
 
 
+# So many drifts are printed: whoever has more has one cause for all of them.
+MOST_DRIFTS = 100
+
+
 @click.group(name="keyledger")
 def main() -> None:
     """Virtual keys for LLM gateways: issue, limit, revoke and account for them.
@@ -98,6 +102,28 @@ def rotate() -> None:
     _check(_rotate, settings)
 
 
+@main.group()
+def ledger() -> None:
+    """The balances of all accounts."""
+
+
+@ledger.command()
+def check() -> None:
+    """Recompute every balance from the ledger; exits with 1 where one has drifted. Changes nothing."""
+    settings = _settings()
+    _check(_sql_answers, settings)
+    sys.exit(_ledger_check(settings))
+
+
+@ledger.command()
+def rebase() -> None:
+    """Set the counters in Redis to what the ledger says. May be interrupted, and run while calls are decided."""
+    settings = _settings()
+    _check(_sql_answers, settings)
+    _check(_redis_answers, settings)
+    _rebase(settings)
+
+
 def _settings() -> "Settings":
     from app.config import BadSettings, from_environment  # noqa: PLC0415
 
@@ -142,6 +168,43 @@ def _rotate(settings: "Settings") -> None:
     if unopened:
         _fail(f"{unopened} rows hold a secret that neither salt key opens; they were left as they are.")
     click.echo("Every stored secret is sealed with the present salt key.")
+
+
+def _ledger_check(settings: "Settings") -> int:
+    from app import container  # noqa: PLC0415
+    from app.domain.money import dollars  # noqa: PLC0415
+
+    services = container.build(settings)
+    try:
+        found = services.ledger_check.check(MOST_DRIFTS)
+    finally:
+        services.close()
+    for drift in found.drifts:
+        named = ":".join(part for part in (drift.scope, drift.scope_id, drift.sub) if part)
+        for what, amounts in (("lifetime", drift.lifetime), ("window", drift.window)):
+            if amounts is not None:
+                held, owed = map(dollars, amounts)
+                click.echo(f"{named}: the {what} spend is {held}, the ledger says {owed}", err=True)
+    more = " or more" if len(found.drifts) == MOST_DRIFTS else ""
+    click.echo(
+        f"{found.accounts} accounts against {found.entries} ledger rows: "
+        f"{len(found.drifts)}{more} drifted, {found.unknown} windows are checked from their next start on"
+    )
+    return 1 if found.drifts else 0
+
+
+def _rebase(settings: "Settings") -> None:
+    from app import container  # noqa: PLC0415
+
+    services = container.build(settings)
+    done = 0
+    try:
+        for count in services.ledger_check.rebase():
+            done += count
+            click.echo(f"\r{done} accounts", nl=False, err=True)
+    finally:
+        services.close()
+    click.echo(f"\r{done} accounts: their counters are what the ledger says", err=True)
 
 
 def _sql_answers(settings: "Settings") -> None:

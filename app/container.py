@@ -19,6 +19,7 @@ from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.decisions import Decisions
 from app.services.estimating import Estimating
+from app.services.explaining import Explaining
 from app.services.folding import Folding
 from app.services.graces import Graces
 from app.services.health import Health
@@ -35,6 +36,7 @@ from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
+from app.services.ledger_check import LedgerCheck
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
@@ -78,7 +80,9 @@ class Services:
     callback_probes: CallbackProbes
     secret_rotation: SecretRotation
     decisions: Decisions
+    explaining: Explaining
     settlements: Settlements
+    ledger_check: LedgerCheck
     budgets: Budgets
     teams: Teams
     team_members: TeamMembers
@@ -152,11 +156,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, changes, calendar),
+        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
-        key_spend=KeySpend(database, policies, calendar),
+        key_spend=KeySpend(database, policies, callers, calendar),
         key_ends=ends,
         key_reads=KeyReads(database, calendar),
         key_health=KeyHealth(
@@ -187,6 +191,15 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             clock,
             budget_exceeded_status=settings.budget_exceeded_status,
             serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
+        ),
+        ledger_check=LedgerCheck(database, rebasing),
+        explaining=Explaining(
+            database,
+            snapshots,
+            judging,
+            balances,
+            reaping,
+            budget_exceeded_status=settings.budget_exceeded_status,
         ),
         settlements=Settlements(
             database, snapshots, judging, balances, rebasing, reaping, reservations, estimating

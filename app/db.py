@@ -135,6 +135,23 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection whose reads all see the store at one instant, however long they take."""
+        if self.is_sqlite:
+            # One that only reads takes no lock: it begins by itself, as the driver's transactions do not.
+            with self.read() as connection:
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+            return
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with translated(), engine.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Run one write transaction: commit at the end, roll back on any error.
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Table, insert, select, update
 
 from app.db import Database, metadata
+from app.dispatch import TaskName
 from app.domain import minting
 from app.models import (
     budget_state,
@@ -35,6 +36,9 @@ on_one_store = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 NANOS = 1_000_000_000
 _MADE = {"created_at": START, "updated_at": START}
+
+# The periodic jobs, in the order in which they are told.
+JOBS = tuple(sorted(set(TaskName) - {TaskName.HEARTBEAT, TaskName.TEST_CALLBACK}))
 
 
 def add_user(database: Database, user_id: str, role: str | None = "internal_user", **columns: Any) -> str:

@@ -11,7 +11,7 @@ from marshmallow import Schema
 
 from app.api import auth, body
 from app.api.body import MISSING, WrongBody
-from app.api.errors import ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
+from app.api.errors import Detail, ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
 from app.api.responses.tabular import CSV
 from app.domain import keys, teams
 from app.errors import (
@@ -52,6 +52,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         self._public = public
         self._deferred = deferred
         self._without_body: set[str] = set()
+        self._details: dict[str, Detail] = {}
         self.before_request(self._enter)
 
     def _enter(self) -> None:
@@ -65,6 +66,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         elif not self._public:
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
+        g.detail = self._details.get(request.endpoint or "")
         if g.body in (MISSING, None) and request.endpoint in self._without_body:
             g.body = {}
         if g.body is not MISSING and not isinstance(g.body, Mapping):
@@ -94,13 +96,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         unready: Schema | None = None,
         changes: bool = False,
         body_optional: bool = False,
+        detail: Detail | None = None,
         also_csv: bool = False,
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
         `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
-        writes the audit, and so takes the `litellm-changed-by` header. `also_csv` documents that it can answer in
-        that form too.
+        writes the audit, and so takes the `litellm-changed-by` header. `detail` is the shape that its refusals
+        have beside the envelope. `also_csv` documents that it can answer in that form too.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
@@ -122,6 +125,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             documented = self.doc(**doc)(documented)
             if body_optional:
                 self._without_body.add(f"{self.name}.{operation_id}")
+            if detail is not None:
+                self._details[f"{self.name}.{operation_id}"] = detail
             self.route(_flask_rule(rule), methods=[method], endpoint=operation_id)(documented)
             return view
 

@@ -9,6 +9,8 @@ from app.api.blueprint import Blueprint, answer
 from app.api.errors import error_body
 from app.api.responses import decisions as responses
 from app.api.schemas.decisions import (
+    ExplainRequestSchema,
+    ExplanationSchema,
     ExtendedSchema,
     ExtendRequestSchema,
     ReleasedSchema,
@@ -97,6 +99,21 @@ def extend(sent: dict[str, Any]) -> Response:
     lease_seconds = _lease(sent)
     reservation, found = services().settlements.extend(act(), _subject(sent), lease_seconds)
     return answer(responses.extended(reservation, found))
+
+
+@settlements.operation(
+    "/key/explain",
+    "POST",
+    "explain_key_explain_post",
+    ExplanationSchema(),
+    summary="Explain",
+    raises=(InvalidRequest,),
+)
+@settlements.takes(ExplainRequestSchema())
+def explain(sent: dict[str, Any]) -> Response:
+    """What verify would answer, now or `at` another time, and why; nothing is held."""
+    asked = _asked(sent)
+    return answer(responses.explanation(asked, services().explaining.explain(act(), asked, sent.get("at"))))
 
 
 def _asked(sent: dict[str, Any]) -> Asked:

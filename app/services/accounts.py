@@ -4,7 +4,7 @@ Charges wait unfolded beside the stored state, so each change here sets the stat
 number that is meant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -29,6 +30,8 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
 from app.services import spends
+
+_PAGE = 500
 
 
 def open_account(
@@ -178,6 +181,21 @@ def among(scopes: Iterable[Scope]) -> ColumnElement[bool]:
             for (kind, sub), ids in grouped.items()
         )
     )
+
+
+def pages(connection: Connection) -> Iterator[list[Scope]]:
+    """All accounts there are, page by page."""
+    place = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+    last: tuple[str, str, str] | None = None
+    while True:
+        page = select(*place)
+        if last is not None:
+            page = page.where(tuple_(*place) > last)
+        rows = connection.execute(page.order_by(*place).limit(_PAGE)).all()
+        if not rows:
+            return
+        yield [Scope(ScopeKind(row.scope), row.scope_id, row.sub) for row in rows]
+        last = (rows[-1].scope, rows[-1].scope_id, rows[-1].sub)
 
 
 def names(scope: Scope) -> dict[str, str]:

@@ -8,10 +8,11 @@ is not final (an old snapshot, a cold counter, a budget that looks full) is mend
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app.clock import Clock
-from app.domain import access, minting, money, refusals
+from app.domain import access, minting, refusals
+from app.domain.limit_states import LimitKind, LimitState, states
 from app.domain.limits import Account, Numbers
 from app.domain.refusals import Refused
 from app.errors import ServiceError, StoreUnavailable
@@ -30,6 +31,8 @@ from app.store.policies import Freshness, together
 # How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.
 DECIDING_SECONDS = 5.0
 CONFIRMING_SECONDS = 1.0
+# A parallel request ends when it ends: nobody can say when.
+_SOON_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ class Decisions:
             if confirming and not full.numbers.confirmed[full.which]:
                 self._rebase([case.plan.budgets[full.which].account])
                 return None
-        refused, retry_after = refusal_by(case, full, self._budget_exceeded_status)
+        state = states_of(case, full.numbers)[_place(case, full)]
+        refused, retry_after = refusal_of(case, state, self._budget_exceeded_status, full.frees_at)
         return Verdict(case, refused, full.numbers, retry_after=retry_after)
 
     def _rebase(self, accounts: list[Account]) -> None:
@@ -217,39 +221,49 @@ class Decisions:
         return Verdict(case, None, None, call.reservation, call.deadline)
 
 
-def refusal_by(case: Case, full: Full, budget_status: int) -> tuple[Refused, float | None]:
-    """The refusal of a full limit, and seconds until there may be room."""
-    now = case.at
-    if full.limit == "budget":
-        budget = case.plan.budgets[full.which]
-        scope, window = budget.account.scope, budget.account.window
-        used = full.numbers.used[full.which]
+def states_of(case: Case, numbers: Numbers) -> list[LimitState]:
+    """How full each limit of a call is."""
+    return states(case.plan, numbers, case.reservation.amount_nanos, case.reservation.tokens, case.at)
+
+
+def _place(case: Case, full: Full) -> int:
+    """Which of the call's limits, all in one row, is the full one."""
+    before = {"budget": 0, "rate": len(case.plan.budgets), "slots": len(case.plan.budgets) + len(case.plan.rates)}
+    return before[full.limit] + full.which
+
+
+def refusal_of(
+    case: Case, state: LimitState, budget_status: int, frees_at: datetime | None = None
+) -> tuple[Refused, float | None]:
+    """The refusal of a limit without room, and seconds until there may be some, where that is known.
+
+    `frees_at` is when the first of the parallel requests under way ends by time alone.
+    """
+    scope, now = state.scope, case.at
+    if state.kind is LimitKind.BUDGET:
         refused = refusals.budget_refused(
             scope.kind,
             case.snapshot,
-            spent_nanos=used,
-            cap_nanos=min(budget.cap_nanos, money.MAXIMUM_NANOS),
+            spent_nanos=state.used,
+            cap_nanos=state.limit,
             status=budget_status,
             sub=scope.sub,
         )
-        return refused, None if window is None else (window.end - now).total_seconds()
-    if full.limit == "rate":
-        rate = case.plan.rates[full.which]
-        minute_end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        refused = refusals.rate_refused(
-            rate.scope.kind,
-            case.snapshot,
-            unit=rate.unit.value,
-            limit=rate.limit,
-            remaining=max(0, rate.limit - full.numbers.rates[full.which]),
-            reset_at=minute_end,
-            now=now,
-            sub=rate.scope.sub,
+        return refused, None if state.resets_at is None else (state.resets_at - now).total_seconds()
+    if state.kind is LimitKind.PARALLEL_REQUESTS:
+        refused = refusals.concurrency_refused(
+            scope.kind, case.snapshot, limit=state.limit, reset_at=frees_at or now, now=now
         )
-        return refused, (minute_end - now).total_seconds()
-    slots = case.plan.slots[full.which]
-    frees_at = full.frees_at or now
-    refused = refusals.concurrency_refused(
-        slots.scope.kind, case.snapshot, limit=slots.limit, reset_at=frees_at, now=now
+        return refused, _SOON_SECONDS
+    reset_at = state.resets_at or now
+    refused = refusals.rate_refused(
+        scope.kind,
+        case.snapshot,
+        unit="tokens" if state.kind is LimitKind.TOKENS else "requests",
+        limit=state.limit,
+        remaining=state.remaining,
+        reset_at=reset_at,
+        now=now,
+        sub=scope.sub,
     )
-    return refused, 1.0
+    return refused, (reset_at - now).total_seconds()

@@ -31,7 +31,10 @@ class KeyMaker:
         secret: Secret,
     ) -> KeyView:
         """Make the key that `request` asks for, with these columns; raises InvalidRequest."""
-        spelling = key_relations.check(transaction, act.caller, columns, request)
+        relations = key_relations.related(
+            transaction, act.caller, [columns.get("budget_id")], [request.get("organization_id")]
+        )
+        spelling = relations.check(columns, request)
         key_id = str(uuid.uuid4())
         self._insert(transaction, act, key_id, columns, request, secret)
         account = accounts.open_account(

@@ -18,7 +18,8 @@ from app.domain.scopes import Scope
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
 
-_HOLD = Script("policies", "balances_hold")
+_HOLD = Script("policies", "balances_numbers", "balances_hold")
+_LOOK = Script("balances_numbers", "balances_look")
 _CLOSE = Script("balances_close")
 _EXTEND = Script("balances_extend")
 _EXPIRED = Script("balances_expired")
@@ -31,7 +32,7 @@ _CLOSED_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is to be held, and until when; without `consume` only to be looked at."""
+    """What is to be held, and until when."""
 
     key_id: str
     request_id: str
@@ -41,7 +42,6 @@ class Call:
     now: datetime
     deadline: datetime
     reservation: str
-    consume: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,7 @@ class Lost:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    numbers: Numbers
-
-
-Outcome = Freshness | Held | Full | Cold | Lost | Seen
+Outcome = Freshness | Held | Full | Cold | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +147,26 @@ class Balances:
                 _hold(lease, call.key_id, call.request_id),
                 lease.name("holds"),
                 *policy_names(lease, () if versions is None else versions.entities),
-                *(_counter(lease, budget.account) for budget in call.plan.budgets),
-                *(_rate(lease, rate.scope, rate.unit, call.now) for rate in call.plan.rates),
-                *(lease.name("slots", *_scope(slots.scope)) for slots in call.plan.slots),
+                *self._limits(lease, call.plan, call.now),
             ]
             tokens = () if versions is None else versions.tokens
             answer = lease.run(_HOLD, names, [orjson.dumps(self._call(call, tokens)).decode()])
         return _outcome(call, answer)
+
+    def look(self, plan: Plan, now: datetime) -> Numbers:
+        """How full the limits of a plan are, as far as Redis knows; one round trip, and nothing is held."""
+        with self._redis.lease() as lease:
+            found = lease.run(
+                _LOOK, self._limits(lease, plan, now), [_ms(now), *map(len, (plan.budgets, plan.rates))]
+            )
+        return _numbers(*found)
+
+    def _limits(self, lease: Lease, plan: Plan, now: datetime) -> list[str]:
+        return [
+            *(_counter(lease, budget.account) for budget in plan.budgets),
+            *(_rate(lease, rate.scope, rate.unit, now) for rate in plan.rates),
+            *(lease.name("slots", *_scope(slots.scope)) for slots in plan.slots),
+        ]
 
     def note(self, accounts: Sequence[Account], *, create: bool) -> list[Note]:
         """Note the accounts' counters before their spend is read; those absent are made, or passed over."""
@@ -238,7 +246,6 @@ class Balances:
             "key_id": call.key_id,
             "request_id": call.request_id,
             "reservation": call.reservation,
-            "consume": call.consume,
         }
 
     def _lifetime(self, account: Account, now: datetime) -> str:
@@ -252,13 +259,7 @@ def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
     if len(answer) == 1:
         return Freshness(kind)
     budgets, rates, slots, *rest = answer[1:]
-    numbers = Numbers(
-        used=[int(used) for used, _, _ in budgets],
-        held=[int(held) for _, held, _ in budgets],
-        confirmed=[bool(confirmed) for _, _, confirmed in budgets],
-        rates=[int(count) for count in rates],
-        slots=[int(count) for count in slots],
-    )
+    numbers = _numbers(budgets, rates, slots)
     match kind:
         case "HELD":
             return Held(numbers, call.reservation, call.deadline)
@@ -269,10 +270,18 @@ def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
             return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]), frees_at=frees_at)
         case "COLD":
             return Cold([int(which) for which in rest[0]])
-        case "LOST":
-            return Lost(numbers, _instant(rest[0]))
         case _:
-            return Seen(numbers)
+            return Lost(numbers, _instant(rest[0]))
+
+
+def _numbers(budgets: Sequence[Any], rates: Sequence[Any], slots: Sequence[Any]) -> Numbers:
+    return Numbers(
+        used=[int(used) for used, _, _ in budgets],
+        held=[int(held) for _, held, _ in budgets],
+        confirmed=[bool(confirmed) for _, _, confirmed in budgets],
+        rates=[int(count) for count in rates],
+        slots=[int(count) for count in slots],
+    )
 
 
 def _item(lease: Lease, closing: Closing) -> Mapping[str, Any]:

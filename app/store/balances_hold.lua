@@ -13,31 +13,8 @@ if not born then
   redis.call('SET', KEYS[1], born)
 end
 
-local first = 3 + #call.versions
-local cold, budgets, nonces = {}, {}, {}
-for i = 1, #call.budgets do
-  local found = redis.call('HMGET', KEYS[first + i], 'used', 'held', 'seeded', 'applied', 'confirmed', 'nonce')
-  if not found[3] then
-    cold[#cold + 1] = i - 1
-  end
-  budgets[i] = {found[1] or '0', found[2] or '0', found[4] == found[5] and 1 or 0}
-  nonces[i] = found[6]
-end
-first = first + #call.budgets
-local rates = {}
-for i = 1, #call.rates do
-  rates[i] = redis.call('GET', KEYS[first + i]) or '0'
-end
-first = first + #call.rates
-local slots = {}
-for i = 1, #call.slots do
-  redis.call('ZREMRANGEBYSCORE', KEYS[first + i], '-inf', call.now)
-  slots[i] = redis.call('ZCARD', KEYS[first + i])
-end
-
-if not call.consume then
-  return {'SEEN', budgets, rates, slots}
-end
+local first = 4 + #call.versions
+local budgets, rates, slots, nonces, cold = numbers(KEYS, first, #call.budgets, #call.rates, call.now)
 local held = redis.call('HMGET', KEYS[2], 'state', 'reservation', 'deadline', 'amount')
 if held[1] == 'open' or (held[1] == 'charged' and held[2]) then
   return {'REPLAY', budgets, rates, slots, held[2], held[3], held[4]}
@@ -47,6 +24,16 @@ if #call.budgets > 0 and tonumber(call.now) < tonumber(born) + tonumber(call.los
 end
 if #cold > 0 then
   return {'COLD', budgets, rates, slots, cold}
+end
+
+local function counter(i)
+  return first + i - 1
+end
+local function minute(i)
+  return counter(#call.budgets + i)
+end
+local function slot(i)
+  return minute(#call.rates + i)
 end
 
 -- Something is left, and the amount fits into it.
@@ -64,36 +51,32 @@ for i, rate in ipairs(call.rates) do
     return {'REFUSED', budgets, rates, slots, 'rate', i - 1, 0}
   end
 end
-first = 3 + #call.versions + #call.budgets + #call.rates
 for i, limit in ipairs(call.slots) do
   if slots[i] >= tonumber(limit) then
-    local soonest = redis.call('ZRANGE', KEYS[first + i], 0, 0, 'WITHSCORES')
+    local soonest = redis.call('ZRANGE', KEYS[slot(i)], 0, 0, 'WITHSCORES')
     return {'REFUSED', budgets, rates, slots, 'slots', i - 1, 0, soonest[2]}
   end
 end
 
 local counters, tokens, places = {}, {}, {}
-first = 3 + #call.versions
 for i, budget in ipairs(call.budgets) do
-  local name = KEYS[first + i]
+  local name = KEYS[counter(i)]
   budgets[i][2] = string.format('%.0f', redis.call('HINCRBY', name, 'held', call.amount))
   if redis.call('PTTL', name) < tonumber(budget[2]) then
     redis.call('PEXPIRE', name, budget[2])
   end
   counters[i] = {name, nonces[i]}
 end
-first = first + #call.budgets
 for i, rate in ipairs(call.rates) do
-  local name = KEYS[first + i]
+  local name = KEYS[minute(i)]
   rates[i] = string.format('%.0f', redis.call('INCRBY', name, rate[2]))
   redis.call('PEXPIRE', name, 120000)
   if rate[3] then
     tokens[#tokens + 1] = {name, rate[2]}
   end
 end
-first = first + #call.rates
 for i = 1, #call.slots do
-  local name = KEYS[first + i]
+  local name = KEYS[slot(i)]
   redis.call('ZADD', name, call.deadline, KEYS[2])
   redis.call('PEXPIRE', name, call.keep)
   slots[i] = slots[i] + 1

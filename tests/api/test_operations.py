@@ -17,15 +17,13 @@ from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
-from app.dispatch import TaskName
 from app.store.heartbeats import Heartbeats, Part
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
-from tests.factories import add_person, add_team, on_one_store
+from tests.factories import JOBS, add_person, add_team, on_one_store
 
 HEALTH = ["/health/liveliness", "/health/liveness", "/health/readiness"]
 UNKNOWN = {"state": "unknown"}
-JOBS = (TaskName.END_GRACES, TaskName.END_INCREASES, TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS)
 
 
 @pytest.fixture

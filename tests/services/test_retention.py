@@ -16,12 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select
 
+from app.container import Services
 from app.db import Database
+from app.dispatch import TaskName
 from app.domain.teams import member_id
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services import retention
 from app.services.retention import PURGE_BATCH, Retention
 from tests.api.counting import statements
+from tests.clients import Api
 from tests.clocks import START, MovableClock
 from tests.factories import charge, rows
 from tests.servers import eventually
@@ -358,3 +361,48 @@ def test_a_purge_that_is_not_alone_does_nothing(database: Database, purge: Calla
         assert purge() == 0
 
     assert purge() == 1
+
+
+# --- with the whole service ----------------------------------------------------------------------------------
+
+
+def test_what_was_charged_through_the_service_adds_up_before_and_after(
+    api: Api, services: Services, clock: MovableClock, purge: Callable[[], int]
+):
+    api.post("/team/new", {"team_id": "t", "max_budget": 50, "budget_duration": "1y"})
+    daily = api.generate(team_id="t", user_id="u", max_budget=20, budget_duration="1d", tags=["x"])
+    free = api.generate(user_id="u", model_max_budget={"m": {"budget_limit": 9, "time_period": "1d"}})
+    for key in (daily, free, free):
+        spend(api, key, 2)
+        clock.advance(timedelta(minutes=2))
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    clock.advance(timedelta(days=DAYS + 1))
+    spend(api, free, 1)
+    for name in (TaskName.RESET_BUDGETS, TaskName.FOLD_LEDGER):
+        services.jobs.run(name, lambda: True)
+    before = shown(api, daily, free)
+    assert services.ledger_check.check(10).drifts == []
+
+    assert purge() == 2  # not that of the team, whose window is a year
+
+    assert services.ledger_check.check(10).drifts == []
+    assert kept(services.database)["charge"] == 2
+    assert shown(api, daily, free) == before
+
+
+def spend(api: Api, key: dict[str, Any], cost: float) -> None:
+    held = api.post("/key/verify", {"key": key["key"], "model": "m", "estimate": {"cost": cost}}).body
+    settled = api.post("/key/settle", {"reservation_id": held["reservation_id"], "cost": cost})
+    assert settled.status == 200, settled
+
+
+def shown(api: Api, *keys: dict[str, Any]) -> list[Any]:
+    """What the service tells of keys and of days."""
+    days = api.get("/user/daily/activity", start_date="2026-01-01", end_date="2027-12-31").body
+    return [
+        days,
+        *(
+            [info[name] for name in ("spend", "total_spend", "last_active")]
+            for info in map(api.info, (k["key"] for k in keys))
+        ),
+    ]

@@ -1,17 +1,16 @@
 """Verdicts, charges and holds as a gateway reads them."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from app.clock import iso
-from app.domain.limits import Numbers, Plan
+from app.domain.limit_states import LimitKind, LimitState
 from app.domain.money import dollars, shown
 from app.domain.reservations import Reservation
-from app.domain.scopes import Scope
 from app.domain.snapshots import Snapshot
-from app.services.decisions import Verdict
-from app.services.judging import Asked, Case
+from app.services.decisions import Verdict, states_of
+from app.services.explaining import Explanation
+from app.services.judging import Asked, Dismissed
 from app.services.settlements import Settled
 
 
@@ -31,47 +30,54 @@ def verdict(asked: Asked, found: Verdict) -> dict[str, Any]:
         "replayed": found.replayed,
         "key": None if case.snapshot is None else _key(case.snapshot),
         "model": case.model,
-        "limits": list(limits(case.plan, found.numbers, case.at)) if isinstance(case, Case) else [],
+        "limits": _limits(found),
         "retry_after": found.retry_after,
     }
 
 
-def limits(plan: Plan, numbers: Numbers | None, now: datetime) -> Iterator[dict[str, Any]]:
-    """Each limit of a plan with what is used and held of it; nothing where nobody has counted."""
-    if numbers is None:
-        return
-    for budget, used, held in zip(plan.budgets, numbers.used, numbers.held, strict=True):
-        window = budget.account.window
-        yield {
-            **_scope(budget.account.scope),
-            "kind": "budget",
-            "limit": dollars(budget.cap_nanos),
-            "used": dollars(used),
-            "held": dollars(held),
-            "remaining": dollars(max(0, budget.cap_nanos - used - held)),
-            "resets_at": None if window is None else iso(window.end),
-        }
-    minute_end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    for rate, count in zip(plan.rates, numbers.rates, strict=True):
-        yield _counted(rate.scope, rate.unit.value, rate.limit, count, 0, iso(minute_end))
-    for slots, count in zip(plan.slots, numbers.slots, strict=True):
-        yield _counted(slots.scope, "parallel_requests", slots.limit, 0, count, None)
+def _limits(found: Verdict) -> list[dict[str, Any]]:
+    """Each limit with what is used and held of it; nothing where nobody has counted."""
+    if isinstance(found.case, Dismissed) or found.numbers is None:
+        return []
+    return [_limit(state) for state in states_of(found.case, found.numbers)]
 
 
-def _counted(scope: Scope, kind: str, limit: int, used: int, held: int, resets_at: str | None) -> dict[str, Any]:
+def explanation(asked: Asked, found: Explanation) -> dict[str, Any]:
+    """The verdict of a call that was only looked at, with every rule behind it."""
+    verdict_fields = verdict(asked, found.verdict)
+    for name in ("request_id", "reservation_id", "lease_ends_at", "replayed"):
+        del verdict_fields[name]
     return {
-        **_scope(scope),
-        "kind": kind,
-        "limit": limit,
-        "used": used,
-        "held": held,
-        "remaining": max(0, limit - used - held),
-        "resets_at": resets_at,
+        **verdict_fields,
+        "at": iso(found.verdict.case.at),
+        "rules": [
+            {
+                "rule": rule.name,
+                "inputs": rule.inputs,
+                "outcome": "passed" if rule.refused is None else "refused",
+                "code": None if rule.refused is None else rule.refused.code,
+                "message": None if rule.refused is None else rule.refused.message,
+            }
+            for rule in found.rules
+        ],
     }
 
 
-def _scope(scope: Scope) -> dict[str, Any]:
-    return {"scope": scope.kind.value, "id": scope.id, "sub": scope.sub or None}
+def _limit(state: LimitState) -> dict[str, Any]:
+    def shown_as(amount: int) -> float:
+        return dollars(amount) if state.kind is LimitKind.BUDGET else amount
+
+    return {
+        "scope": state.scope.kind,
+        "id": state.scope.id,
+        "sub": state.scope.sub or None,
+        "kind": state.kind,
+        "limit": shown_as(state.limit),
+        "used": shown_as(state.used),
+        "held": shown_as(state.held),
+        "remaining": shown_as(state.remaining),
+        "resets_at": iso(state.resets_at),
+    }
 
 
 def _key(snapshot: Snapshot) -> dict[str, Any]:

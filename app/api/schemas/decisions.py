@@ -58,6 +58,10 @@ class VerifyRequestSchema(Request):
     require_estimate = Flag()
 
 
+class ExplainRequestSchema(VerifyRequestSchema):
+    at = Instant()
+
+
 class SubjectSchema(Request):
     """A call: by its reservation, or by its request id and its key."""
 
@@ -118,7 +122,17 @@ class VerifiedKeySchema(Schema):
     allowed_cache_controls = f.List(f.String(), required=True)
 
 
-class VerdictSchema(Answer):
+class RuleSchema(Answer):
+    """One check: what it looked at, and what came of it."""
+
+    rule = f.String(required=True)
+    inputs = f.Dict(required=True)
+    outcome = f.String(required=True, metadata={"enum": ["passed", "refused"]})
+    code = f.String(required=True, allow_none=True)
+    message = f.String(required=True, allow_none=True)
+
+
+class DecisionSchema(Answer):
     """May this key make this call? `status` and `type` are what LiteLLM would have answered for a refusal."""
 
     allowed = f.Boolean(required=True)
@@ -127,14 +141,24 @@ class VerdictSchema(Answer):
     status = f.Integer(required=True)
     type = f.String(required=True, allow_none=True)
     param = f.String(required=True, allow_none=True)
-    request_id = f.String(required=True)
-    reservation_id = f.String(required=True, allow_none=True)
-    lease_ends_at = f.String(required=True, allow_none=True)
-    replayed = f.Boolean(required=True)
     key = f.Nested(VerifiedKeySchema, required=True, allow_none=True)
     model = f.String(required=True, allow_none=True)
     limits = f.List(f.Nested(LimitSchema), required=True)
     retry_after = f.Float(required=True, allow_none=True)
+
+
+class VerdictSchema(DecisionSchema):
+    request_id = f.String(required=True)
+    reservation_id = f.String(required=True, allow_none=True)
+    lease_ends_at = f.String(required=True, allow_none=True)
+    replayed = f.Boolean(required=True)
+
+
+class ExplanationSchema(DecisionSchema):
+    """What verify would answer for a new call, and every rule behind it, in the order in which they decide."""
+
+    at = f.String(required=True)
+    rules = f.List(f.Nested(RuleSchema), required=True)
 
 
 class SettledSchema(Answer):
