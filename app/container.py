@@ -135,7 +135,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
-    changes = KeyChanges(database, policies, callers, calendar, sealer)
+    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
@@ -160,7 +160,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
-        key_spend=KeySpend(database, policies, callers, calendar),
+        key_spend=KeySpend(database, policies, callers, calendar, rebasing),
         key_ends=ends,
         key_reads=KeyReads(database, calendar),
         key_health=KeyHealth(

@@ -67,6 +67,9 @@ class KeyBulk:
         ):
             outcomes = self._update(transaction, act, items, found, route)
             before_commit()
+        corrected = {key_id for key_id, item in zip(found, items, strict=True) if key_id and "spend" in item}
+        if corrected:
+            self._changes.spend_changed(corrected)
         return outcomes
 
     def _update(

@@ -1,6 +1,6 @@
 """Changing keys: what the API calls update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
-from app.domain.scopes import Scope
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
@@ -21,6 +21,7 @@ from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_relations import Relations
 from app.services.key_views import KeyView
+from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
 from app.services.standings import TeamFacts, of_teams, standing_in
 from app.store import policies
@@ -74,13 +75,20 @@ class _Allowed:
 
 class KeyChanges:
     def __init__(
-        self, database: Database, policy_store: Policies, callers: Callers, calendar: Calendar, vault: Vault
+        self,
+        database: Database,
+        policy_store: Policies,
+        callers: Callers,
+        calendar: Calendar,
+        vault: Vault,
+        rebasing: Rebasing,
     ) -> None:
         self._database = database
         self._policies = policy_store
         self._callers = callers
         self._calendar = calendar
         self._vault = vault
+        self._rebasing = rebasing
 
     def update(self, act: Act, sent: Mapping[str, Any], route: str) -> KeyView:
         """Change what was sent of the key named by `key` (plaintext or hash) or else by `key_alias`.
@@ -99,7 +107,13 @@ class KeyChanges:
         ):
             view = self._change(transaction, act, key_id, changed, route)
             before_commit()
+        if "spend" in changed:
+            self.spend_changed([key_id])
         return view
+
+    def spend_changed(self, key_ids: Iterable[str]) -> None:
+        """To be called after the commit of a changed spend: decisions go by it from now on; raises WriteStands."""
+        self._rebasing.corrected([Scope(ScopeKind.KEY, key_id) for key_id in key_ids])
 
     def _resolve(self, act: Act, request: Mapping[str, Any]) -> str:
         reference, alias = request.get("key"), request.get("key_alias")

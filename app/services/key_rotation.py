@@ -75,6 +75,8 @@ class KeyRotation:
             ):
                 view = self._rotate(transaction, act, key_id, secret, revoke_at, settings, route)
                 before_commit()
+            if "spend" in settings:
+                self._changes.spend_changed([key_id])
         return GeneratedKey(secret, view)
 
     def _end_of_grace(self, text: str | None, now: datetime) -> datetime | None:

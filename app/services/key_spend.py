@@ -15,6 +15,7 @@ from app.services import accounts, audit, delivery, key_events, key_names, key_r
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_views import KeyView
+from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
 from app.services.standings import of_teams, standing_in
 from app.store import policies
@@ -22,11 +23,19 @@ from app.store.policies import Policies
 
 
 class KeySpend:
-    def __init__(self, database: Database, policy_store: Policies, callers: Callers, calendar: Calendar) -> None:
+    def __init__(
+        self,
+        database: Database,
+        policy_store: Policies,
+        callers: Callers,
+        calendar: Calendar,
+        rebasing: Rebasing,
+    ) -> None:
         self._database = database
         self._policies = policy_store
         self._callers = callers
         self._calendar = calendar
+        self._rebasing = rebasing
 
     def reset(self, act: Act, reference: str, to: Decimal) -> tuple[KeyView, KeyView]:
         """Set the key's spend to a smaller amount, and start its own windows anew; the key before and after.
@@ -47,6 +56,7 @@ class KeySpend:
         ):
             changed = self._reset(transaction, act, key_id, to)
             before_commit()
+        self._rebasing.corrected([changed[0].account.scope])
         return changed
 
     def _reset(self, transaction: Connection, act: Act, key_id: str, to: Decimal) -> tuple[KeyView, KeyView]:

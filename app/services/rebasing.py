@@ -13,6 +13,7 @@ from app.db import Database
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
+from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
 from app.services import spends
 from app.services.accounts import among
@@ -44,6 +45,13 @@ class Rebasing:
                 ).mappings()
                 accounts = [_account(row) for row in rows]
             self._rebase(accounts, create=False)
+
+    def corrected(self, scopes: Sequence[Scope]) -> None:
+        """Let what an administrator has just set count at once; raises WriteStands where that cannot be."""
+        try:
+            self.present(scopes)
+        except StoreUnavailable as error:
+            raise WriteStands from error
 
     def heal(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """See to it that these rows of the ledger count in Redis, each once.

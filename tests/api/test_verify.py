@@ -44,3 +44,15 @@ def test_a_budget_that_is_full_refuses_and_says_so(api: Api, budgeted: str):
 
     assert [answer["allowed"] for answer in held] == [True] * 3
     assert (refused["allowed"], refused["code"], refused["status"]) == (False, "budget_exceeded", 422)
+
+
+def test_a_spend_that_is_set_counts_in_the_very_next_decision(api: Api, budgeted: str):
+    verify(api, budgeted)
+
+    api.post("/key/update", {"key": budgeted, "spend": 3})
+    full = verify(api, budgeted, cost=0)
+    api.post(f"/key/{budgeted}/reset_spend", {"reset_to": 0.5})
+    again = verify(api, budgeted)
+
+    assert (full["code"], full["limits"][0]["used"]) == ("budget_exceeded", 3)
+    assert (again["allowed"], again["limits"][0]["used"]) == (True, 0.5)
