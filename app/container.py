@@ -41,7 +41,9 @@ from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
+from app.services.reports import Reports
 from app.services.reservations import Reservations
+from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
@@ -86,6 +88,7 @@ class Services:
     team_members: TeamMembers
     users: Users
     organizations: Organizations
+    reports: Reports
     health: Health
     jobs: Jobs
 
@@ -141,6 +144,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
+        TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
     return Services(
@@ -205,6 +209,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         team_members=TeamMembers(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         organizations=Organizations(database, policies, calendar),
+        reports=Reports(database, calendar),
         jobs=jobs,
         health=Health(
             jobs,

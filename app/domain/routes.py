@@ -27,6 +27,17 @@ KEY_MANAGEMENT = frozenset(
 GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain"})
 # Any authenticated caller reaches these; the use case decides.
 SELF_MANAGED = frozenset({"/team/member_add"})
+# Reports that hold what the caller may see of them, and so are for everybody.
+REPORTS = frozenset(
+    {
+        "/spend/keys",
+        "/spend/tags",
+        "/spend/end_users",
+        "/spend/logs",
+        "/user/daily/activity",
+        "/team/daily/activity",
+    }
+)
 INFO = KEY_INFO | {
     "/team/info",
     "/user/info",
@@ -59,6 +70,8 @@ _GROUPS: dict[str, frozenset[str]] = {
     "info_routes": frozenset(INFO),
     "management_routes": frozenset(MANAGEMENT),
     "key_management_routes": KEY_MANAGEMENT | KEY_INFO,
+    "spend_tracking_routes": REPORTS,
+    "global_spend_tracking_routes": frozenset({"/global/spend/keys"}),
 }
 _DATA_PLANE_GROUPS = frozenset({"llm_api_routes", "openai_routes"})
 

@@ -49,6 +49,7 @@ from app.domain.access.keys import (
     may_update_in_bulk,
     within_own_caps,
 )
+from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -63,6 +64,7 @@ __all__ = [
     "Kind",
     "Refusal",
     "Role",
+    "SpendReach",
     "Standing",
     "bounded",
     "fits_team",
@@ -89,6 +91,8 @@ __all__ = [
     "may_update_in_bulk",
     "sees_every_key_of",
     "sees_every_team_of",
+    "sees_spend_of",
+    "spend_reach",
     "within_own_caps",
     "within_own_rates",
 ]

@@ -122,7 +122,7 @@ def gate(caller: Caller, route: str, method: str) -> Refusal | None:
             Kind.VIEWER,
             f"user not allowed to access this route, role= {caller.role}. Trying to access: {route}",
         )
-    if route in routes.INFO | routes.SELF_MANAGED or _role_reaches(caller, route):
+    if route in routes.INFO | routes.REPORTS | routes.SELF_MANAGED or _role_reaches(caller, route):
         return None
     if caller.allowed_routes:  # an administrator listed this very route
         return None
