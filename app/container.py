@@ -14,6 +14,7 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.budget_changes import BudgetChanges
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
@@ -31,12 +32,16 @@ from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
+from app.services.member_changes import MemberChanges
+from app.services.organization_changes import OrganizationChanges
 from app.services.organizations import Organizations
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.snapshots import Snapshots
+from app.services.team_changes import TeamChanges
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
+from app.services.user_changes import UserChanges
 from app.services.users import Users
 from app.services.windows import Windows
 from app.store.connection import HotRedis
@@ -66,10 +71,15 @@ class Services:
     callback_probes: CallbackProbes
     secret_rotation: SecretRotation
     budgets: Budgets
+    budget_changes: BudgetChanges
     teams: Teams
+    team_changes: TeamChanges
     team_members: TeamMembers
+    member_changes: MemberChanges
     users: Users
+    user_changes: UserChanges
     organizations: Organizations
+    organization_changes: OrganizationChanges
     health: Health
     jobs: Jobs
 
@@ -138,10 +148,15 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ),
         secret_rotation=SecretRotation(database, sealer, clock),
         budgets=Budgets(database, calendar),
+        budget_changes=BudgetChanges(database, policies, calendar),
         teams=Teams(database, policies, calendar),
+        team_changes=TeamChanges(database, policies, calendar),
         team_members=TeamMembers(database, policies, calendar),
+        member_changes=MemberChanges(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
+        user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
+        organization_changes=OrganizationChanges(database, policies, calendar),
         jobs=Jobs(database, clock, jobs),
         health=Health(
             database,

@@ -50,7 +50,6 @@ FOLDED_FIELDS = frozenset(
         "allowed_vector_store_indexes",
     }
 )
-TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
 ROTATION_FIELDS = frozenset({"auto_rotate", "rotation_interval"})
 
 # Stored and echoed, but not acted upon by any check of this service.
@@ -140,7 +139,7 @@ def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
 
 def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata without its temporary increase."""
-    return {name: value for name, value in metadata.items() if name not in TEMPORARY_FIELDS}
+    return {name: value for name, value in metadata.items() if name not in budgets.TEMPORARY_FIELDS}
 
 
 def visible_metadata(metadata: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
@@ -197,11 +196,11 @@ def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[
 
 
 def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    present = {field: sent[field] for field in TEMPORARY_FIELDS if field in sent}
+    present = {field: sent[field] for field in budgets.TEMPORARY_FIELDS if field in sent}
     asked = budgets.increase_until(present, now)
     if asked is None:
         # Half an increase is none: the null of either takes off both.
-        return dict.fromkeys(TEMPORARY_FIELDS) if present else {}
+        return dict.fromkeys(budgets.TEMPORARY_FIELDS) if present else {}
     return {
         "temp_budget_increase": float(present["temp_budget_increase"]),
         "temp_budget_expiry": asked[1].isoformat(),

@@ -23,7 +23,9 @@ KEY_MANAGEMENT = frozenset(
     }
 )
 # Any authenticated caller reaches these; the use case decides.
-SELF_MANAGED = frozenset({"/team/member_add"})
+SELF_MANAGED = frozenset({"/team/member_add", "/team/member_update", "/team/update"})
+# A user reaches these for itself.
+PERSONAL = frozenset({"/user/update"})
 INFO = KEY_INFO | {
     "/team/info",
     "/user/info",
@@ -36,11 +38,19 @@ MANAGEMENT = (
     KEY_MANAGEMENT
     | KEY_INFO
     | SELF_MANAGED
-    | {"/team/new", "/team/info", "/user/new", "/user/info", "/organization/new", "/organization/info"}
-    | {"/budget/new", "/budget/info"}
+    | PERSONAL
+    | {"/team/new", "/team/info", "/team/block", "/team/unblock", "/user/new", "/user/info"}
+    | {"/organization/new", "/organization/info", "/organization/update"}
+    | {"/budget/new", "/budget/info", "/budget/update"}
 )
 # What an administrator of an organization reaches beyond the rest; the use case keeps it to that organization.
-ORGANIZATION_ADMIN = KEY_MANAGEMENT | {"/team/new", "/user/new"}
+ORGANIZATION_ADMIN = KEY_MANAGEMENT | {
+    "/team/new",
+    "/team/block",
+    "/team/unblock",
+    "/user/new",
+    "/organization/update",
+}
 
 _GROUPS: dict[str, frozenset[str]] = {
     "info_routes": frozenset(INFO),

@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from app.domain.access import Caller
 from app.models import budgets, object_permissions, organization_members, organizations, team_members
-from app.services.key_views import KeyView
 from app.services.refusals import unknown_reference
 
 _LISTS = frozenset(column.name for column in object_permissions.columns if not column.nullable)
@@ -22,7 +21,10 @@ def check(transaction: Connection, caller: Caller, key: Mapping[str, Any], sent:
     tier_duration = None
     if key.get("budget_id") is not None:
         tier = transaction.execute(
-            select(budgets.c.budget_duration).where(budgets.c.budget_id == key["budget_id"])
+            # Held until the end: a tier that changes its window meanwhile would not know of this key's.
+            select(budgets.c.budget_duration)
+            .where(budgets.c.budget_id == key["budget_id"])
+            .with_for_update(read=True)
         ).first()
         if tier is None:
             raise unknown_reference("budget_id")
@@ -80,8 +82,15 @@ def put_permission(
     return permission_id
 
 
-def drop_permissions(transaction: Connection, views: Sequence[KeyView]) -> None:
-    """Remove the object permissions that belonged to these keys alone."""
+class HoldsPermission(Protocol):
+    """A view of what has an object permission of its own: a key, a team, a user or an organization."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]: ...
+
+
+def drop_permissions(transaction: Connection, views: Sequence[HoldsPermission]) -> None:
+    """Remove the object permissions that belonged to these alone."""
     ids = [view.columns["object_permission_id"] for view in views if view.columns["object_permission_id"]]
     if ids:
         transaction.execute(delete(object_permissions).where(object_permissions.c.object_permission_id.in_(ids)))

@@ -52,6 +52,15 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
     return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
 
 
+def member(
+    connection: Connection, team_id: str, user_id: str, calendar: Calendar, now: datetime
+) -> MemberView | None:
+    """One membership as it is, or None where there is none."""
+    chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
+    found = _members(connection, chosen, calendar, now)
+    return found[0] if found else None
+
+
 def _members(
     connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import budgets, keys
+from app.domain.budgets import TEMPORARY_FIELDS
 from app.domain.keys import (
     FOLDED_FIELDS,
     LIST_FIELDS,
     OBJECT_FIELDS,
     PLAIN_FIELDS,
     REFERENCE_FIELDS,
-    TEMPORARY_FIELDS,
     columns_of,
     temporary_increase,
 )

@@ -22,7 +22,7 @@ from app.api.fields import (
     Whole,
 )
 from app.domain.access import ADMIN_ONLY_FIELDS
-from app.domain.keys import TEMPORARY_FIELDS
+from app.domain.budgets import TEMPORARY_FIELDS
 
 # Metadata entries that raise a budget or are an administrator's to set.
 LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
