@@ -1,10 +1,14 @@
-"""The one place that asks the machine for the time, and the one way to write an instant down.
+"""The one place that asks the machine for the time.
 
 Everything else receives a `Clock`, so that a test can move time instead of waiting for it.
 """
 
 from datetime import UTC, datetime
 from typing import Protocol
+
+from app.domain.instants import iso
+
+__all__ = ["Clock", "SystemClock", "iso"]
 
 
 class Clock(Protocol):
@@ -18,10 +22,3 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-
-def iso(moment: datetime | None) -> str | None:
-    """The wire's form of an instant: UTC with microseconds and a `Z`, the same text everywhere."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
-from app.domain import durations, outbound
+from app.domain import durations, outbound, prices
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import Allowance, UnusableUrl
@@ -74,6 +74,8 @@ class Settings:
     # How long /key/health waits for the worker, and how many requests may wait in one process.
     key_health_seconds: float = 10.0
     key_health_waiting: int = 2
+    # Prices of models that go before those of the bundled list.
+    price_file: Path | None = None
     gcs_endpoint: str = "https://storage.googleapis.com"
     drain_seconds: float = 3.0
     log_level: str = "INFO"
@@ -194,6 +196,14 @@ def _http_url(raw: str) -> str:
     return raw
 
 
+def _price_file(raw: str) -> Path:
+    try:
+        prices.parse(Path(raw).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError("a price file must be UTF-8 text") from error
+    return Path(raw)
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", raw) or not low <= int(raw) <= high:
@@ -284,6 +294,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", _seconds(0.1, 30)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", _seconds(0.2, 60)),
     ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", _integer(1, 256)),
+    ("KEYLEDGER_PRICE_FILE", "price_file", _price_file),
     ("KEYLEDGER_GCS_ENDPOINT", "gcs_endpoint", _http_url),
     ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", _seconds(0, 60)),
     ("KEYLEDGER_LOG_LEVEL", "log_level", _log_level),

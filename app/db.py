@@ -20,12 +20,14 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     MetaData,
+    Table,
     TypeDecorator,
     UniqueConstraint,
     create_engine,
     event,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -149,6 +151,12 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def insertion(connection: Connection, table: Table) -> Any:
+    """An INSERT in the store's own dialect, which knows ON CONFLICT."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def normalise_url(url: str) -> URL:

@@ -1,9 +1,10 @@
 """Routes as access rules see them: groups of them, and whether a list of grants covers one.
 
-The group names are LiteLLM's; what each holds is this service's own routes and the data-plane routes that a
+The group names are LiteLLM's; what each holds is this service's own routes, or the data-plane routes that a
 gateway asks about.
 """
 
+import re
 from collections.abc import Iterable
 
 KEY_INFO = frozenset({"/key/info", "/key/list", "/key/health", "/v2/key/info"})
@@ -22,6 +23,8 @@ KEY_MANAGEMENT = frozenset(
         "/key/aliases",
     }
 )
+# For administrators and the keys of gateways.
+GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain"})
 # Any authenticated caller reaches these; the use case decides.
 SELF_MANAGED = frozenset({"/team/member_add", "/team/member_update", "/team/update"})
 # A user reaches these for itself.
@@ -52,37 +55,22 @@ ORGANIZATION_ADMIN = KEY_MANAGEMENT | {
     "/organization/update",
 }
 
+# What a gateway's clients call: an operation and all below it, under a version, a deployment or neither.
+_OPERATIONS = (
+    "chat/completions|completions|embeddings|responses|messages|moderations|rerank|realtime|models|model/info"
+    "|images/(?:generations|edits|variations)|audio/(?:transcriptions|translations|speech)"
+    "|batches|files|fine_tuning/jobs|assistants|threads|vector_stores"
+)
+_DATA_PLANE = re.compile(
+    rf"/(?:v1/|v2/|v1beta/|engines/[^/]+/|openai/deployments/[^/]+/)?(?:{_OPERATIONS})(?:/.*)?"
+)
+
 _GROUPS: dict[str, frozenset[str]] = {
     "info_routes": frozenset(INFO),
     "management_routes": frozenset(MANAGEMENT),
     "key_management_routes": KEY_MANAGEMENT | KEY_INFO,
-    "llm_api_routes": frozenset(
-        {
-            "/chat/completions",
-            "/v1/chat/completions",
-            "/completions",
-            "/v1/completions",
-            "/embeddings",
-            "/v1/embeddings",
-            "/responses",
-            "/v1/responses",
-            "/v1/messages",
-            "/images/generations",
-            "/v1/images/generations",
-            "/audio/transcriptions",
-            "/v1/audio/transcriptions",
-            "/audio/speech",
-            "/v1/audio/speech",
-            "/moderations",
-            "/v1/moderations",
-            "/rerank",
-            "/v1/rerank",
-            "/models",
-            "/v1/models",
-        }
-    ),
 }
-_GROUPS["openai_routes"] = _GROUPS["llm_api_routes"]
+_DATA_PLANE_GROUPS = frozenset({"llm_api_routes", "openai_routes"})
 
 
 def covered(route: str, grants: Iterable[str]) -> bool:
@@ -91,6 +79,8 @@ def covered(route: str, grants: Iterable[str]) -> bool:
 
 
 def _covers(grant: str, route: str) -> bool:
+    if grant in _DATA_PLANE_GROUPS:
+        return _DATA_PLANE.fullmatch(route) is not None
     if grant in _GROUPS:
         return route in _GROUPS[grant]
     if grant.endswith("*"):

@@ -19,6 +19,7 @@ class Spend:
     window_nanos: int = 0
     lifetime_nanos: int = 0
     window: Window | None = None
+    armed_at: datetime | None = None
 
     @property
     def reset_at(self) -> datetime | None:
@@ -26,11 +27,15 @@ class Spend:
 
 
 def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Calendar, now: datetime) -> Spend:
-    """Read a scope's stored state at `now`; no state is no spend."""
+    """Read a scope's account at `now`: its stored state and its charges that are not folded yet, read with it.
+
+    No account is no spend.
+    """
     if state is None:
         return Spend()
+    spent = state["window_spend_nanos"] + state["pending_nanos"]
+    lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
     if spelling is None or state["armed_at"] is None:
-        return Spend(state["window_spend_nanos"], state["lifetime_spend_nanos"])
+        return Spend(spent, lifetime)
     window = calendar.window(spelling, state["armed_at"], now)
-    inside = state["window_start"] == window.start
-    return Spend(state["window_spend_nanos"] if inside else 0, state["lifetime_spend_nanos"], window)
+    return Spend(spent if state["window_start"] == window.start else 0, lifetime, window, state["armed_at"])

@@ -37,9 +37,9 @@ budget_state = Table(
     Column("parked_at", UtcDateTime),
     Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
-    # What the window held when it was armed beyond the ledger's rows inside it (less, where it started at zero):
-    # it decides nothing, it lets a check recompute the balance.
-    Column("carried_nanos", BigInteger, nullable=False, server_default=text("0")),
+    # What the window holds beyond the ledger's rows inside it; NULL where it was armed on an older account and
+    # nobody has looked. It decides nothing: a check recomputes the balance with it.
+    Column("carried_nanos", BigInteger, server_default=text("0")),
     Index(
         "ix_budget_state_due",
         "reset_at",

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from app.clock import iso
-from app.domain import minting
+from app.domain import access, minting, refusals
 from app.domain.access import SERVICE_ACCOUNT, Caller, Role
 from app.domain.keys import temporary_increase
+from app.domain.snapshots import Snapshot
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
-from app.services.snapshots import Snapshot, Snapshots
+from app.services.snapshots import Sighting, Snapshots
 
 # The names under which the master key appears in answers and records; never the key, never its digest.
 MASTER_USER_ID = "default_user_id"
@@ -30,6 +30,15 @@ class Callers:
         Raises Unauthenticated, UnknownKey or ExpiredKey, and StoreUnavailable when SQL cannot be asked. A hash
         is no credential: it names a key, it does not open it.
         """
+        snapshot = self._snapshots.of(minting.digest(plaintext), now) if self._may_open(plaintext) else None
+        return self.admit(plaintext, snapshot, now)
+
+    def sight(self, plaintext: str, now: datetime) -> Sighting | None:
+        """The caller's key as `Snapshots.sight` has it; None for a credential that no key could have."""
+        return self._snapshots.sight(minting.digest(plaintext), now) if self._may_open(plaintext) else None
+
+    def admit(self, plaintext: str, snapshot: Snapshot | None, now: datetime) -> Caller:
+        """The caller by what its credential opens; raises as `authenticate` does."""
         if self.is_master(plaintext):
             return Caller(
                 role=Role.PROXY_ADMIN, user_id=MASTER_USER_ID, key_alias=MASTER_KEY_ALIAS, has_owner=True
@@ -38,27 +47,21 @@ class Callers:
             raise Unauthenticated(
                 f"LiteLLM Virtual Key expected. Received={_abbreviated(plaintext)}, expected to start with 'sk-'."
             )
-        snapshot = self._snapshots.of(minting.digest(plaintext), now)
         if snapshot is None:
             raise UnknownKey
         if snapshot.key["blocked"]:
-            raise Unauthenticated(
-                "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin."
-            )
+            raise Unauthenticated(refusals.key_blocked().message)
         expires_at = snapshot.key["expires_at"]
         if expires_at is not None and expires_at <= now:
-            raise ExpiredKey(
-                f"Authentication Error - Expired Key. Key Expiry time {iso(expires_at)} "
-                f"and current time {iso(now)}",
-                minting.key_name(plaintext),
-            )
+            refused = refusals.key_expired(minting.key_name(plaintext), expires_at, now)
+            raise ExpiredKey(refused.message, refused.param)
         team = snapshot.team or {}
         if team.get("blocked"):
-            raise Unauthenticated(
-                f"Authentication Error, Team={team['team_id']} is blocked. "
-                "Update via `/team/unblock` if you're an admin."
-            )
+            raise Unauthenticated(refusals.team_blocked(team["team_id"]).message)
         return _caller(snapshot, temporary_increase(snapshot.key["metadata"], now))
+
+    def _may_open(self, plaintext: str) -> bool:
+        return plaintext.startswith(minting.PREFIX) and not self.is_master(plaintext)
 
 
 def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
@@ -79,6 +82,7 @@ def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
         tpm_limit=key["tpm_limit"],
         rpm_limit=key["rpm_limit"],
         organization_admin_of=snapshot.organization_admin_of,
+        gateway=access.gateway_of(key["permissions"]),
     )
 
 

@@ -10,10 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.clock import Clock
-from app.db import Database
+from app.db import Database, insertion
 from app.dispatch import TaskName
 from app.models import job_runs
 from app.services.job_batches import JobBatch
@@ -91,10 +90,9 @@ class Jobs:
             return
 
     def _put(self, name: str, values: Mapping[str, Any], on_conflict: Mapping[str, Any]) -> None:
-        dialect = sqlite if self._database.is_sqlite else postgresql
         with self._database.transaction() as transaction:
             transaction.execute(
-                dialect.insert(job_runs)
+                insertion(transaction, job_runs)
                 .values({"name": name, **values})
                 .on_conflict_do_update(index_elements=["name"], set_={**values, **on_conflict})
             )

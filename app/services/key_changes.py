@@ -1,6 +1,7 @@
 """Changing keys: what the API calls update."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -13,7 +14,7 @@ from app.domain.keys import columns_of
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound
 from app.models import keys
-from app.services import audit, delivery, key_events, key_names, key_relations, key_rows, ledger
+from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_views import KeyView
@@ -111,29 +112,34 @@ class KeyChanges:
         )
         if "object_permission" in sent and columns["object_permission_id"] is None:
             key_relations.drop_permissions(transaction, [before])
-        self._account(transaction, act, before, sent, spelling)
+        self._account(transaction, act, before, columns, sent, spelling)
 
     def _account(
         self,
         transaction: Connection,
         act: Act,
         before: KeyView,
+        columns: Mapping[str, Any],
         sent: Mapping[str, Any],
         spelling: str | None,
     ) -> None:
-        spend = ledger.rearm(
-            transaction,
-            "key",
-            before.key_id,
-            before.spend,
-            before=key_rows.effective_duration(before.columns, before.tier),
-            after=spelling,
-            calendar=self._calendar,
-            now=act.at,
-        )
+        account, running = before.account, key_rows.effective_duration(before.columns, before.tier)
+        if running != spelling:
+            accounts.rearm(
+                transaction,
+                accounts.among([account.scope]),
+                before=running,
+                after=spelling,
+                calendar=self._calendar,
+                now=act.at,
+            )
+            account = accounts.armed_account(account.scope, spelling, self._calendar, act.at)
+        if {"model_max_budget", "budget_limits"} & columns.keys():
+            further = replace(before, columns={**before.columns, **columns}).further_accounts
+            accounts.replace_further(transaction, before.further_accounts, further, self._calendar, act.at)
         if sent.get("spend") is not None:
             to_nanos = money.nanos(sent["spend"], "spend")
-            ledger.correct_key(transaction, act, before.key_id, spend, to_nanos)
+            ledger.correct(transaction, act, account, to_nanos, {"key_id": before.key_id})
 
     def _check_move(
         self,

@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from app.domain import money
+from app.domain.limits import Scope, ScopeKind
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.models import keys
-from app.services import audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
+from app.services import accounts, audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
 from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
 
@@ -33,10 +34,12 @@ class KeyMaker:
         spelling = key_relations.check(transaction, act.caller, columns, request)
         key_id = str(uuid.uuid4())
         self._insert(transaction, act, key_id, columns, request, secret)
-        spend = ledger.open_account(transaction, "key", key_id, spelling, self._calendar, act.at)
+        account = accounts.open_account(
+            transaction, Scope(ScopeKind.KEY, key_id), spelling, self._calendar, act.at
+        )
         if "spend" in request:
             to_nanos = money.nanos(request["spend"], "spend")
-            ledger.correct_key(transaction, act, key_id, spend, to_nanos)
+            ledger.correct(transaction, act, account, to_nanos, {"key_id": key_id})
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.stored_fields())])
         delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)

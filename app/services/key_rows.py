@@ -15,18 +15,19 @@ from app.domain import minting
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
+from app.services import spends
 from app.services.budget_views import tier_fields
 from app.services.key_views import KeyView
 from app.services.rows import labelled, part
 
-_LABELLED = labelled({"tier": budgets, "state": budget_state, "permission": object_permissions})
+_LABELLED = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
 
 def select_keys() -> Select[Any]:
     """Live keys with their current secret, tier, spend and object permission."""
     return select(keys, key_secrets.c.token, key_secrets.c.key_name, *_LABELLED).select_from(
         keys.join(key_secrets, and_(key_secrets.c.key_id == keys.c.key_id, key_secrets.c.revoke_at.is_(None)))
-        .outerjoin(budget_state, _state_of_key())
+        .outerjoin(budget_state, spends.of_state("key", keys.c.key_id))
         .outerjoin(budgets, budgets.c.budget_id == keys.c.budget_id)
         .outerjoin(
             object_permissions,
@@ -35,20 +36,15 @@ def select_keys() -> Select[Any]:
     )
 
 
-def _state_of_key() -> Any:
-    return and_(budget_state.c.scope == "key", budget_state.c.scope_id == keys.c.key_id, budget_state.c.sub == "")
-
-
 def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyView:
     """The view of a row of `select_keys` at `now`."""
     tier = part(row, "tier", budgets, "budget_id")
-    state = part(row, "state", budget_state, "scope")
     return KeyView(
         key_id=row["key_id"],
         token=row["token"],
         key_name=row["key_name"],
         columns={column.name: row[column.name] for column in keys.columns},
-        spend=spend_of(state, effective_duration(row, tier), calendar, now),
+        spend=spend_of(spends.account_part(row), effective_duration(row, tier), calendar, now),
         seen_at=now,
         tier=tier_fields(tier, calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),

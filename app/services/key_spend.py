@@ -7,10 +7,11 @@ from sqlalchemy import Connection, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.keys import restarted_windows
+from app.domain.limits import ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
 from app.models import keys
-from app.services import audit, delivery, key_events, key_rows, ledger
+from app.services import accounts, audit, delivery, key_events, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
@@ -56,10 +57,14 @@ class KeySpend:
         )
         to_nanos = money.nanos(to, "reset_to")
         _check(before, to_nanos)
-        ledger.correct_key(transaction, act, key_id, before.spend, to_nanos)
+        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id})
         limits = restarted_windows(before.columns["budget_limits"], self._calendar, act.at)
         if limits is not None:
             transaction.execute(update(keys).where(keys.c.key_id == key_id).values(budget_limits=limits))
+            windows = {
+                s: spelling for s, spelling in before.further_accounts.items() if s.kind is ScopeKind.KEY_WINDOW
+            }
+            accounts.replace_further(transaction, {}, windows, self._calendar, act.at)
         (after,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         changes = [Changed(key_id, before.fields(), after.fields())]
         audit.record(transaction, act, "reset_spend", "key", changes)

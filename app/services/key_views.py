@@ -11,6 +11,7 @@ from typing import Any
 from app.clock import iso
 from app.domain.access import KeyTarget
 from app.domain.keys import visible_metadata
+from app.domain.limits import Account, Scope, ScopeKind, further_accounts
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
 from app.domain.spend import Spend
@@ -34,6 +35,17 @@ class KeyView:
     @property
     def target(self) -> KeyTarget:
         return KeyTarget(self.key_id, self.columns["user_id"], self.columns["team_id"], self.columns["created_by"])
+
+    @property
+    def account(self) -> Account:
+        """What its charges count in, in the window of this instant."""
+        return Account(Scope(ScopeKind.KEY, self.key_id), self.spend.window, self.spend.armed_at)
+
+    @property
+    def further_accounts(self) -> dict[Scope, str | None]:
+        """The scopes that its budgets for models and for further windows open, each with its spelling."""
+        subs = further_accounts(self.columns["model_max_budget"], self.columns["budget_limits"])
+        return {Scope(kind, self.key_id, sub): spelling for (kind, sub), spelling in subs.items()}
 
     @property
     def status(self) -> str:

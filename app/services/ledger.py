@@ -1,129 +1,105 @@
-"""The ledger's side of a key's spend: opening an account, arming its window, correcting it.
-
-Every change of a spend is a ledger row of its own, written in the transaction of the change.
-"""
+"""The ledger: charges and corrections, appended once, each to be folded into the accounts that it counts in."""
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, insert
 
-from app.domain.spend import Spend
-from app.domain.windows import Calendar, Window
-from app.models import budget_state, ledger
+from app.db import insertion
+from app.domain.limits import Account
+from app.models import ledger, ledger_unfolded
+from app.services import spends
+from app.services.accounts import move_windows, names
 from app.services.audit import Act
 
 
-def open_account(
-    transaction: Connection, scope: str, scope_id: str, spelling: str | None, calendar: Calendar, now: datetime
-) -> Spend:
-    """Start the account of a new scope, its window armed where it has one."""
-    open_accounts(transaction, scope, {scope_id: spelling}, calendar, now)
-    return Spend(window=_armed(spelling, calendar, now))
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row to be appended to the ledger; `columns` are those that say whose it is and what was used."""
+
+    kind: str
+    request_id: str
+    amount_nanos: int
+    occurred_at: datetime
+    accounts: tuple[Account, ...]
+    columns: Mapping[str, Any]
+
+    def row(self, act: Act) -> dict[str, Any]:
+        return {
+            **_NOBODY,
+            **self.columns,
+            "kind": self.kind,
+            "request_id": self.request_id,
+            "amount_nanos": self.amount_nanos,
+            "scopes": [list(names(account.scope).values()) for account in self.accounts],
+            "actor": act.caller.user_id,
+            "occurred_at": self.occurred_at,
+            "recorded_at": act.at,
+        }
 
 
-def open_accounts(
-    transaction: Connection, scope: str, spellings: Mapping[str, str | None], calendar: Calendar, now: datetime
-) -> None:
-    """Start the accounts of new scopes of one kind, in one statement; `spellings` tells the window of each.
+# Rows of one statement have the same columns.
+_NOBODY: dict[str, Any] = dict.fromkeys(
+    (
+        "key_id",
+        "team_id",
+        "user_id",
+        "organization_id",
+        "model",
+        "input_tokens",
+        "output_tokens",
+        "tags",
+        "end_user",
+    )
+)
 
-    A team or a user may have been charged before it had a row: that stays, but an armed window starts at zero.
+
+def correct(transaction: Connection, act: Act, account: Account, to_nanos: int, owner: Mapping[str, str]) -> int:
+    """Set what an account has spent in its present window; its lifetime moves by the same amount, the answer.
+
+    `owner` holds the column of the ledger that says whose account it is. The caller holds the owner's row, so that
+    nobody else corrects it meanwhile.
     """
-    if not spellings:
-        return
-    dialect = sqlite if transaction.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(budget_state)
-    new = statement.excluded
-    kept = case((new.armed_at.is_(None), budget_state.c.window_spend_nanos), else_=0)
-    transaction.execute(
-        statement.on_conflict_do_update(
-            index_elements=["scope", "scope_id", "sub"],
-            set_={
-                "armed_at": new.armed_at,
-                "window_start": new.window_start,
-                "reset_at": new.reset_at,
-                "window_spend_nanos": kept,
-            },
-        ),
-        [
-            {"scope": scope, "scope_id": scope_id, "sub": "", **_columns(_armed(spelling, calendar, now), now)}
-            for scope_id, spelling in spellings.items()
-        ],
-    )
+    move_windows(transaction, [account])
+    (spent,) = spends.current(transaction, [account])
+    amount = to_nanos - (spent or 0)
+    if amount:
+        entry = Entry("correction", f"correction-{uuid.uuid4()}", amount, act.at, (account,), owner)
+        append(transaction, [entry], act)
+    return amount
 
 
-def rearm(
-    transaction: Connection,
-    scope: str,
-    scope_id: str,
-    spend: Spend,
-    *,
-    before: str | None,
-    after: str | None,
-    calendar: Calendar,
-    now: datetime,
-) -> Spend:
-    """Give a scope another window and return its spend in it.
+def append(transaction: Connection, entries: Sequence[Entry], act: Act) -> list[bool]:
+    """Write rows of the ledger, each to be folded into its accounts; tells of each whether it is new.
 
-    A window armed where there was none starts at zero; one that replaces another takes its spend along, and
-    without a window the spend so far stays. The same spelling again changes nothing, so nothing drifts.
+    One whose key id and request id stand there already is left as it is. Two statements and one more where windows
+    move, however many entries. The windows are moved first, so that no charge lies beyond a stored one.
     """
-    if before == after:
-        return spend
-    window = _armed(after, calendar, now)
-    moved = replace(spend, window_nanos=0 if before is None else spend.window_nanos, window=window)
-    transaction.execute(
-        update(budget_state)
-        .where(_is(scope, scope_id))
-        .values(window_spend_nanos=moved.window_nanos, **_columns(window, now))
+    move_windows(transaction, dict.fromkeys(account for entry in entries for account in entry.accounts))
+    statement = insertion(transaction, ledger).on_conflict_do_nothing()
+    found = transaction.execute(
+        statement.returning(ledger.c.ledger_id, ledger.c.key_id, ledger.c.request_id),
+        [entry.row(act) for entry in entries],
     )
-    return moved
-
-
-def correct_key(transaction: Connection, act: Act, key_id: str, spend: Spend, to_nanos: int) -> None:
-    """Set what a key has spent in its window; its lifetime moves by the same amount.
-
-    The caller holds the key's row, so nobody else corrects it meanwhile.
-    """
-    amount = to_nanos - spend.window_nanos
-    if amount == 0:
-        return
-    transaction.execute(
-        insert(ledger).values(
-            kind="correction",
-            request_id=f"correction-{uuid.uuid4()}",
-            key_id=key_id,
-            amount_nanos=amount,
-            actor=act.caller.user_id,
-            occurred_at=act.at,
-            recorded_at=act.at,
-        )
-    )
-    window = {} if spend.window is None else {"window_start": spend.window.start, "reset_at": spend.window.end}
-    transaction.execute(
-        update(budget_state)
-        .where(_is("key", key_id))
-        .values(
-            window_spend_nanos=to_nanos,
-            lifetime_spend_nanos=budget_state.c.lifetime_spend_nanos + amount,
-            **window,
-        )
-    )
-
-
-def _is(scope: str, scope_id: str) -> ColumnElement[bool]:
-    return and_(budget_state.c.scope == scope, budget_state.c.scope_id == scope_id, budget_state.c.sub == "")
-
-
-def _armed(spelling: str | None, calendar: Calendar, now: datetime) -> Window | None:
-    return None if spelling is None else calendar.window(spelling, now, now)
-
-
-def _columns(window: Window | None, now: datetime) -> dict[str, Any]:
-    if window is None:
-        return {"armed_at": None, "window_start": None, "reset_at": None, "parked_at": None}
-    return {"armed_at": now, "window_start": window.start, "reset_at": window.end, "parked_at": None}
+    ids = {(row.key_id, row.request_id): row.ledger_id for row in found}
+    waiting, is_new = [], []
+    for entry in entries:
+        # A request id that stands twice in one call is one charge.
+        ledger_id = ids.pop((entry.columns.get("key_id"), entry.request_id), None)
+        is_new.append(ledger_id is not None)
+        if ledger_id is not None:
+            waiting += [
+                {
+                    "ledger_id": ledger_id,
+                    **names(account.scope),
+                    "amount_nanos": entry.amount_nanos,
+                    "occurred_at": entry.occurred_at,
+                }
+                for account in entry.accounts
+            ]
+    if waiting:
+        transaction.execute(insert(ledger_unfolded), waiting)
+    return is_new

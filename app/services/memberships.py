@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from app.domain.limits import Account, Scope, ScopeKind
 from app.domain.teams import member_id
 from app.domain.windows import Calendar
 from app.models import team_members
-from app.services import budget_rows, ledger
+from app.services import accounts, budget_rows
 from app.services.audit import Act
 
 
@@ -37,7 +38,7 @@ def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calenda
     tiers = budget_rows.linked(transaction, shared_ids) if shared_ids else {}
     own: dict[str, dict[str, Any]] = {}
     members: list[dict[str, Any]] = []
-    durations: dict[str, str | None] = {}
+    opened: list[Account] = []
     for joining in joinings:
         budget_id = joining.team["member_budget_id"]
         tier: Mapping[str, Any] = tiers.get(budget_id, {})
@@ -46,7 +47,8 @@ def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calenda
             budget_id = str(uuid.uuid4())
             own[budget_id] = dict(tier)
         team_id = joining.team["team_id"]
-        durations[member_id(team_id, joining.user_id)] = tier.get("budget_duration")
+        scope = Scope(ScopeKind.MEMBER, member_id(team_id, joining.user_id))
+        opened.append(accounts.armed_account(scope, tier.get("budget_duration"), calendar, act.at))
         members.append(
             {
                 "team_id": team_id,
@@ -59,4 +61,4 @@ def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calenda
         )
     budget_rows.put(transaction, act, own)
     transaction.execute(insert(team_members), members)
-    ledger.open_accounts(transaction, "member", durations, calendar, act.at)
+    accounts.open_accounts(transaction, opened)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from app.db import insertion
 from app.domain import access
+from app.domain.limits import Account, Scope, ScopeKind
 from app.domain.users import folded
 from app.domain.windows import Calendar
 from app.errors import Conflict
 from app.models import users
-from app.services import audit, ledger, user_rows
+from app.services import accounts, audit, user_rows
 from app.services.audit import Act, Changed
 from app.services.refusals import unknown_reference
 
@@ -76,10 +77,9 @@ def settle(transaction: Connection, act: Act, newcomers: Sequence[Newcomer], cal
 def _create(transaction: Connection, act: Act, missing: Sequence[Newcomer], calendar: Calendar) -> set[str]:
     if not missing:
         return set()
-    dialect = sqlite if transaction.dialect.name == "sqlite" else postgresql
     created = set(
         transaction.execute(
-            dialect.insert(users).on_conflict_do_nothing().returning(users.c.user_id),
+            insertion(transaction, users).on_conflict_do_nothing().returning(users.c.user_id),
             [
                 {
                     "user_id": newcomer.user_id,
@@ -93,7 +93,7 @@ def _create(transaction: Connection, act: Act, missing: Sequence[Newcomer], cale
             ],
         ).scalars()
     )
-    ledger.open_accounts(transaction, "user", dict.fromkeys(sorted(created)), calendar, act.at)
+    accounts.open_accounts(transaction, [Account(Scope(ScopeKind.USER, user_id)) for user_id in sorted(created)])
     views = user_rows.load(transaction, users.c.user_id.in_(created), calendar, act.at)
     changes = [Changed(user_id, None, view.fields()) for user_id, view in views.items()]
     audit.record(transaction, act, "new", "user", changes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
@@ -16,12 +16,12 @@ from app.models import (
     organizations,
     users,
 )
-from app.services import user_rows
+from app.services import spends, user_rows
 from app.services.budget_views import tier_fields
 from app.services.organization_views import OrganizationMemberView, OrganizationView
 from app.services.rows import labelled, part
 
-_PARTS = labelled({"tier": budgets, "state": budget_state, "permission": object_permissions})
+_PARTS = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
 
 def load(
@@ -32,14 +32,7 @@ def load(
         select(organizations, *_PARTS)
         .select_from(
             organizations.join(budgets, budgets.c.budget_id == organizations.c.budget_id)
-            .outerjoin(
-                budget_state,
-                and_(
-                    budget_state.c.scope == "organization",
-                    budget_state.c.scope_id == organizations.c.organization_id,
-                    budget_state.c.sub == "",
-                ),
-            )
+            .outerjoin(budget_state, spends.of_state("organization", organizations.c.organization_id))
             .outerjoin(
                 object_permissions,
                 object_permissions.c.object_permission_id == organizations.c.object_permission_id,
@@ -52,11 +45,10 @@ def load(
 
 
 def _view(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> OrganizationView:
-    state = part(row, "state", budget_state, "scope")
     return OrganizationView(
         organization_id=row["organization_id"],
         columns={column.name: row[column.name] for column in organizations.columns},
-        spend=spend_of(state, row["tier.budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), row["tier.budget_duration"], calendar, now),
         tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),
     )

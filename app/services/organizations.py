@@ -11,11 +11,12 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import tier_of
+from app.domain.limits import Scope, ScopeKind
 from app.domain.organizations import TIER_FIELDS, columns_of
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound
 from app.models import organizations, team_members, teams
-from app.services import audit, budget_rows, key_relations, ledger, organization_rows, team_rows
+from app.services import accounts, audit, budget_rows, key_relations, organization_rows, team_rows
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationMemberView, OrganizationView
 from app.services.refusals import rules, unknown_reference
@@ -93,7 +94,9 @@ class Organizations:
             )
         )
         organization_id, spelling = columns["organization_id"], tier.get("budget_duration")
-        ledger.open_account(transaction, "organization", organization_id, spelling, self._calendar, act.at)
+        accounts.open_account(
+            transaction, Scope(ScopeKind.ORGANIZATION, organization_id), spelling, self._calendar, act.at
+        )
         chosen = organizations.c.organization_id == organization_id
         (view,) = organization_rows.load(transaction, chosen, self._calendar, act.at)
         audit.record(transaction, act, "new", "organization", [Changed(organization_id, None, view.fields())])

@@ -5,20 +5,18 @@ states, and it decides only while `Policies.check` says FRESH. With Redis away i
 never kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any
 
 from cachetools import TTLCache
-from sqlalchemy import Connection, and_, func, or_, select
 
 from app.db import Database
+from app.domain.snapshots import Snapshot
 from app.errors import StoreUnavailable
-from app.models import key_secrets, keys, organization_members, team_members, teams, users
-from app.store import policies
-from app.store.policies import Entity, Freshness, Policies, Versions
+from app.services import snapshot_rows
+from app.store.policies import Freshness, Policies, Versions, together
 
 # Snapshots are a few kB each: this many hold the busy keys of an installation in well under 100 MB.
 CACHE_SIZE = 10_000
@@ -27,14 +25,17 @@ _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A key as one statement saw it; rows of owner and team are None where there is no such row."""
+class Sighting:
+    """A key as it was seen, and the versions under which that may decide.
 
-    key: Mapping[str, Any]
-    user: Mapping[str, Any] | None
-    team: Mapping[str, Any] | None
-    member: Mapping[str, Any] | None
-    organization_admin_of: frozenset[str]
+    Without versions it was read from SQL while a change was under way: it decides the request that has read it and
+    no other. One that is `remembered` decides nothing before its versions were checked.
+    """
+
+    token: str
+    snapshot: Snapshot | None
+    versions: Versions | None
+    remembered: bool = False
 
 
 class Snapshots:
@@ -48,47 +49,64 @@ class Snapshots:
 
     def of(self, token: str, now: datetime) -> Snapshot | None:
         """The key that this digest opens at `now`, or None; raises StoreUnavailable when SQL is away."""
+        try:
+            found = self.sight(token, now)
+            if found.remembered and not self.is_fresh([found]):
+                found = self.look_again(token, now)
+        except StoreUnavailable:
+            return self._read(token, now)
+        return found.snapshot
+
+    def sight(self, token: str, now: datetime) -> Sighting:
+        """The key as it was last seen, or else as it is.
+
+        Raises StoreUnavailable when SQL or Redis is away.
+        """
         with self._lock:
             cached = self._cache.get(token)
-        if cached is not None:
-            snapshot, versions = cached
-            try:
-                if self._policies.check(versions) is Freshness.FRESH and _still_opens(snapshot, now):
-                    return snapshot
-            except StoreUnavailable:
-                return self._read(token, now)
-        try:
-            return self._load(token, now)
-        except _RedisAway:
-            return self._read(token, now)
+        if cached is not None and _still_opens(cached[0], now):
+            return Sighting(token, *cached, remembered=True)
+        return self.look_again(token, now)
 
-    def _load(self, token: str, now: datetime) -> Snapshot | None:
-        """Ids, then their versions, then the snapshot; kept unless a change is under way."""
+    def look_again(self, token: str, now: datetime) -> Sighting:
+        """Ids, then their versions, then the snapshot; kept unless a change is under way.
+
+        Raises StoreUnavailable when SQL or Redis is away.
+        """
         for _ in range(_ATTEMPTS):
             with self._database.read() as connection:
-                entities = _entities(connection, token, now)
-                try:
-                    versions = self._policies.adopt(entities)
-                except StoreUnavailable as error:
-                    raise _RedisAway from error
-                snapshot = _select(connection, token, now)
-            if _entities_of(snapshot, token) != entities:
+                entities = snapshot_rows.entities(connection, token, now)
+                versions = self._policies.adopt(entities)
+                snapshot = snapshot_rows.load(connection, token, now)
+            if snapshot_rows.entities_of(snapshot, token) != entities:
                 continue
             with self._lock:
                 if versions.dirty:
                     self._cache.pop(token, None)
                 else:
                     self._cache[token] = (snapshot, versions)
-            return snapshot
-        return self._read(token, now)
+            return Sighting(token, snapshot, None if versions.dirty else versions)
+        return Sighting(token, self._read(token, now), None)
+
+    def forget(self, sightings: Sequence[Sighting]) -> None:
+        """Remember these no longer: they were found to be old."""
+        with self._lock:
+            for sighting in sightings:
+                self._cache.pop(sighting.token, None)
+
+    def is_fresh(self, sightings: Sequence[Sighting]) -> bool:
+        """Whether all of these may decide; one round trip, none where nothing hangs on versions."""
+        versions = [sighting.versions for sighting in sightings if sighting.versions is not None]
+        return not versions or self._policies.check(together(versions)) is Freshness.FRESH
+
+    def archived(self, token: str) -> Snapshot | None:
+        """A deleted key as it was, with its team, its owner and its organization as they are now."""
+        with self._database.read() as connection:
+            return snapshot_rows.load_archived(connection, token)
 
     def _read(self, token: str, now: datetime) -> Snapshot | None:
         with self._database.read() as connection:
-            return _select(connection, token, now)
-
-
-class _RedisAway(Exception):
-    """Redis cannot give versions: decide from SQL and keep nothing."""
+            return snapshot_rows.load(connection, token, now)
 
 
 def _still_opens(snapshot: Snapshot | None, now: datetime) -> bool:
@@ -97,102 +115,3 @@ def _still_opens(snapshot: Snapshot | None, now: datetime) -> bool:
         return True
     revoke_at = snapshot.key["revoke_at"]
     return revoke_at is None or revoke_at > now
-
-
-def _opens(token: str, now: datetime) -> Any:
-    return and_(
-        key_secrets.c.token == token, or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now)
-    )
-
-
-def _entities(connection: Connection, token: str, now: datetime) -> tuple[Entity, ...]:
-    row = connection.execute(
-        select(
-            keys.c.key_id,
-            keys.c.user_id,
-            keys.c.team_id,
-            keys.c.budget_id,
-            func.coalesce(teams.c.organization_id, keys.c.organization_id).label("organization_id"),
-        )
-        .select_from(key_secrets.join(keys).outerjoin(teams, teams.c.team_id == keys.c.team_id))
-        .where(_opens(token, now))
-    )
-    return _entities_from(token, row.mappings().first())
-
-
-def _entities_of(snapshot: Snapshot | None, token: str) -> tuple[Entity, ...]:
-    if snapshot is None:
-        return _entities_from(token, None)
-    organization_id = (snapshot.team or {}).get("organization_id") or snapshot.key["organization_id"]
-    return _entities_from(token, {**snapshot.key, "organization_id": organization_id})
-
-
-def _entities_from(token: str, ids: Mapping[Any, Any] | None) -> tuple[Entity, ...]:
-    entities = [policies.digest(token)]
-    if ids is None:
-        return tuple(entities)
-    entities.append(policies.key(ids["key_id"]))
-    if ids["team_id"] is not None:
-        entities.append(policies.team(ids["team_id"]))
-    if ids["user_id"] is not None:
-        entities.append(policies.user(ids["user_id"]))
-    if ids["team_id"] is not None and ids["user_id"] is not None:
-        entities.append(policies.member(ids["team_id"], ids["user_id"]))
-    if ids["organization_id"] is not None:
-        entities.append(policies.organization(ids["organization_id"]))
-    if ids["budget_id"] is not None:
-        entities.append(policies.tier(ids["budget_id"]))
-    return tuple(entities)
-
-
-_TABLES = {"key": keys, "user": users, "team": teams, "member": team_members}
-
-
-def _select(connection: Connection, token: str, now: datetime) -> Snapshot | None:
-    """The whole snapshot in one statement: a row per organization that the owner administers."""
-    administered = organization_members.alias("administered")
-    columns = [
-        column.label(f"{prefix}.{column.name}") for prefix, table in _TABLES.items() for column in table.columns
-    ]
-    found = connection.execute(
-        select(
-            *columns,
-            key_secrets.c.token,
-            key_secrets.c.key_name,
-            key_secrets.c.revoke_at,
-            administered.c.organization_id.label("administered"),
-        )
-        .select_from(
-            key_secrets.join(keys)
-            .outerjoin(users, users.c.user_id == keys.c.user_id)
-            .outerjoin(teams, teams.c.team_id == keys.c.team_id)
-            .outerjoin(
-                team_members,
-                and_(team_members.c.team_id == keys.c.team_id, team_members.c.user_id == keys.c.user_id),
-            )
-            .outerjoin(
-                administered,
-                and_(administered.c.user_id == keys.c.user_id, administered.c.user_role == "org_admin"),
-            )
-        )
-        .where(_opens(token, now))
-    )
-    rows = found.mappings().all()
-    if not rows:
-        return None
-    secret = {name: rows[0][name] for name in ("token", "key_name", "revoke_at")}
-    return Snapshot(
-        key={**_part(rows[0], "key"), **secret},
-        user=_present(_part(rows[0], "user"), "user_id"),
-        team=_present(_part(rows[0], "team"), "team_id"),
-        member=_present(_part(rows[0], "member"), "user_id"),
-        organization_admin_of=frozenset(row["administered"] for row in rows if row["administered"] is not None),
-    )
-
-
-def _part(row: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
-    return {column.name: row[f"{prefix}.{column.name}"] for column in _TABLES[prefix].columns}
-
-
-def _present(part: dict[str, Any], identity: str) -> dict[str, Any] | None:
-    return None if part[identity] is None else part

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, budgets, object_permissions, team_members, teams, users
+from app.services import spends
 from app.services.budget_views import tier_fields
 from app.services.rows import labelled, part
 from app.services.team_views import MemberView, TeamView
@@ -21,8 +22,8 @@ MEMBER_ID = (
     cast(func.length(team_members.c.team_id), Text) + ":" + team_members.c.team_id + ":" + team_members.c.user_id
 )
 
-_MEMBER_PARTS = labelled({"tier": budgets, "state": budget_state})
-_TEAM_PARTS = labelled({"tier": budgets, "state": budget_state, "permission": object_permissions})
+_MEMBER_PARTS = [*labelled({"tier": budgets}), *spends.account_columns()]
+_TEAM_PARTS = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
 
 def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime) -> list[TeamView]:
@@ -30,14 +31,7 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
     rows = connection.execute(
         select(teams, *_TEAM_PARTS)
         .select_from(
-            teams.outerjoin(
-                budget_state,
-                and_(
-                    budget_state.c.scope == "team",
-                    budget_state.c.scope_id == teams.c.team_id,
-                    budget_state.c.sub == "",
-                ),
-            )
+            teams.outerjoin(budget_state, spends.of_state("team", teams.c.team_id))
             .outerjoin(budgets, budgets.c.budget_id == teams.c.member_budget_id)
             .outerjoin(
                 object_permissions,
@@ -75,14 +69,7 @@ def _members(
             team_members.join(teams, teams.c.team_id == team_members.c.team_id)
             .outerjoin(users, users.c.user_id == team_members.c.user_id)
             .outerjoin(budgets, budgets.c.budget_id == team_members.c.budget_id)
-            .outerjoin(
-                budget_state,
-                and_(
-                    budget_state.c.scope == "member",
-                    budget_state.c.scope_id == MEMBER_ID,
-                    budget_state.c.sub == "",
-                ),
-            )
+            .outerjoin(budget_state, spends.of_state("member", MEMBER_ID))
         )
         .where(where)
         .order_by(team_members.c.team_id, team_members.c.created_at, team_members.c.user_id)
@@ -98,7 +85,7 @@ def _member(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> Member
         user_id=row["user_id"],
         user_email=row["known_email"],
         role=row["role"],
-        spend=spend_of(part(row, "state", budget_state, "scope"), spelling, calendar, now),
+        spend=spend_of(spends.account_part(row), spelling, calendar, now),
         tier=tier_fields(tier, calendar, now),
         shares_tier=row["budget_id"] is not None and row["budget_id"] == row["member_budget_id"],
     )
@@ -112,11 +99,10 @@ def _by_team(members: Sequence[MemberView]) -> dict[str, list[MemberView]]:
 
 
 def _view(row: Mapping[str, Any], members: Sequence[MemberView], calendar: Calendar, now: datetime) -> TeamView:
-    state = part(row, "state", budget_state, "scope")
     return TeamView(
         team_id=row["team_id"],
         columns={column.name: row[column.name] for column in teams.columns},
-        spend=spend_of(state, row["budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
         members=members,
         member_tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),

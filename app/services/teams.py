@@ -11,17 +11,18 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller, Standing
 from app.domain.budgets import check_within
+from app.domain.limits import Scope, ScopeKind
 from app.domain.teams import DASHBOARD_TEAM, MEMBER_TIER_FIELDS, columns_of, member_tier
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, NotFound
 from app.models import keys, teams
 from app.services import (
+    accounts,
     audit,
     budget_rows,
     claims,
     key_relations,
     key_rows,
-    ledger,
     memberships,
     newcomers,
     team_rows,
@@ -115,7 +116,7 @@ class Teams:
             budget_rows.put(transaction, act, {row["member_budget_id"]: draft.member_tier})
         transaction.execute(insert(teams).values(row))
         spelling = draft.columns.get("budget_duration")
-        ledger.open_account(transaction, "team", draft.team_id, spelling, self._calendar, act.at)
+        accounts.open_account(transaction, Scope(ScopeKind.TEAM, draft.team_id), spelling, self._calendar, act.at)
         members = newcomers.settle(transaction, act, newcomers.resolve(transaction, draft.members), self._calendar)
         joinings = [Joining(row, member.user_id, member.user_email, member.role) for member in members]
         memberships.join(transaction, act, joinings, self._calendar)

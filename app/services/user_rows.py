@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, object_permissions, team_members, users
+from app.services import spends
 from app.services.rows import labelled, part
 from app.services.user_views import UserView
 
-_PARTS = labelled({"state": budget_state, "permission": object_permissions})
+_PARTS = [*labelled({"permission": object_permissions}), *spends.account_columns()]
 
 
 def load(
@@ -22,14 +23,7 @@ def load(
     rows = connection.execute(
         select(users, *_PARTS, team_members.c.team_id.label("member_of"))
         .select_from(
-            users.outerjoin(
-                budget_state,
-                and_(
-                    budget_state.c.scope == "user",
-                    budget_state.c.scope_id == users.c.user_id,
-                    budget_state.c.sub == "",
-                ),
-            )
+            users.outerjoin(budget_state, spends.of_state("user", users.c.user_id))
             .outerjoin(
                 object_permissions,
                 object_permissions.c.object_permission_id == users.c.object_permission_id,
@@ -47,11 +41,10 @@ def load(
 
 def _view(rows: Sequence[Mapping[Any, Any]], calendar: Calendar, now: datetime) -> UserView:
     row = rows[0]
-    state = part(row, "state", budget_state, "scope")
     return UserView(
         user_id=row["user_id"],
         columns={column.name: row[column.name] for column in users.columns},
-        spend=spend_of(state, row["budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
         teams=[found["member_of"] for found in rows if found["member_of"] is not None],
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),
     )

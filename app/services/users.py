@@ -12,12 +12,13 @@ from app.domain import access, minting
 from app.domain import keys as key_rules
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
+from app.domain.limits import Scope, ScopeKind
 from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
 from app.models import keys, organization_members, team_members, teams, users
-from app.services import audit, claims, key_relations, key_rows, ledger, memberships, team_rows, user_rows
+from app.services import accounts, audit, claims, key_relations, key_rows, memberships, team_rows, user_rows
 from app.services.audit import Act, Changed
 from app.services.key_maker import KeyMaker
 from app.services.key_views import KeyView
@@ -124,7 +125,7 @@ class Users:
         row = {"user_id": user_id, **draft.columns, "object_permission_id": permission_id}
         transaction.execute(insert(users).values({**row, "created_at": act.at, "updated_at": act.at}))
         spelling = draft.columns.get("budget_duration")
-        ledger.open_account(transaction, "user", user_id, spelling, self._calendar, act.at)
+        accounts.open_account(transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at)
         if organization_ids:
             membership = {
                 "user_id": user_id,

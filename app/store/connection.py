@@ -20,10 +20,14 @@ from app.errors import StoreUnavailable
 
 
 class Script:
-    """A Lua script of this package, sent by its digest and in full only where the server does not know it."""
+    """A Lua script of this package, sent by its digest and in full only where the server does not know it.
 
-    def __init__(self, name: str) -> None:
-        self.source = files("app.store").joinpath(f"{name}.lua").read_text("utf-8")
+    Several names are files that make one script, in that order.
+    """
+
+    def __init__(self, *names: str) -> None:
+        folder = files("app.store")
+        self.source = "".join(folder.joinpath(f"{name}.lua").read_text("utf-8") for name in names)
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -43,6 +47,12 @@ class Lease:
             return self._call("EVALSHA", script.digest, len(keys), *keys, *arguments)
         except NoScriptError:
             return self._call("EVAL", script.source, len(keys), *keys, *arguments)
+
+    def fields(self, keys: Sequence[str], name: str) -> list[str | None]:
+        """The same field of several hashes, None where there is none; one round trip."""
+        for key in keys:
+            self._connection.send_command("HGET", key, name)
+        return [self._connection.read_response() for _ in keys]
 
     def now(self) -> float:
         """The server's clock, in seconds since the epoch."""

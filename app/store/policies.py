@@ -12,17 +12,17 @@ monotonic clock from before the mark was set, so it gives up before anybody else
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.teams import member_id
 from app.errors import StoreUnavailable, WriteStands
-from app.store.connection import HotRedis, Script
+from app.store.connection import HotRedis, Lease, Script
 
 _ADOPT = Script("policies_adopt")
-_CHECK = Script("policies_check")
+_CHECK = Script("policies", "policies_check")
 _MARK = Script("policies_mark")
 _PUBLISH = Script("policies_publish")
 
@@ -92,6 +92,18 @@ class Versions:
     dirty: bool
 
 
+def together(versions: Iterable[Versions]) -> Versions:
+    """Versions of several snapshots that are to decide at once; of different lives of Redis, they are stale."""
+    found = list(versions)
+    run_ids = {each.run_id for each in found}
+    return Versions(
+        entities=tuple(entity for each in found for entity in each.entities),
+        tokens=tuple(token for each in found for token in each.tokens),
+        run_id=run_ids.pop() if len(run_ids) == 1 else "",
+        dirty=any(each.dirty for each in found),
+    )
+
+
 class Policies:
     """The version tokens in Redis.
 
@@ -114,8 +126,8 @@ class Policies:
     def adopt(self, entities: Sequence[Entity]) -> Versions:
         """The present tokens, made where there are none; one round trip; raises StoreUnavailable."""
         with self._redis.lease() as lease:
-            names = [lease.name("policy", e.kind, e.id) for e in entities]
-            dirty, *tokens = lease.run(_ADOPT, names, [_fresh(), _LIFETIME_MS])
+            names = policy_names(lease, entities)
+            dirty, *tokens = lease.run(_ADOPT, names, [fresh_token(), _LIFETIME_MS])
             return Versions(tuple(entities), tuple(tokens), lease.run_id, dirty=bool(dirty))
 
     def check(self, versions: Versions) -> Freshness:
@@ -123,8 +135,8 @@ class Policies:
         with self._redis.lease() as lease:
             if lease.run_id != versions.run_id:
                 return Freshness.STALE
-            names = [lease.name("policy", e.kind, e.id) for e in versions.entities]
-            return Freshness(lease.run(_CHECK, names, [_fresh(), *versions.tokens]))
+            names = policy_names(lease, versions.entities)
+            return Freshness(lease.run(_CHECK, names, [fresh_token(), *versions.tokens]))
 
     @contextmanager
     def change(self, entities: Sequence[Entity]) -> Iterator[Callable[[], None]]:
@@ -163,14 +175,20 @@ class Policies:
 
     def _mark(self, entities: Sequence[Entity], mark: str) -> None:
         with self._redis.lease() as lease:
-            names = [lease.name("policy", e.kind, e.id) for e in entities]
+            names = policy_names(lease, entities)
             lease.run(_MARK, names, [mark, int(self._change_seconds * 1000), _LIFETIME_MS])
 
     def _publish(self, entities: Sequence[Entity], mark: str) -> None:
         with self._redis.lease() as lease:
-            names = [lease.name("policy", e.kind, e.id) for e in entities]
-            lease.run(_PUBLISH, names, [mark, _fresh(), _LIFETIME_MS])
+            names = policy_names(lease, entities)
+            lease.run(_PUBLISH, names, [mark, fresh_token(), _LIFETIME_MS])
 
 
-def _fresh() -> str:
+def policy_names(lease: Lease, entities: Sequence[Entity]) -> list[str]:
+    """Where the versions of these entities stand."""
+    return [lease.name("policy", entity.kind, entity.id) for entity in entities]
+
+
+def fresh_token() -> str:
+    """A token that no process has ever seen."""
     return secrets.token_hex(16)

@@ -1,7 +1,7 @@
 """What charges need: the scopes that each counts in, daily sums, and what a balance is checked against.
 
-Safe with the previous release because: it only adds columns with defaults, indexes and tables. Corrections that the
-previous release still writes name no scopes; they are of keys, and their key is in `key_id`.
+Safe with the previous release because: it only adds columns with defaults, indexes and tables. Corrections that
+the previous release still writes name no scopes; they are of keys, and their key is in `key_id`.
 """
 
 from collections.abc import Sequence
@@ -40,9 +40,7 @@ SCOPES = {
 def upgrade() -> None:
     op.add_column("ledger", sa.Column("scopes", Json, nullable=False, server_default=sa.text("'[]'")))
     op.create_index("ix_ledger_occurred_at", "ledger", ["occurred_at", "ledger_id"])
-    op.add_column(
-        "budget_state", sa.Column("carried_nanos", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
-    )
+    op.add_column("budget_state", sa.Column("carried_nanos", sa.BigInteger(), server_default=sa.text("0")))
     op.execute(CARRIED)
     op.execute(SCOPES[op.get_context().dialect.name])
     _sums("daily_spend", ("day", "key_id", "team_id", "user_id", "organization_id", "model"))

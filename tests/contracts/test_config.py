@@ -231,6 +231,30 @@ def test_the_previous_salt_key_is_a_secret_and_optional():
     assert Settings.parse(REQUIRED).previous_salt_key is None
 
 
+def test_a_good_price_file_is_a_setting(tmp_path):
+    path = tmp_path / "prices.json"
+    path.write_text('{"mine": {"input": 1, "output": 2.5}}')
+    assert Settings.parse({**REQUIRED, "KEYLEDGER_PRICE_FILE": str(path)}).price_file == path
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "No such file or directory"),
+        (b"{", "a price file must hold JSON"),
+        (b'{"mine": {"input": 1}}', "the price of 'mine' needs input and output"),
+        (b"\xff", "a price file must be UTF-8 text"),
+    ],
+)
+def test_a_bad_price_file_is_a_fault_at_the_start(tmp_path, content: bytes | None, fault: str):
+    path = tmp_path / "prices.json"
+    if content is not None:
+        path.write_bytes(content)
+    (found,) = faults_of({**REQUIRED, "KEYLEDGER_PRICE_FILE": str(path)})
+    assert found.startswith("KEYLEDGER_PRICE_FILE is wrong: ")
+    assert fault in found
+
+
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_printed_settings_hold_no_secret(show):
     printed = show(Settings.parse({**REQUIRED, "KEYLEDGER_PREVIOUS_SALT_KEY": "distinctive-salt"}))

@@ -1,24 +1,32 @@
 """Accounts and corrections: lifetime spend is the sum of the ledger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from app.config import Settings
 from app.db import Database
 from app.domain.access import Caller, Role
+from app.domain.limits import Account, Scope, ScopeKind
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
+from app.services import spends
+from app.services.accounts import among, armed_account, open_account, open_accounts, rearm
 from app.services.audit import Act
-from app.services.ledger import correct_key, open_account, open_accounts, rearm
+from app.services.folding import Folding
+from app.services.ledger import correct
+from app.services.rebasing import Rebasing
+from app.store.balances import Balances
+from app.store.connection import HotRedis
 from tests.clocks import START, MovableClock
 from tests.factories import on_one_store, rows
 
 KEY = "3f1c"
+SCOPE = Scope(ScopeKind.KEY, KEY)
 
 
 def _act(user_id: str | None, now: datetime) -> Act:
@@ -29,31 +37,36 @@ TOMORROW = datetime.fromisoformat("2026-11-19T00:00:00+00:00")
 NEXT_MONTH = datetime.fromisoformat("2026-12-01T00:00:00+00:00")
 
 
-class Account:
+class KeyAccount:
     """The account of one key, changed as use cases change it: each in a transaction of its own."""
 
-    def __init__(self, database: Database, calendar: Calendar, clock: MovableClock) -> None:
+    def __init__(self, database: Database, calendar: Calendar, clock: MovableClock, folding: Folding) -> None:
         self._database = database
+        self._folding = folding
         self._calendar = calendar
         self._clock = clock
         self.spelling: str | None = None
 
-    def open(self, spelling: str | None) -> Spend:
+    def open(self, spelling: str | None) -> Account:
         self.spelling = spelling
-        return self._run(lambda tx, now: open_account(tx, "key", KEY, spelling, self._calendar, now))
+        return self._run(lambda tx, now: open_account(tx, SCOPE, spelling, self._calendar, now))
 
-    def rearm(self, after: str | None) -> Spend:
+    def rearm(self, after: str | None) -> None:
         before, self.spelling = self.spelling, after
-        spend = self._spend(before)
-        return self._run(
-            lambda tx, now: rearm(
-                tx, "key", KEY, spend, before=before, after=after, calendar=self._calendar, now=now
-            )
+        self._run(
+            lambda tx, now: rearm(tx, among([SCOPE]), before=before, after=after, calendar=self._calendar, now=now)
         )
 
-    def correct(self, to_nanos: int, actor: str | None = "admin") -> None:
+    def correct(self, to_nanos: int, actor: str | None = "admin") -> int:
+        return self._run(lambda tx, now: self.correct_in(tx, to_nanos, _act(actor, now)))
+
+    def correct_in(self, transaction: Connection, to_nanos: int, act: Act) -> int:
         spend = self.spend
-        self._run(lambda tx, now: correct_key(tx, _act(actor, now), KEY, spend, to_nanos))
+        return correct(transaction, act, Account(SCOPE, spend.window, spend.armed_at), to_nanos, {"key_id": KEY})
+
+    def fold(self) -> None:
+        """Fold whatever waits."""
+        self._folding.fold_due()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -62,16 +75,20 @@ class Account:
 
     @property
     def spend(self) -> Spend:
-        return self._spend(self.spelling)
+        with self._database.read() as connection:
+            rows_ = connection.execute(
+                select(*spends.account_columns()).where(
+                    budget_state.c.scope == "key", budget_state.c.scope_id == KEY
+                )
+            )
+            account = spends.account_part(rows_.mappings().one())
+        return spend_of(account, self.spelling, self._calendar, self._clock.now())
 
     @property
     def booked(self) -> int:
         with self._database.read() as connection:
             total = connection.execute(select(func.sum(ledger.c.amount_nanos)).where(ledger.c.key_id == KEY))
             return int(total.scalar_one() or 0)
-
-    def _spend(self, spelling: str | None) -> Spend:
-        return spend_of(self.state, spelling, self._calendar, self._clock.now())
 
     def _run(self, work: Callable[[Any, datetime], Any]) -> Any:
         with self._database.transaction() as transaction:
@@ -84,17 +101,25 @@ def calendar(settings: Settings) -> Calendar:
 
 
 @pytest.fixture
-def account(database: Database, calendar: Calendar, clock: MovableClock) -> Account:
-    return Account(database, calendar, clock)
+def folding(database: Database, settings: Settings) -> Iterator[Folding]:
+    redis = HotRedis(settings.hot_redis_url)
+    yield Folding(database, Rebasing(database, Balances(redis, longest_lease_seconds=60)))
+    redis.close()
+
+
+@pytest.fixture
+def account(database: Database, calendar: Calendar, clock: MovableClock, folding: Folding) -> KeyAccount:
+    return KeyAccount(database, calendar, clock, folding)
 
 
 # --- opening -----------------------------------------------------------------------------------------------
 
 
-def test_a_new_account_is_empty(account: Account):
-    spend = account.open(None)
+def test_a_new_account_is_empty(account: KeyAccount):
+    opened = account.open(None)
 
-    assert spend == account.spend == Spend(0, 0, None)
+    assert opened == Account(SCOPE)
+    assert account.spend == Spend(0, 0, None)
     assert account.state == {
         "scope": "key",
         "scope_id": KEY,
@@ -105,13 +130,15 @@ def test_a_new_account_is_empty(account: Account):
         "reset_at": None,
         "window_spend_nanos": 0,
         "lifetime_spend_nanos": 0,
+        "carried_nanos": 0,
     }
 
 
-def test_a_new_account_with_a_window_is_armed_now(account: Account):
-    spend = account.open("1d")
+def test_a_new_account_with_a_window_is_armed_now(account: KeyAccount):
+    opened = account.open("1d")
 
-    assert spend == account.spend
+    spend = account.spend
+    assert (opened.window, opened.armed_at) == (spend.window, spend.armed_at)
     state = account.state
     assert (state["armed_at"], state["window_start"]) == (START, START.replace(hour=0, minute=0, second=0))
     assert state["reset_at"] == spend.reset_at == TOMORROW
@@ -119,7 +146,7 @@ def test_a_new_account_with_a_window_is_armed_now(account: Account):
 
 @pytest.mark.parametrize(("spelling", "kept"), [(None, 7), ("1d", 0)])
 def test_what_was_charged_before_there_was_a_row_stays_but_a_window_starts_at_zero(
-    database: Database, account: Account, spelling: str | None, kept: int
+    database: Database, account: KeyAccount, spelling: str | None, kept: int
 ):
     with database.transaction() as transaction:
         transaction.execute(
@@ -137,8 +164,15 @@ def test_many_accounts_are_opened_at_once_each_with_its_window(
     database: Database, calendar: Calendar, clock: MovableClock
 ):
     with database.transaction() as transaction:
-        open_accounts(transaction, "user", {"a": None, "b": "1d", "c": "30d"}, calendar, clock.now())
-        open_accounts(transaction, "user", {}, calendar, clock.now())
+        wanted = {"a": None, "b": "1d", "c": "30d"}
+        open_accounts(
+            transaction,
+            [
+                armed_account(Scope(ScopeKind.USER, user_id), spelling, calendar, clock.now())
+                for user_id, spelling in wanted.items()
+            ],
+        )
+        open_accounts(transaction, [])
 
     found = {row["scope_id"]: row["reset_at"] for row in rows(database, budget_state, scope="user")}
     assert found == {"a": None, "b": TOMORROW, "c": NEXT_MONTH}
@@ -147,29 +181,29 @@ def test_many_accounts_are_opened_at_once_each_with_its_window(
 # --- another window ----------------------------------------------------------------------------------------
 
 
-def test_a_window_armed_where_there_was_none_starts_at_zero(account: Account):
+def test_a_window_armed_where_there_was_none_starts_at_zero(account: KeyAccount):
     account.open(None)
     account.correct(500)
 
-    spend = account.rearm("1d")
+    account.rearm("1d")
 
-    assert spend == account.spend
+    spend = account.spend
     assert (spend.window_nanos, spend.lifetime_nanos, spend.reset_at) == (0, 500, TOMORROW)
 
 
-def test_a_window_that_replaces_another_takes_its_spend_along(account: Account, clock: MovableClock):
+def test_a_window_that_replaces_another_takes_its_spend_along(account: KeyAccount, clock: MovableClock):
     account.open("1d")
     account.correct(500)
     clock.advance(timedelta(hours=2))
 
-    spend = account.rearm("30d")
+    account.rearm("30d")
 
-    assert spend == account.spend
+    spend = account.spend
     assert (spend.window_nanos, spend.lifetime_nanos, spend.reset_at) == (500, 500, NEXT_MONTH)
     assert account.state["armed_at"] == clock.now()
 
 
-def test_what_a_window_that_has_passed_held_is_not_taken_along(account: Account, clock: MovableClock):
+def test_what_a_window_that_has_passed_held_is_not_taken_along(account: KeyAccount, clock: MovableClock):
     account.open("1d")
     account.correct(500)
     clock.set(TOMORROW)
@@ -179,7 +213,7 @@ def test_what_a_window_that_has_passed_held_is_not_taken_along(account: Account,
     assert (account.spend.window_nanos, account.spend.lifetime_nanos) == (0, 500)
 
 
-def test_without_a_window_the_spend_so_far_stays(account: Account, clock: MovableClock):
+def test_without_a_window_the_spend_so_far_stays(account: KeyAccount, clock: MovableClock):
     account.open("1d")
     account.correct(500)
 
@@ -191,22 +225,21 @@ def test_without_a_window_the_spend_so_far_stays(account: Account, clock: Movabl
 
 
 @pytest.mark.parametrize("spelling", ["14d", None])
-def test_the_same_window_again_changes_nothing(account: Account, clock: MovableClock, spelling: str | None):
+def test_the_same_window_again_changes_nothing(account: KeyAccount, clock: MovableClock, spelling: str | None):
     account.open(spelling)
     account.correct(500)
     before = account.state
     clock.advance(timedelta(days=3))
 
-    spend = account.rearm(spelling)
+    account.rearm(spelling)
 
     assert account.state == before
-    assert spend == account.spend
 
 
 # --- corrections -------------------------------------------------------------------------------------------
 
 
-def test_a_correction_is_a_ledger_row_of_the_difference(database: Database, account: Account):
+def test_a_correction_is_a_ledger_row_of_the_difference(database: Database, account: KeyAccount):
     account.open("1d")
 
     account.correct(500)
@@ -221,7 +254,7 @@ def test_a_correction_is_a_ledger_row_of_the_difference(database: Database, acco
     assert len({row["request_id"] for row in booked}) == 2
 
 
-def test_a_correction_to_what_stands_there_books_nothing(database: Database, account: Account):
+def test_a_correction_to_what_stands_there_books_nothing(database: Database, account: KeyAccount):
     account.open(None)
     account.correct(500)
 
@@ -230,7 +263,9 @@ def test_a_correction_to_what_stands_there_books_nothing(database: Database, acc
     assert len(rows(database, ledger)) == 1
 
 
-def test_a_correction_after_a_window_has_passed_counts_in_the_present_one(account: Account, clock: MovableClock):
+def test_a_correction_after_a_window_has_passed_counts_in_the_present_one(
+    account: KeyAccount, clock: MovableClock
+):
     account.open("1d")
     account.correct(500)
     clock.set(TOMORROW + timedelta(hours=1))
@@ -242,18 +277,18 @@ def test_a_correction_after_a_window_has_passed_counts_in_the_present_one(accoun
     assert account.booked == 700
 
 
-def test_a_correction_that_fails_leaves_nothing(database: Database, account: Account, clock: MovableClock):
+def test_a_correction_that_fails_leaves_nothing(database: Database, account: KeyAccount, clock: MovableClock):
     account.open("1d")
     before = account.state
 
     with pytest.raises(RuntimeError), database.transaction() as transaction:
-        correct_key(transaction, _act("admin", clock.now()), KEY, account.spend, 500)
+        account.correct_in(transaction, 500, _act("admin", clock.now()))
         raise RuntimeError
 
     assert (account.state, account.booked) == (before, 0)
 
 
-def test_whatever_happens_lifetime_is_the_sum_of_the_ledger(account: Account, clock: MovableClock):
+def test_whatever_happens_lifetime_is_the_sum_of_the_ledger(account: KeyAccount, clock: MovableClock):
     account.open(None)
     steps: list[Callable[[], Any]] = [
         lambda: account.correct(9_000_000_000_000_000),
@@ -273,19 +308,23 @@ def test_whatever_happens_lifetime_is_the_sum_of_the_ledger(account: Account, cl
     for step in steps:
         step()
 
-        assert account.spend.lifetime_nanos == account.booked
+        before = account.spend
+        assert before.lifetime_nanos == account.booked
+        account.fold()
+        assert account.spend == before
 
 
 @on_one_store
 def test_a_correction_touches_no_other_account(
-    database: Database, account: Account, calendar: Calendar, clock: MovableClock
+    database: Database, account: KeyAccount, calendar: Calendar, clock: MovableClock
 ):
     account.open(None)
     with database.transaction() as transaction:
-        open_accounts(transaction, "team", {KEY: None}, calendar, clock.now())
-        open_accounts(transaction, "key", {"other": None}, calendar, clock.now())
+        for scope in (Scope(ScopeKind.TEAM, KEY), Scope(ScopeKind.KEY, "other")):
+            open_account(transaction, scope, None, calendar, clock.now())
 
     account.correct(500)
+    account.fold()
 
     spent = {(row["scope"], row["scope_id"]): row["lifetime_spend_nanos"] for row in rows(database, budget_state)}
     assert spent == {("key", KEY): 500, ("team", KEY): 0, ("key", "other"): 0}

@@ -15,7 +15,8 @@ from hypothesis.strategies import lists, sampled_from
 
 from app.config import Settings
 from app.errors import StoreUnavailable
-from app.services.snapshots import Snapshot, Snapshots, _entities_of
+from app.services import snapshot_rows
+from app.services.snapshots import Sighting, Snapshots
 from app.store.connection import Lease, Script
 from app.store.policies import Entity, Freshness, Policies, Versions
 from tests.clients import MASTER_KEY
@@ -180,12 +181,12 @@ class OneTokenForAll(Lease):
 
 
 class VersionsReadAfterTheState(Snapshots):
-    def _load(self, token: str, now: datetime) -> Snapshot | None:
+    def look_again(self, token: str, now: datetime) -> Sighting:
         snapshot = self._read(token, now)
         with suppress(StoreUnavailable):
-            versions = self._policies.adopt(_entities_of(snapshot, token))
+            versions = self._policies.adopt(snapshot_rows.entities_of(snapshot, token))
             self._cache[token] = (snapshot, versions)
-        return snapshot
+        return Sighting(token, snapshot, None)
 
 
 # What is planted, and one order of events that shows it. The first writer's steps: before its mark, marked, before

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from app.domain import routes
+from app.domain import refusals, routes
 
 
 class Role(StrEnum):
@@ -50,6 +50,14 @@ HIDDEN = Refusal(Kind.HIDDEN, "")
 
 
 @dataclass(frozen=True, slots=True)
+class Gateway:
+    """A key that may ask for decisions: about any key, or those of these teams and organizations only."""
+
+    team_ids: frozenset[str] = frozenset()
+    organization_ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls: the master key (`key_id` None) or a virtual key with the rights of its owner."""
 
@@ -68,6 +76,7 @@ class Caller:
     tpm_limit: int | None = None
     rpm_limit: int | None = None
     organization_admin_of: frozenset[str] = frozenset()
+    gateway: Gateway | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -103,12 +112,8 @@ SERVICE_ACCOUNT = "service_account_id"
 def gate(caller: Caller, route: str, method: str) -> Refusal | None:
     """Whether the caller's role and its key's `allowed_routes` reach the route at all."""
     if caller.allowed_routes and not routes.covered(route, caller.allowed_routes):
-        return Refusal(
-            Kind.ROUTE,
-            "Virtual key is not allowed to call this route. Only allowed to call routes: "
-            f"{list(caller.allowed_routes)}. Tried to call route: {route}",
-        )
-    if caller.is_admin:
+        return Refusal(Kind.ROUTE, refusals.route_not_allowed(caller.allowed_routes, route).message)
+    if caller.is_admin or (caller.gateway is not None and route in routes.GATEWAY):
         return None
     if caller.role is Role.PROXY_ADMIN_VIEWER:
         if method in {"GET", "HEAD"} or route in routes.KEY_INFO:

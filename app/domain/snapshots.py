@@ -1,0 +1,36 @@
+"""A key and everything that bears on its verdict, as one statement saw it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Rows are those of the tables; each is None where there is no such row.
+
+    `tier` is the budget tier that the key is linked to. `armed_at` tells since when the window of an account runs,
+    by scope and sub-scope; an account that was never opened is not in it.
+    """
+
+    key: Row
+    user: Row | None = None
+    team: Row | None = None
+    member: Row | None = None
+    organization: Row | None = None
+    tier: Row | None = None
+    member_tier: Row | None = None
+    organization_tier: Row | None = None
+    object_permission: Row | None = None
+    team_object_permission: Row | None = None
+    organization_admin_of: frozenset[str] = frozenset()
+    armed_at: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
+
+    @property
+    def organization_id(self) -> str | None:
+        """The organization that the key counts in: its team's, else its own."""
+        own: str | None = self.key["organization_id"]
+        return (self.team or {}).get("organization_id") or own

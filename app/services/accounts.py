@@ -1,0 +1,213 @@
+"""Accounts: opening one, moving its window to the present one, arming another window.
+
+Charges wait unfolded beside the stored state, so each change here sets the state such that both together give the
+number that is meant.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from app.db import insertion
+from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.windows import Calendar, Window
+from app.models import budget_state
+from app.services import spends
+
+
+def open_account(
+    transaction: Connection, scope: Scope, spelling: str | None, calendar: Calendar, now: datetime
+) -> Account:
+    """Start the account of a new scope, its window armed where it has one."""
+    account = armed_account(scope, spelling, calendar, now)
+    open_accounts(transaction, [account])
+    return account
+
+
+def armed_account(scope: Scope, spelling: str | None, calendar: Calendar, now: datetime) -> Account:
+    """The account as it is when its window is armed now."""
+    return Account(scope) if spelling is None else Account(scope, calendar.window(spelling, now, now), now)
+
+
+def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_zero: bool = False) -> None:
+    """Start accounts in one statement; one that is there already is armed anew.
+
+    A team or a user may have been charged before it had a row: without a window that stays, unless all start
+    `at_zero`, but an armed window always starts at zero.
+    """
+    rows = [{**names(account.scope), **_columns(account.window, account.armed_at)} for account in accounts]
+    if not rows:
+        return
+    statement = insertion(transaction, budget_state)
+    new = statement.excluded
+    keeps = false() if at_zero else new.armed_at.is_(None)
+    waiting = spends.unfolded(budget_state, new.window_start, new.reset_at)
+    transaction.execute(
+        statement.on_conflict_do_update(
+            index_elements=["scope", "scope_id", "sub"],
+            set_={
+                "armed_at": new.armed_at,
+                "window_start": new.window_start,
+                "reset_at": new.reset_at,
+                "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
+                "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
+            },
+        ),
+        rows,
+    )
+
+
+def replace_further(
+    transaction: Connection,
+    before: Mapping[Scope, str | None],
+    after: Mapping[Scope, str | None],
+    calendar: Calendar,
+    now: datetime,
+) -> None:
+    """Follow a change of the budgets that a key has for models and for further windows, spellings by scope.
+
+    One that is gone is forgotten; one that is new, or runs by another spelling, starts at zero.
+    """
+    gone = before.keys() - after.keys()
+    if gone:
+        transaction.execute(delete(budget_state).where(among(gone)))
+    fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
+    open_accounts(transaction, [armed_account(s, after[s], calendar, now) for s in fresh], at_zero=True)
+
+
+def rearm(
+    transaction: Connection,
+    which: ColumnElement[bool],
+    *,
+    before: str | None,
+    after: str | None,
+    calendar: Calendar,
+    now: datetime,
+) -> None:
+    """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements.
+
+    A window armed where there was none starts at zero; one that replaces another takes its spend along, and
+    without a window the spend so far stays. The same spelling again changes nothing, so nothing drifts.
+    """
+    if before == after:
+        return
+    # In a statement of its own: one that had to wait would see the charges of before beside the state of after.
+    lock(transaction, which)
+    window = None if after is None else calendar.window(after, now, now)
+    armed = _columns(window, None if window is None else now)
+    spent = budget_state.c.window_spend_nanos + spends.unfolded(
+        budget_state, budget_state.c.window_start, budget_state.c.reset_at
+    )
+    passed = budget_state.c.reset_at <= now
+    kept = case((passed, 0), else_=spent) if before is not None else spends.ZERO
+    everything = budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None)
+    transaction.execute(
+        update(budget_state)
+        .where(which)
+        .values(
+            **armed,
+            parked_at=None,
+            window_spend_nanos=kept - spends.unfolded(budget_state, armed["window_start"], armed["reset_at"]),
+            # What a part of the ledger would sum up to is not read for this: a check starts with the next window.
+            carried_nanos=kept - everything if after is None else None,
+        )
+    )
+
+
+def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
+    """Move each stored window that is older than the account's to that one, at zero: the only zeroing there is.
+
+    A compare-and-set on the start of the window and on its arming: an account that was armed anew since is left
+    alone. Moving twice, late or side by side leaves the same state. Nothing is locked where nothing moves.
+    """
+    windowed = sorted((account for account in accounts if account.window is not None), key=_order)
+    by_use = [account for account in windowed if account.scope.sub]
+    if by_use:
+        opened = insertion(transaction, budget_state).on_conflict_do_nothing()
+        transaction.execute(opened, [{**names(a.scope), **_columns(a.window, a.armed_at)} for a in by_use])
+    if windowed:
+        transaction.execute(
+            _MOVE,
+            [
+                {
+                    **{f"moved_{name}": value for name, value in names(account.scope).items()},
+                    "moved_armed_at": account.armed_at,
+                    "start": account.window.start,
+                    "end": account.window.end,
+                }
+                for account in windowed
+                if account.window is not None
+            ],
+        )
+
+
+def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
+    """Hold these accounts, in one order for everybody, until the transaction ends."""
+    transaction.execute(
+        select(budget_state.c.scope)
+        .where(which)
+        .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+        .with_for_update()
+    ).all()
+
+
+def among(scopes: Iterable[Scope]) -> ColumnElement[bool]:
+    """The accounts of these scopes."""
+    grouped: dict[tuple[ScopeKind, str], list[str]] = {}
+    for scope in scopes:
+        grouped.setdefault((scope.kind, scope.sub), []).append(scope.id)
+    return or_(
+        *(
+            and_(budget_state.c.scope == kind.value, budget_state.c.sub == sub, budget_state.c.scope_id.in_(ids))
+            for (kind, sub), ids in grouped.items()
+        )
+    )
+
+
+def names(scope: Scope) -> dict[str, str]:
+    """The scope in columns."""
+    return {"scope": scope.kind.value, "scope_id": scope.id, "sub": scope.sub}
+
+
+def _order(account: Account) -> tuple[str, str, str]:
+    return account.scope.kind.value, account.scope.id, account.scope.sub
+
+
+def _columns(window: Window | None, armed_at: datetime | None) -> dict[str, Any]:
+    if window is None:
+        return {"armed_at": None, "window_start": None, "reset_at": None}
+    return {"armed_at": armed_at, "window_start": window.start, "reset_at": window.end}
+
+
+_START = bindparam("start", type_=budget_state.c.window_start.type)
+_MOVE: Update = (
+    update(budget_state)
+    .where(
+        budget_state.c.scope == bindparam("moved_scope"),
+        budget_state.c.scope_id == bindparam("moved_scope_id"),
+        budget_state.c.sub == bindparam("moved_sub"),
+        budget_state.c.armed_at == bindparam("moved_armed_at", type_=budget_state.c.armed_at.type),
+        or_(budget_state.c.window_start.is_(None), budget_state.c.window_start < _START),
+    )
+    .values(
+        window_start=_START,
+        reset_at=bindparam("end", type_=budget_state.c.reset_at.type),
+        window_spend_nanos=0,
+        carried_nanos=0,
+    )
+)

@@ -1,0 +1,255 @@
+"""May this key make this call? Decided in one round trip where everything is known, and never by an old state.
+
+A call is judged by what this process remembers of its key and of the gateway that asks; one script then checks
+that all of it is still true, checks every limit, and holds what the call may cost, or nothing. What it says that
+is not final (an old snapshot, a cold counter, a budget that looks full) is mended, and it is asked again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.clock import Clock
+from app.domain import access, minting, money, refusals
+from app.domain.limits import Account
+from app.domain.refusals import Refused
+from app.errors import ServiceError, StoreUnavailable
+from app.services.callers import Callers
+from app.services.flights import Flights
+from app.services.judging import Asked, Case, Dismissed, Judging
+from app.services.reaping import Reaping
+from app.services.rebasing import Rebasing
+from app.services.refusals import enforce
+from app.services.reservations import Reservations
+from app.services.snapshots import Sighting, Snapshots
+from app.store import balances
+from app.store.balances import Balances, Cold, Full, Held, Lost, Numbers
+from app.store.policies import Freshness, together
+
+# How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.
+DECIDING_SECONDS = 5.0
+CONFIRMING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a call: allowed, with a reservation, or refused.
+
+    `retry_after` are seconds until it might be allowed, where that is known. Numbers are None where no limit was
+    looked at.
+    """
+
+    case: Case | Dismissed
+    refused: Refused | None
+    numbers: Numbers | None = None
+    reservation_id: str | None = None
+    lease_ends_at: datetime | None = None
+    replayed: bool = False
+    retry_after: float | None = None
+
+    @property
+    def allowed(self) -> bool:
+        return self.refused is None
+
+
+class Decisions:
+    """`budget_exceeded_status` is the status that a refusal by a budget names.
+
+    `serve_unlimited` lets keys without budgets and limits go on, from SQL, while Redis is away.
+    """
+
+    def __init__(
+        self,
+        callers: Callers,
+        snapshots: Snapshots,
+        judging: Judging,
+        balances: Balances,
+        rebasing: Rebasing,
+        reaping: Reaping,
+        reservations: Reservations,
+        clock: Clock,
+        *,
+        budget_exceeded_status: int,
+        serve_unlimited: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._callers = callers
+        self._snapshots = snapshots
+        self._judging = judging
+        self._balances = balances
+        self._rebasing = rebasing
+        self._reaping = reaping
+        self._reservations = reservations
+        self._clock = clock
+        self._budget_exceeded_status = budget_exceeded_status
+        self._serve_unlimited = serve_unlimited
+        self._monotonic = monotonic
+        self._flights = Flights()
+
+    def verify(self, credential: str, asked: Asked, route: str) -> Verdict:
+        """Decide a call for the gateway with this credential; hold what it may cost where it is allowed.
+
+        One round trip to Redis and no SQL where gateway, key and counters are known. Sent again with the same
+        request id, an allowed call is allowed again, under the reservation of then, and holds nothing more; a
+        refused one is decided afresh. Raises Unauthenticated and its kin for the gateway, InvalidRequest, and
+        StoreUnavailable.
+        """
+        try:
+            return self._decide(credential, asked, route)
+        except StoreUnavailable:
+            if not self._serve_unlimited:
+                raise
+            return self._without_redis(credential, asked, route)
+
+    def _decide(self, credential: str, asked: Asked, route: str) -> Verdict:
+        began = self._monotonic()
+        token = minting.digest(asked.key)
+        while self._monotonic() - began < DECIDING_SECONDS:
+            now = self._clock.now()
+            gateway, key = self._callers.sight(credential, now), self._snapshots.sight(token, now)
+            seen = [key] if gateway is None else [gateway, key]
+            try:
+                case = self._judge(credential, gateway, key, asked, now, route)
+            except ServiceError:
+                if self._holds_true(seen):
+                    raise
+                continue
+            if isinstance(case, Dismissed):
+                if self._holds_true(seen):
+                    return Verdict(case, case.refused)
+                continue
+            confirming = self._monotonic() - began < CONFIRMING_SECONDS
+            verdict = self._hold(case, seen, confirming=confirming)
+            if verdict is not None:
+                return verdict
+        raise StoreUnavailable("The call could not be decided in time. Try again.")
+
+    def _judge(
+        self,
+        credential: str,
+        gateway: Sighting | None,
+        key: Sighting,
+        asked: Asked,
+        now: datetime,
+        route: str,
+    ) -> Case | Dismissed:
+        caller = self._callers.admit(credential, None if gateway is None else gateway.snapshot, now)
+        enforce(access.gate(caller, route, "POST"))
+        return self._judging.judge(caller, key.snapshot, asked, now)
+
+    def _holds_true(self, seen: list[Sighting]) -> bool:
+        """Whether what was seen may decide; if not, it is forgotten."""
+        if not any(sighting.remembered for sighting in seen) or self._snapshots.is_fresh(seen):
+            return True
+        self._snapshots.forget(seen)
+        return False
+
+    # --- limits ----------------------------------------------------------------------------------------------
+
+    def _hold(self, case: Case, seen: list[Sighting], *, confirming: bool) -> Verdict | None:
+        """The verdict, or None after mending what stood in its way."""
+        call = self._call(case)
+        versions = [sighting.versions for sighting in seen if sighting.versions is not None]
+        outcome = self._balances.hold(call, together(versions) if versions else None)
+        match outcome:
+            case Held():
+                return Verdict(
+                    case,
+                    None,
+                    outcome.numbers,
+                    outcome.reservation,
+                    outcome.deadline,
+                    replayed=outcome.replayed,
+                )
+            case Freshness():
+                self._snapshots.forget(seen)
+            case Cold():
+                self._rebase([call.plan.budgets[which].account for which in outcome.which])
+            case Lost():
+                wait = (outcome.until - case.at).total_seconds()
+                refused = refusals.holds_lost(outcome.until)
+                return Verdict(case, refused, outcome.numbers, retry_after=max(wait, 0.0))
+            case Full():
+                return self._full(case, outcome, confirming=confirming)
+        return None
+
+    def _full(self, case: Case, full: Full, *, confirming: bool) -> Verdict | None:
+        """The refusal by a limit; a budget's is confirmed first, by the ledger and without holds that are over."""
+        if full.limit == "budget":
+            if full.ripe and self._reaping.reap(case.at):
+                return None
+            if confirming and not full.numbers.confirmed[full.which]:
+                self._rebase([case.plan.budgets[full.which].account])
+                return None
+        refused, retry_after = refusal_by(case, full, self._budget_exceeded_status)
+        return Verdict(case, refused, full.numbers, retry_after=retry_after)
+
+    def _rebase(self, accounts: list[Account]) -> None:
+        self._flights.share(accounts[0], lambda: self._rebasing.seed(accounts), seconds=CONFIRMING_SECONDS)
+
+    def _call(self, case: Case) -> balances.Call:
+        return balances.Call(
+            key_id=case.reservation.key_id,
+            request_id=case.reservation.request_id,
+            plan=case.plan,
+            amount_nanos=case.reservation.amount_nanos,
+            tokens=case.reservation.tokens,
+            now=case.at,
+            deadline=case.deadline,
+            reservation=self._reservations.sign(case.reservation),
+        )
+
+    # --- without Redis ---------------------------------------------------------------------------------------
+
+    def _without_redis(self, credential: str, asked: Asked, route: str) -> Verdict:
+        """Decide from SQL alone, where nothing has to be counted; raises StoreUnavailable where something has."""
+        now = self._clock.now()
+        caller = self._callers.authenticate(credential, now)
+        enforce(access.gate(caller, route, "POST"))
+        snapshot = self._snapshots.of(minting.digest(asked.key), now)
+        case = self._judging.judge(caller, snapshot, asked, now)
+        if isinstance(case, Dismissed):
+            return Verdict(case, case.refused)
+        call = self._call(case)
+        if call.plan.budgets or call.plan.rates or call.plan.slots:
+            raise StoreUnavailable
+        return Verdict(case, None, None, call.reservation, call.deadline)
+
+
+def refusal_by(case: Case, full: Full, budget_status: int) -> tuple[Refused, float | None]:
+    """The refusal of a full limit, and seconds until there may be room."""
+    now = case.at
+    if full.limit == "budget":
+        budget = case.plan.budgets[full.which]
+        scope, window = budget.account.scope, budget.account.window
+        used = full.numbers.used[full.which]
+        refused = refusals.budget_refused(
+            scope.kind,
+            case.snapshot,
+            spent_nanos=used,
+            cap_nanos=min(budget.cap_nanos, money.MAXIMUM_NANOS),
+            status=budget_status,
+            sub=scope.sub,
+        )
+        return refused, None if window is None else (window.end - now).total_seconds()
+    if full.limit == "rate":
+        rate = case.plan.rates[full.which]
+        minute_end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        refused = refusals.rate_refused(
+            rate.scope.kind,
+            case.snapshot,
+            unit=rate.unit.value,
+            limit=rate.limit,
+            remaining=max(0, rate.limit - full.numbers.rates[full.which]),
+            reset_at=minute_end,
+            now=now,
+            sub=rate.scope.sub,
+        )
+        return refused, (minute_end - now).total_seconds()
+    slots = case.plan.slots[full.which]
+    frees_at = full.frees_at or now
+    refused = refusals.concurrency_refused(
+        slots.scope.kind, case.snapshot, limit=slots.limit, reset_at=frees_at, now=now
+    )
+    return refused, 1.0

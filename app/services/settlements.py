@@ -1,0 +1,314 @@
+"""After the call: what it has cost is charged, or what was held for it is given back, or held for longer.
+
+A charge is a committed row of the ledger before anybody is told so; Redis follows. A settle that is sent again is
+recognised by its key and request id, changes nothing, and says what was charged the first time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from app.db import Database
+from app.domain import access, minting
+from app.domain.reservations import SETTLED_WITHIN, Reservation
+from app.domain.snapshots import Snapshot
+from app.errors import InvalidRequest, KeyNotFound, ServiceError, StoreUnavailable
+from app.services import ledger
+from app.services.audit import Act
+from app.services.estimating import Estimating
+from app.services.judging import Judging, tags_of
+from app.services.ledger import Entry
+from app.services.reaping import Reaping
+from app.services.rebasing import Rebasing
+from app.services.reservations import Reservations
+from app.services.snapshots import Snapshots
+from app.store.balances import Balances, Closing
+
+_log = structlog.get_logger(__name__)
+
+# A host whose clock is ahead by less than this is believed.
+_AHEAD = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which call is meant: by its reservation, or by its request id and its key, as a plaintext or a hash."""
+
+    reservation_id: str | None = None
+    request_id: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call has cost, in nano-dollars or in tokens; `occurred_at` only counts where nothing was held."""
+
+    subject: Subject
+    cost_nanos: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    model: str | None = None
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A charge as the ledger has it; `held_nanos` is None where nothing was held for the call."""
+
+    key_id: str
+    request_id: str
+    model: str | None
+    amount_nanos: int
+    held_nanos: int | None
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    usage: Usage
+    reservation: Reservation
+    was_held: bool
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What subjects without a reservation mean: keys as they were sent, reservations by key id and request id."""
+
+    keys: Mapping[str, Snapshot | None]
+    held: Mapping[tuple[str, str], str | None]
+
+
+class Settlements:
+    def __init__(
+        self,
+        database: Database,
+        snapshots: Snapshots,
+        judging: Judging,
+        balances: Balances,
+        rebasing: Rebasing,
+        reaping: Reaping,
+        reservations: Reservations,
+        estimating: Estimating,
+    ) -> None:
+        self._database = database
+        self._snapshots = snapshots
+        self._judging = judging
+        self._balances = balances
+        self._rebasing = rebasing
+        self._reaping = reaping
+        self._reservations = reservations
+        self._estimating = estimating
+
+    def settle(self, act: Act, usages: Sequence[Usage]) -> list[Settled | ServiceError]:
+        """Charge calls, each on its own: what stands in the way of one is its answer, and no other's.
+
+        One transaction; the number of its statements does not grow with that of the calls. An amount above what
+        was held is charged in full. Raises StoreUnavailable: then nothing is known to be charged, and all may be
+        sent again.
+        """
+        found = self._find(act, [usage.subject for usage in usages])
+        drafts = [self._drafted(act, usage, found) for usage in usages]
+        sound = [draft for draft in drafts if isinstance(draft, _Draft)]
+        with self._database.transaction() as transaction:
+            is_new = ledger.append(transaction, [draft.entry for draft in sound], act) if sound else []
+        repeated = [draft for draft, new in zip(sound, is_new, strict=True) if not new]
+        known = self._reaping.charged([_identity(draft) for draft in repeated]) if repeated else []
+        self._apply([draft for draft, new in zip(sound, is_new, strict=True) if new], known)
+        recorded = {(row["key_id"], row["request_id"]): row for row in known}
+        fresh = {id(draft) for draft, new in zip(sound, is_new, strict=True) if new}
+        return [
+            _settled(draft, None if id(draft) in fresh else recorded[_identity(draft)])
+            if isinstance(draft, _Draft)
+            else draft
+            for draft in drafts
+        ]
+
+    def release(self, act: Act, subject: Subject) -> tuple[Reservation, str]:
+        """Give back what is held for a call that has cost nothing; the call, and what has become of its hold.
+
+        `released`, `charged` where the ledger has a charge, or `absent` where nothing is known of it. Doing it
+        again changes nothing. Raises InvalidRequest, KeyNotFound and StoreUnavailable.
+        """
+        reservation = self._held(act, subject)
+        key_id, request_id = reservation.key_id, reservation.request_id
+        charged = self._reaping.charged([(key_id, request_id)])
+        if charged:
+            self._rebasing.heal(charged)
+            return reservation, "charged"
+        (state,) = self._balances.close([Closing(key_id, request_id)])
+        return reservation, state.removesuffix(" now")
+
+    def extend(
+        self, act: Act, subject: Subject, lease_seconds: float | None
+    ) -> tuple[Reservation, datetime | str]:
+        """Hold for longer, counted from now: the call, and when its hold ends or the state that forbids it.
+
+        Raises InvalidRequest, KeyNotFound and StoreUnavailable.
+        """
+        reservation = self._held(act, subject)
+        deadline = self._judging.deadline(lease_seconds, act.at)
+        return reservation, self._balances.extend(reservation.key_id, reservation.request_id, deadline)
+
+    # --- what is meant ---------------------------------------------------------------------------------------
+
+    def _drafted(self, act: Act, usage: Usage, found: _Found) -> _Draft | ServiceError:
+        try:
+            reservation, was_held = self._reservation(act, usage, found)
+            amount = self._cost(usage, reservation)
+        except StoreUnavailable:
+            raise
+        except ServiceError as error:
+            return error
+        columns = {
+            "key_id": reservation.key_id,
+            "team_id": reservation.team_id,
+            "user_id": reservation.user_id,
+            "organization_id": reservation.organization_id,
+            "model": usage.model or reservation.model,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "tags": list(dict.fromkeys([*reservation.tags, *usage.tags])) or None,
+            "end_user": usage.user or reservation.end_user,
+        }
+        accounts = reservation.accounts
+        entry = Entry("charge", reservation.request_id, amount, reservation.held_at, accounts, columns)
+        return _Draft(usage, reservation, was_held, entry)
+
+    def _held(self, act: Act, subject: Subject) -> Reservation:
+        reservation, _ = self._reservation(act, Usage(subject), self._find(act, [subject]))
+        return reservation
+
+    def _find(self, act: Act, subjects: Sequence[Subject]) -> _Found:
+        """The keys that subjects name, each looked up once, and the reservations of their holds, all at once."""
+        named = {subject.key for subject in subjects if subject.reservation_id is None and subject.key is not None}
+        keys = {key: self._snapshot(act, key) for key in named}
+        wanted = {
+            (snapshot.key["key_id"], subject.request_id)
+            for subject in subjects
+            if subject.reservation_id is None
+            and subject.request_id is not None
+            and (snapshot := keys.get(subject.key or "")) is not None
+        }
+        holds = sorted(wanted)
+        try:
+            held = self._balances.reservations(holds) if holds else []
+        except StoreUnavailable:
+            # Known or not, the call is charged: by what is true now, where what was held is out of reach.
+            held = [None for _ in holds]
+        return _Found(keys, dict(zip(holds, held, strict=True)))
+
+    def _reservation(self, act: Act, usage: Usage, found: _Found) -> tuple[Reservation, bool]:
+        """The call that is meant, and whether it was ever held; one that was not is charged as if it were now."""
+        subject = usage.subject
+        signed, snapshot = subject.reservation_id, None
+        if signed is None:
+            if subject.key is None or subject.request_id is None:
+                raise InvalidRequest("reservation_id is needed, or request_id and key.", "reservation_id")
+            snapshot = found.keys[subject.key]
+            if snapshot is None:
+                raise KeyNotFound
+            signed = found.held[snapshot.key["key_id"], subject.request_id]
+        if signed is not None:
+            reservation = self._reservations.read(signed)
+        elif snapshot is not None:
+            reservation = self._unheld(act, snapshot, usage)
+        if not access.may_decide(act.caller, reservation.team_id, reservation.organization_id):
+            raise KeyNotFound
+        if act.at - reservation.held_at > SETTLED_WITHIN:
+            raise InvalidRequest(
+                f"The call is over for more than {SETTLED_WITHIN.days} days.",
+                "occurred_at" if signed is None else "reservation_id",
+            )
+        return reservation, signed is not None
+
+    def _unheld(self, act: Act, snapshot: Snapshot, usage: Usage) -> Reservation:
+        at = usage.occurred_at or act.at
+        if at > act.at + _AHEAD:
+            raise InvalidRequest("occurred_at lies in the future.", "occurred_at")
+        at = min(at, act.at)
+        return Reservation(
+            key_id=snapshot.key["key_id"],
+            request_id=usage.subject.request_id or "",
+            held_at=at,
+            amount_nanos=0,
+            tokens=0,
+            model=usage.model,
+            team_id=snapshot.key["team_id"],
+            user_id=snapshot.key["user_id"],
+            organization_id=snapshot.organization_id,
+            end_user=None,
+            tags=tags_of(snapshot, ()),
+            accounts=self._judging.plan(snapshot, usage.model, at).accounts,
+        )
+
+    def _snapshot(self, act: Act, key: str) -> Snapshot | None:
+        """A key that lives, or one that is deleted: what it has used is charged to its team and its owner."""
+        token = minting.token_of(key)
+        return self._snapshots.of(token, act.at) or self._snapshots.archived(token)
+
+    def _cost(self, usage: Usage, reservation: Reservation) -> int:
+        if usage.cost_nanos is not None:
+            return usage.cost_nanos
+        if usage.input_tokens is None and usage.output_tokens is None:
+            raise InvalidRequest("cost or usage is needed.", "cost")
+        cost = self._estimating.cost(
+            usage.model or reservation.model,
+            usage.input_tokens or 0,
+            usage.output_tokens or 0,
+            reservation.held_at,
+        )
+        if cost is None:
+            raise InvalidRequest("No price is known for this model: say in cost what the call has cost.", "cost")
+        return cost
+
+    # --- Redis follows ---------------------------------------------------------------------------------------
+
+    def _apply(self, new: Sequence[_Draft], known: Sequence[Mapping[str, Any]]) -> None:
+        """Close the holds of new charges, and see to it that those of repeated ones are closed.
+
+        The charges are committed: what fails here is healed before they are folded.
+        """
+        closings = [
+            Closing(
+                draft.reservation.key_id,
+                draft.reservation.request_id,
+                amount_nanos=draft.entry.amount_nanos,
+                tokens=_tokens(draft.usage),
+                accounts=draft.reservation.accounts,
+            )
+            for draft in new
+        ]
+        try:
+            self._balances.close(closings)
+            if known:
+                self._rebasing.heal(known)
+        except StoreUnavailable:
+            _log.warning("charges_not_applied", charges=len(closings), repeated=len(known))
+
+
+def _identity(draft: _Draft) -> tuple[str, str]:
+    return draft.reservation.key_id, draft.reservation.request_id
+
+
+def _tokens(usage: Usage) -> int | None:
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
+
+
+def _settled(draft: _Draft, recorded: Mapping[str, Any] | None) -> Settled:
+    reservation = draft.reservation
+    return Settled(
+        key_id=reservation.key_id,
+        request_id=reservation.request_id,
+        model=draft.entry.columns["model"] if recorded is None else recorded["model"],
+        amount_nanos=draft.entry.amount_nanos if recorded is None else recorded["amount_nanos"],
+        held_nanos=reservation.amount_nanos if draft.was_held else None,
+        duplicate=recorded is not None,
+    )

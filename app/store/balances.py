@@ -1,0 +1,330 @@
+"""Balances in Redis: what is used and held of every budget, rate and slot, and the holds themselves.
+
+All of it is derived and may be lost at any moment. `used` of a counter is what the ledger says of an account, and
+`held` what open holds may cost yet. A counter is set from the ledger by a re-base: note, then read, then set. What
+is applied meanwhile counts twice for a moment; nothing is ever missed. Time alone frees no money: a hold is closed
+by its settle, its release, or the reaper, who asks the ledger first.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from app.domain.limits import Account, Plan, Scope, Unit
+from app.store.connection import HotRedis, Lease, Script
+from app.store.policies import Freshness, Versions, fresh_token, policy_names
+
+_HOLD = Script("policies", "balances_hold")
+_CLOSE = Script("balances_close")
+_EXTEND = Script("balances_extend")
+_EXPIRED = Script("balances_expired")
+_NOTE = Script("balances_note")
+_SET = Script("balances_set")
+
+# Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
+_CLOSED_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is to be held, and until when; without `consume` only to be looked at."""
+
+    key_id: str
+    request_id: str
+    plan: Plan
+    amount_nanos: int
+    tokens: int
+    now: datetime
+    deadline: datetime
+    reservation: str
+    consume: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
+
+    used: Sequence[int]
+    held: Sequence[int]
+    confirmed: Sequence[bool]
+    rates: Sequence[int]
+    slots: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The call is held; `replayed` where it was before, under the reservation of then."""
+
+    numbers: Numbers
+    reservation: str
+    deadline: datetime
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A limit has no room: `which` of the plan's budgets, rates or slots.
+
+    `ripe` tells that holds are past their lease, `frees_at` when the first slot is free by time alone.
+    """
+
+    numbers: Numbers
+    limit: str
+    which: int
+    ripe: bool
+    frees_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """Some budgets' counters are not seeded yet."""
+
+    which: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Redis is so young that holds of before it may be lost; budgeted calls wait until then."""
+
+    numbers: Numbers
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    numbers: Numbers
+
+
+Outcome = Freshness | Held | Full | Cold | Lost | Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How far the counter of an account had come before its spend was read."""
+
+    account: Account
+    run_id: str
+    nonce: str
+    applied: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A hold to close: charged with `amount_nanos`, or given back where that is None.
+
+    `accounts` are given by the one who has just written the charge to the ledger, and by nobody else. A `deadline`
+    closes only a hold that is still open until exactly then.
+    """
+
+    key_id: str
+    request_id: str
+    amount_nanos: int | None = None
+    tokens: int | None = None
+    accounts: Sequence[Account] | None = None
+    deadline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    key_id: str
+    request_id: str
+    deadline: str
+
+
+class Balances:
+    """`longest_lease_seconds` bounds how long a hold can be open without being extended.
+
+    `refuse_after_loss_seconds` is how long budgeted calls are refused after Redis was lost; 0 never does.
+    """
+
+    def __init__(
+        self, redis: HotRedis, *, longest_lease_seconds: float, refuse_after_loss_seconds: float = 0
+    ) -> None:
+        self._redis = redis
+        self._keep_ms = int(longest_lease_seconds * 2000) + 3_600_000
+        self._loss_ms = int(refuse_after_loss_seconds * 1000)
+
+    def hold(self, call: Call, versions: Versions | None) -> Outcome:
+        """Decide and hold, every limit or none; one round trip; raises StoreUnavailable.
+
+        `versions` are those of the snapshots that the call was judged by; without them it was judged from SQL.
+        Repeated with the request id of a hold that was not released, it holds nothing more.
+        """
+        with self._redis.lease() as lease:
+            if versions is not None and versions.run_id != lease.run_id:
+                return Freshness.STALE
+            names = [
+                lease.name("born"),
+                _hold(lease, call.key_id, call.request_id),
+                lease.name("holds"),
+                *policy_names(lease, () if versions is None else versions.entities),
+                *(_counter(lease, budget.account) for budget in call.plan.budgets),
+                *(_rate(lease, rate.scope, rate.unit, call.now) for rate in call.plan.rates),
+                *(lease.name("slots", *_scope(slots.scope)) for slots in call.plan.slots),
+            ]
+            tokens = () if versions is None else versions.tokens
+            answer = lease.run(_HOLD, names, [orjson.dumps(self._call(call, tokens)).decode()])
+        return _outcome(call, answer)
+
+    def note(self, accounts: Sequence[Account], *, create: bool) -> list[Note]:
+        """Note the accounts' counters before their spend is read; those absent are made, or passed over."""
+        if not accounts:
+            return []
+        with self._redis.lease() as lease:
+            names = [_counter(lease, account) for account in accounts]
+            found = lease.run(_NOTE, names, [fresh_token(), int(create), self._keep_ms])
+            return [
+                Note(account, lease.run_id, *entry)
+                for account, entry in zip(accounts, found, strict=True)
+                if entry
+            ]
+
+    def set(self, spends: Iterable[tuple[Note, int]]) -> None:
+        """Set the noted counters to the spends that were read since; one that has changed hands is left alone."""
+        spends = list(spends)
+        with self._redis.lease() as lease:
+            mine = [(note, spend) for note, spend in spends if note.run_id == lease.run_id]
+            if mine:
+                names = [_counter(lease, note.account) for note, _ in mine]
+                arguments: list[str | int] = [
+                    part for note, spend in mine for part in (note.nonce, note.applied, note.number, spend)
+                ]
+                lease.run(_SET, names, arguments)
+
+    def close(self, closings: Sequence[Closing]) -> list[str]:
+        """Close the holds, each once whatever is repeated; what each of them is now.
+
+        A round trip for every 200.
+        """
+        answers: list[str] = []
+        for start in range(0, len(closings), _CLOSED_AT_ONCE):
+            with self._redis.lease() as lease:
+                items = [_item(lease, closing) for closing in closings[start : start + _CLOSED_AT_ONCE]]
+                arguments: list[str | int] = [orjson.dumps(items).decode(), self._keep_ms]
+                answers += lease.run(_CLOSE, [lease.name("holds")], arguments)
+        return answers
+
+    def extend(self, key_id: str, request_id: str, deadline: datetime) -> datetime | str:
+        """Let an open hold end no sooner than `deadline`; its deadline then, or the state that forbids it."""
+        with self._redis.lease() as lease:
+            names = [_hold(lease, key_id, request_id), lease.name("holds")]
+            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms])
+        return _instant(until) if state == "open" else str(state)
+
+    def expired(self, now: datetime, most: int) -> list[Expired]:
+        """Holds that are still open past their deadline, the oldest first."""
+        with self._redis.lease() as lease:
+            found = lease.run(_EXPIRED, [lease.name("holds")], [_ms(now), most])
+        return [Expired(*entry) for entry in found]
+
+    def reservations(self, holds: Sequence[tuple[str, str]]) -> list[str | None]:
+        """The reservations of holds, by key id and request id; None where nothing is known."""
+        with self._redis.lease() as lease:
+            names = [_hold(lease, key_id, request_id) for key_id, request_id in holds]
+            return lease.fields(names, "reservation")
+
+    def _call(self, call: Call, tokens: Sequence[str]) -> dict[str, Any]:
+        plan = call.plan
+        return {
+            "versions": tokens,
+            "fresh": fresh_token(),
+            "now": _ms(call.now),
+            "deadline": _ms(call.deadline),
+            "amount": str(call.amount_nanos),
+            "budgets": [
+                (str(budget.cap_nanos), self._lifetime(budget.account, call.now)) for budget in plan.budgets
+            ],
+            "rates": [
+                (str(rate.limit), str(call.tokens if rate.unit is Unit.TOKENS else 1), rate.unit is Unit.TOKENS)
+                for rate in plan.rates
+            ],
+            "slots": [str(slots.limit) for slots in plan.slots],
+            "keep": str(self._keep_ms),
+            "loss": str(self._loss_ms),
+            "key_id": call.key_id,
+            "request_id": call.request_id,
+            "reservation": call.reservation,
+            "consume": call.consume,
+        }
+
+    def _lifetime(self, account: Account, now: datetime) -> str:
+        """How long a counter is kept: past the end of its window by more than the longest lease."""
+        rest = 0.0 if account.window is None else max(0.0, (account.window.end - now).total_seconds())
+        return str(int(rest * 1000) + self._keep_ms)
+
+
+def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
+    kind = answer[0]
+    if kind in Freshness:
+        return Freshness(kind)
+    budgets, rates, slots, *rest = answer[1:]
+    numbers = Numbers(
+        used=[int(used) for used, _, _ in budgets],
+        held=[int(held) for _, held, _ in budgets],
+        confirmed=[bool(confirmed) for _, _, confirmed in budgets],
+        rates=[int(count) for count in rates],
+        slots=[int(count) for count in slots],
+    )
+    match kind:
+        case "HELD":
+            return Held(numbers, call.reservation, call.deadline)
+        case "REPLAY":
+            return Held(numbers, rest[0], _instant(rest[1]), replayed=True)
+        case "REFUSED":
+            frees_at = _instant(rest[3]) if len(rest) > 3 and rest[3] else None  # noqa: PLR2004
+            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]), frees_at=frees_at)
+        case "COLD":
+            return Cold([int(which) for which in rest[0]])
+        case "LOST":
+            return Lost(numbers, _instant(rest[0]))
+        case _:
+            return Seen(numbers)
+
+
+def _item(lease: Lease, closing: Closing) -> Mapping[str, Any]:
+    item: dict[str, Any] = {"hold": _hold(lease, closing.key_id, closing.request_id)}
+    if closing.amount_nanos is not None:
+        item["amount"] = str(closing.amount_nanos)
+    if closing.tokens is not None:
+        item["tokens"] = closing.tokens
+    if closing.deadline is not None:
+        item["deadline"] = closing.deadline
+    if closing.accounts is not None:
+        item["inserted"] = True
+        item["counters"] = [_counter(lease, account) for account in closing.accounts]
+    return item
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def _scope(scope: Scope) -> tuple[str, ...]:
+    # The length keeps an id that holds a colon apart from what follows it.
+    return scope.kind.value, str(len(scope.id)), scope.id, scope.sub
+
+
+def _counter(lease: Lease, account: Account) -> str:
+    """The counter of an account in one window of one arming: the next window begins at zero by its name."""
+    if account.window is None or account.armed_at is None:
+        return lease.name("balance", *_scope(account.scope), "-")
+    return lease.name("balance", *_scope(account.scope), _ms(account.armed_at), _ms(account.window.start))
+
+
+def _rate(lease: Lease, scope: Scope, unit: Unit, now: datetime) -> str:
+    return lease.name("rate", unit.value, *_scope(scope), str(int(now.timestamp()) // 60))
+
+
+def _hold(lease: Lease, key_id: str, request_id: str) -> str:
+    return lease.name("hold", key_id, request_id)
+
+
+def _ms(instant: datetime) -> str:
+    return str(int(instant.timestamp() * 1000))
+
+
+def _instant(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
