@@ -8,12 +8,13 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from app.db import Database
 from app.domain.budgets import limits_nothing
+from app.domain.limits import Scope, ScopeKind
 from app.domain.teams import OWN_TIER_FIELDS, member_id, member_tier_changes
 from app.domain.users import folded
 from app.domain.windows import Calendar
 from app.errors import NotFound
 from app.models import team_members, users
-from app.services import audit, budget_rows, ledger, team_rows
+from app.services import accounts, audit, budget_rows, team_rows
 from app.services.audit import Act, Changed
 from app.services.refusals import rules
 from app.services.team_changes import managed_team
@@ -93,11 +94,9 @@ class MemberChanges:
             transaction.execute(update(team_members).where(_is(member)).values(budget_id=budget_id))
             if own_id is not None:
                 budget_rows.remove(transaction, own_id)
-        ledger.rearm(
+        accounts.rearm(
             transaction,
-            "member",
-            member_id(member.team_id, member.user_id),
-            member.spend,
+            accounts.among([Scope(ScopeKind.MEMBER, member_id(member.team_id, member.user_id))]),
             before=present.get("budget_duration"),
             after=after.get("budget_duration"),
             calendar=self._calendar,

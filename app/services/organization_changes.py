@@ -9,11 +9,12 @@ from sqlalchemy import Connection, select, update
 from app.db import Database
 from app.domain import access
 from app.domain.budgets import tier_changes
+from app.domain.limits import Scope, ScopeKind
 from app.domain.organizations import TIER_FIELDS, changes_of, check_one_budget
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import organizations
-from app.services import audit, budget_rows, key_relations, ledger, organization_rows
+from app.services import accounts, audit, budget_rows, key_relations, organization_rows
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.organizations import organization_not_found
@@ -76,11 +77,9 @@ class OrganizationChanges:
                 transaction, before.object_permission, sent["object_permission"]
             )
         self._write(transaction, act, before, columns)
-        ledger.rearm(
+        accounts.rearm(
             transaction,
-            "organization",
-            organization_id,
-            before.spend,
+            accounts.among([Scope(ScopeKind.ORGANIZATION, organization_id)]),
             before=tiers[present_id]["budget_duration"],
             after=tier["budget_duration"],
             calendar=self._calendar,

@@ -10,11 +10,12 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import check_within, limits_nothing
+from app.domain.limits import Scope, ScopeKind
 from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
 from app.errors import Conflict
 from app.models import team_members, teams
-from app.services import audit, budget_rows, delivery, key_relations, ledger, rearming, team_rows
+from app.services import accounts, audit, budget_rows, delivery, key_relations, rearming, team_rows
 from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.refusals import enforce, rules, unknown_reference
@@ -81,11 +82,9 @@ class TeamChanges:
         if columns.get("object_permission_id", "kept") is None:
             key_relations.drop_permissions(transaction, [before])
         duration = before.columns["budget_duration"]
-        ledger.rearm(
+        accounts.rearm(
             transaction,
-            "team",
-            before.team_id,
-            before.spend,
+            accounts.among([Scope(ScopeKind.TEAM, before.team_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,

@@ -7,10 +7,11 @@ from sqlalchemy import Connection, select, update
 
 from app.db import Database
 from app.domain import access
+from app.domain.limits import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users
-from app.services import audit, key_relations, ledger, user_rows
+from app.services import accounts, audit, key_relations, user_rows
 from app.services.audit import Act, Changed
 from app.services.refusals import enforce, rules
 from app.services.user_views import UserView
@@ -64,11 +65,9 @@ class UserChanges:
         if columns.get("object_permission_id", "kept") is None:
             key_relations.drop_permissions(transaction, [before])
         duration = before.columns["budget_duration"]
-        ledger.rearm(
+        accounts.rearm(
             transaction,
-            "user",
-            user_id,
-            before.spend,
+            accounts.among([Scope(ScopeKind.USER, user_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,
