@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from app.domain import budgets, callbacks, durations, money
-from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.values import InvalidAlias, InvalidValue
@@ -26,6 +25,8 @@ PLAIN_FIELDS = frozenset({"agent_id", "project_id", "blocked", "router_settings"
 # Columns that name something; the empty text names nothing.
 REFERENCE_FIELDS = frozenset({"key_alias", "user_id", "team_id", "organization_id", "budget_id"})
 
+# The metadata entry that makes a key a service account of its team.
+SERVICE_ACCOUNT = "service_account_id"
 FOLDED_FIELDS = frozenset(
     {
         "tags",

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from app.db import Database
 from app.domain import access
-from app.domain.access import SERVICE_ACCOUNT, Caller
+from app.domain.access import Caller
 from app.domain.callbacks import Vault
-from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
+from app.domain.keys import ROUTES_OF_KEY_TYPE, SERVICE_ACCOUNT, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.errors import StoreUnavailable, TeamNeeded
