@@ -8,21 +8,38 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import time
+from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
-from app.domain import durations, outbound, prices
+from app.dispatch import TaskName
+from app.domain import durations, money, outbound, prices
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import Allowance, UnusableUrl
+from app.domain.values import InvalidValue
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
 MINIMUM_PUBLIC_MASTER_KEY = 16
 _TIME_NEEDED = "a time of day is needed, such as 06:30"
+
+
+class WithoutRedis(StrEnum):
+    """What verify does while Redis is away: refuse all, or serve from SQL what has no budget and no limit."""
+
+    REFUSE = "refuse"
+    SERVE_UNLIMITED = "serve_unlimited"
+
+
+class AfterRedisLoss(StrEnum):
+    """What verify does when Redis was lost: go on, or let no budgeted call pass until every old hold is over."""
+
+    ALLOW = "allow"
+    REFUSE_BUDGETED_FOR_ONE_LEASE = "refuse_budgeted_for_one_lease"
 
 
 class BadSettings(Exception):
@@ -69,6 +86,17 @@ class Settings:
     heartbeat_seconds: float = 5.0
     # What URLs of keys' owners may lead to beside the public internet.
     outbound_allow: Allowance = field(default_factory=Allowance)
+    # How long a call is held, and the most that a gateway may ask for.
+    lease_seconds: float = 600.0
+    longest_lease_seconds: float = 3600.0
+    # What is held for a call of which nobody says what it may cost: one US cent.
+    default_estimate_nanos: int = 10_000_000
+    # LiteLLM holds an owner's budget against personal keys only.
+    user_budget_on_team_keys: bool = True
+    without_redis: WithoutRedis = WithoutRedis.REFUSE
+    after_redis_loss: AfterRedisLoss = AfterRedisLoss.ALLOW
+    fold_interval_seconds: float = 2.0
+    reap_interval_seconds: float = 5.0
     # How long one delivery to the outside may take as a whole.
     outbound_seconds: float = 5.0
     # How long /key/health waits for the worker, and how many requests may wait in one process.
@@ -84,6 +112,19 @@ class Settings:
     def parse(cls, environment: Mapping[str, str]) -> "Settings":
         """Build the settings from environment variables; raises BadSettings naming every fault."""
         return _Reader(environment).settings()
+
+    @property
+    def intervals(self) -> Mapping[TaskName, float]:
+        """How often each periodic task is sent, in seconds: beat goes by it, and who judges its silence."""
+        return {
+            TaskName.EXPIRE_KEYS: self.expiry_interval_seconds,
+            TaskName.RESET_BUDGETS: self.reset_interval_seconds,
+            TaskName.END_INCREASES: self.expiry_interval_seconds,
+            TaskName.END_GRACES: self.expiry_interval_seconds,
+            TaskName.FOLD_LEDGER: self.fold_interval_seconds,
+            TaskName.REAP_HOLDS: self.reap_interval_seconds,
+            TaskName.HEARTBEAT: self.heartbeat_seconds,
+        }
 
 
 def from_environment() -> Settings:
@@ -113,6 +154,7 @@ class _Reader:
         self._check_master_key(values)
         self._check_commit(values)
         self._check_key_health(values)
+        self._check_lease(values)
         if self._faults:
             raise BadSettings(self._faults)
         return Settings(**values)  # type: ignore[arg-type]
@@ -157,6 +199,12 @@ class _Reader:
         delivers = values.get("outbound_seconds", Settings.outbound_seconds)
         if isinstance(waits, float) and isinstance(delivers, float) and delivers >= waits:
             self._faults.append("KEYLEDGER_OUTBOUND_SECONDS must be below KEYLEDGER_KEY_HEALTH_SECONDS.")
+
+    def _check_lease(self, values: dict[str, object]) -> None:
+        lease = values.get("lease_seconds", Settings.lease_seconds)
+        longest = values.get("longest_lease_seconds", Settings.longest_lease_seconds)
+        if isinstance(lease, float) and isinstance(longest, float) and lease > longest:
+            self._faults.append("KEYLEDGER_LEASE_SECONDS must not be above KEYLEDGER_LONGEST_LEASE_SECONDS.")
 
 
 def _database_url(raw: str) -> str:
@@ -256,6 +304,23 @@ def _budget_status(raw: str) -> int:
     return int(raw)
 
 
+def _dollars(raw: str) -> int:
+    try:
+        return money.nanos(money.decimal(raw, "it"), "it")
+    except InvalidValue as error:
+        raise ValueError("an amount in US dollars is needed, such as 0.01") from error
+
+
+def _choice(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    def parse(raw: str) -> StrEnum:
+        try:
+            return kind(raw)
+        except ValueError:
+            raise ValueError(f"one of {', '.join(kind)} is needed") from None
+
+    return parse
+
+
 def _log_level(raw: str) -> str:
     if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("DEBUG, INFO, WARNING or ERROR is needed")
@@ -290,6 +355,14 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
     ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", _salt_key),
+    ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", _seconds(1, 86_400)),
+    ("KEYLEDGER_LONGEST_LEASE_SECONDS", "longest_lease_seconds", _seconds(1, 86_400)),
+    ("KEYLEDGER_DEFAULT_ESTIMATE", "default_estimate_nanos", _dollars),
+    ("KEYLEDGER_USER_BUDGET_ON_TEAM_KEYS", "user_budget_on_team_keys", _flag),
+    ("KEYLEDGER_WITHOUT_REDIS", "without_redis", _choice(WithoutRedis)),
+    ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", _choice(AfterRedisLoss)),
+    ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", _seconds(0.1, 30)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", _seconds(0.2, 60)),

@@ -8,7 +8,7 @@ from redis.retry import Retry
 
 from app.broker import CeleryDispatch
 from app.clock import Clock, SystemClock
-from app.config import Settings
+from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
 from app.domain.windows import Calendar
@@ -18,10 +18,14 @@ from app.services.budget_changes import BudgetChanges
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
+from app.services.decisions import Decisions
+from app.services.estimating import Estimating
+from app.services.folding import Folding
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
-from app.services.jobs import Jobs
+from app.services.jobs import Job, Jobs
+from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
 from app.services.key_changes import KeyChanges
 from app.services.key_ends import KeyEnds
@@ -35,8 +39,13 @@ from app.services.keys import Keys
 from app.services.member_changes import MemberChanges
 from app.services.organization_changes import OrganizationChanges
 from app.services.organizations import Organizations
+from app.services.prices import Prices
+from app.services.reaping import Reaping
+from app.services.rebasing import Rebasing
+from app.services.reservations import Reservations
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
+from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
 from app.services.team_changes import TeamChanges
 from app.services.team_members import TeamMembers
@@ -44,6 +53,7 @@ from app.services.teams import Teams
 from app.services.user_changes import UserChanges
 from app.services.users import Users
 from app.services.windows import Windows
+from app.store.balances import Balances
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats
 from app.store.policies import Policies
@@ -70,6 +80,8 @@ class Services:
     key_health: KeyHealth
     callback_probes: CallbackProbes
     secret_rotation: SecretRotation
+    decisions: Decisions
+    settlements: Settlements
     budgets: Budgets
     budget_changes: BudgetChanges
     teams: Teams
@@ -103,17 +115,40 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     calendar = Calendar(settings.timezone, settings.budget_reset_time)
     snapshots = Snapshots(database, policies, seconds=settings.snapshot_seconds)
     callers = Callers(snapshots, master_key=settings.master_key)
+    balances = Balances(
+        redis,
+        longest_lease_seconds=settings.longest_lease_seconds,
+        refuse_after_loss_seconds=(
+            settings.longest_lease_seconds
+            if settings.after_redis_loss is AfterRedisLoss.REFUSE_BUDGETED_FOR_ONE_LEASE
+            else 0
+        ),
+    )
+    rebasing = Rebasing(database, balances)
+    reaping = Reaping(database, balances, rebasing, clock)
+    reservations = Reservations(settings.salt_key, settings.previous_salt_key)
+    estimating = Estimating(Prices(settings.price_file), default_nanos=settings.default_estimate_nanos)
+    judging = Judging(
+        estimating,
+        calendar,
+        lease_seconds=settings.lease_seconds,
+        longest_lease_seconds=settings.longest_lease_seconds,
+        user_budget_on_team_keys=settings.user_budget_on_team_keys,
+    )
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer)
     ends = KeyEnds(database, policies, callers, clock, calendar)
-    jobs = {
+    batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
+        TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
+        TaskName.REAP_HOLDS: reaping.reap_due,
     }
+    jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
     return Services(
         settings=settings,
         clock=clock,
@@ -123,11 +158,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, changes, calendar),
+        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
-        key_spend=KeySpend(database, policies, calendar),
+        key_spend=KeySpend(database, policies, callers, calendar),
         key_ends=ends,
         key_reads=KeyReads(database, calendar),
         key_health=KeyHealth(
@@ -147,6 +182,21 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             replies,
         ),
         secret_rotation=SecretRotation(database, sealer, clock),
+        decisions=Decisions(
+            callers,
+            snapshots,
+            judging,
+            balances,
+            rebasing,
+            reaping,
+            reservations,
+            clock,
+            budget_exceeded_status=settings.budget_exceeded_status,
+            serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
+        ),
+        settlements=Settlements(
+            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
+        ),
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
         teams=Teams(database, policies, calendar),
@@ -157,9 +207,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
-        jobs=Jobs(database, clock, jobs),
+        jobs=jobs,
         health=Health(
-            database,
+            jobs,
             redis,
             Heartbeats(broker),
             clock,

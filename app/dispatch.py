@@ -22,6 +22,8 @@ class TaskName(StrEnum):
     RESET_BUDGETS = "keyledger.reset_budgets"
     END_INCREASES = "keyledger.end_increases"
     END_GRACES = "keyledger.end_graces"
+    FOLD_LEDGER = "keyledger.fold_ledger"
+    REAP_HOLDS = "keyledger.reap_holds"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -31,6 +33,8 @@ QUEUE_OF = {
     TaskName.RESET_BUDGETS: QueueName.JOBS,
     TaskName.END_INCREASES: QueueName.JOBS,
     TaskName.END_GRACES: QueueName.JOBS,
+    TaskName.FOLD_LEDGER: QueueName.JOBS,
+    TaskName.REAP_HOLDS: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

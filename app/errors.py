@@ -24,14 +24,6 @@ class InvalidRequest(ServiceError):
     """A value that can never be right: negative money, an unreadable length, an unknown team."""
 
 
-class TeamNeeded(InvalidRequest):
-    """A service account without a team that exists."""
-
-
-class BulkSize(InvalidRequest):
-    """A bulk request that holds nothing, or too much."""
-
-
 class BadAlias(ServiceError):
     """An alias that is malformed or already belongs to another key."""
 

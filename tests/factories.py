@@ -12,8 +12,19 @@ import pytest
 from sqlalchemy import Table, insert, select, update
 
 from app.db import Database, metadata
+from app.dispatch import TaskName
 from app.domain import minting
-from app.models import budgets, key_secrets, keys, organization_members, organizations, team_members, teams, users
+from app.models import (
+    budget_state,
+    budgets,
+    key_secrets,
+    keys,
+    organization_members,
+    organizations,
+    team_members,
+    teams,
+    users,
+)
 from tests.clients import Api
 from tests.clocks import START
 
@@ -22,6 +33,9 @@ on_one_store = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 NANOS = 1_000_000_000
 _MADE = {"created_at": START, "updated_at": START}
+
+# The periodic jobs, in the order in which they are told.
+JOBS = tuple(sorted(set(TaskName) - {TaskName.HEARTBEAT, TaskName.TEST_CALLBACK}))
 
 
 def add_user(database: Database, user_id: str, role: str | None = "internal_user", **columns: Any) -> str:
@@ -85,6 +99,21 @@ def change_key(database: Database, alias: str, **columns: Any) -> None:
     """Change a column of a key that no endpoint sets."""
     with database.transaction() as transaction:
         transaction.execute(update(keys).where(keys.c.key_alias == alias).values(**columns))
+
+
+def copy_key(database: Database, key_id: str, count: int) -> None:
+    """Make so many more keys like this one, with its secrets and its spend; none of them can be opened."""
+    with database.transaction() as transaction:
+        for table, owner, unique in (
+            (keys, "key_id", None),
+            (key_secrets, "key_id", "token"),
+            (budget_state, "scope_id", None),
+        ):
+            for row in transaction.execute(select(table).where(table.c[owner] == key_id)).mappings().all():
+                copies = [{**row, owner: f"copy {n}"} for n in range(count)]
+                if unique is not None:
+                    copies = [{**copied, unique: f"{row[unique]} {n}"} for n, copied in enumerate(copies)]
+                transaction.execute(insert(table), copies)
 
 
 def add_secret_in_grace(database: Database, key_id: str, plaintext: str, revoke_at: datetime) -> None:

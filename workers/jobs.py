@@ -42,6 +42,8 @@ expire_keys = _job(TaskName.EXPIRE_KEYS)
 reset_budgets = _job(TaskName.RESET_BUDGETS)
 end_increases = _job(TaskName.END_INCREASES)
 end_graces = _job(TaskName.END_GRACES)
+fold_ledger = _job(TaskName.FOLD_LEDGER)
+reap_holds = _job(TaskName.REAP_HOLDS)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

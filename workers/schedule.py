@@ -1,6 +1,5 @@
 """What beat sends, how often, and why. Nothing here decides anything: a missed or doubled sending does no harm."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,10 @@ from app.dispatch import TaskName
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """A task that beat sends every `seconds`."""
+    """A task that beat sends at its interval in the settings."""
 
     name: str
     task: TaskName
-    seconds: Callable[[Settings], float]
     reason: str
 
 
@@ -22,31 +20,36 @@ TABLE = (
     Periodic(
         "expire keys",
         TaskName.EXPIRE_KEYS,
-        lambda settings: settings.expiry_interval_seconds,
         "Marks the keys that have passed their expiry, which the clock alone refuses already.",
     ),
     Periodic(
         "reset budgets",
         TaskName.RESET_BUDGETS,
-        lambda settings: settings.reset_interval_seconds,
         "Moves the windows that have passed, which every reader reads as empty already.",
     ),
     Periodic(
         "end increases",
         TaskName.END_INCREASES,
-        lambda settings: settings.expiry_interval_seconds,
         "Takes temporary increases that are over out of the metadata, where they count no longer.",
     ),
     Periodic(
         "end graces",
         TaskName.END_GRACES,
-        lambda settings: settings.expiry_interval_seconds,
         "Drops the secrets whose grace is over, which open nothing any more.",
+    ),
+    Periodic(
+        "fold ledger",
+        TaskName.FOLD_LEDGER,
+        "Adds charges to accounts and daily sums; every reader of an account counts them before already.",
+    ),
+    Periodic(
+        "reap holds",
+        TaskName.REAP_HOLDS,
+        "Closes holds that are past their lease: nothing else gives their money back.",
     ),
     Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
-        lambda settings: settings.heartbeat_seconds,
         "Shows that what beat sends reaches a worker.",
     ),
 )
@@ -60,8 +63,8 @@ def entries(settings: Settings) -> dict[str, dict[str, Any]]:
     return {
         periodic.name: {
             "task": periodic.task.value,
-            "schedule": periodic.seconds(settings),
-            "options": {"expires": 2 * periodic.seconds(settings)},
+            "schedule": settings.intervals[periodic.task],
+            "options": {"expires": 2 * settings.intervals[periodic.task]},
         }
         for periodic in TABLE
     }

@@ -10,6 +10,7 @@ from flask import Flask, g, request
 from app.api import auth, errors, operations
 from app.api.blueprint import finish
 from app.api.budgets import budgets
+from app.api.decisions import decisions, settlements
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.organizations import organizations
@@ -62,6 +63,8 @@ def register(app: Flask) -> None:
     for blueprint in (
         keys,
         key_rotation,
+        decisions,
+        settlements,
         budgets,
         teams,
         users,

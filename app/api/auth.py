@@ -46,7 +46,7 @@ def name_request(request: Request) -> None:
 def authenticate(request: Request) -> Act:
     """Raise Unauthenticated and its kin unless the request carries a key that opens something now."""
     now = services().clock.now()
-    caller = services().callers.authenticate(_credential(request), now)
+    caller = services().callers.authenticate(credential(request), now)
     return Act(caller, now, g.request_id, request.remote_addr, _claim(request))
 
 
@@ -61,7 +61,8 @@ def _claim(request: Request) -> str | None:
     return _KEY.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
 
 
-def _credential(request: Request) -> str:
+def credential(request: Request) -> str:
+    """What the caller says that it is known by; raises Unauthenticated where it says nothing."""
     header = request.headers.get("x-litellm-api-key", "").strip()
     if header:
         prefixed = _PREFIX.fullmatch(header)

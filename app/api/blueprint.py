@@ -11,7 +11,7 @@ from marshmallow import Schema
 
 from app.api import auth, body
 from app.api.body import MISSING, WrongBody
-from app.api.errors import ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
+from app.api.errors import Detail, ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
 from app.domain import keys, teams
 from app.errors import (
     Forbidden,
@@ -38,14 +38,19 @@ CHANGED_BY = {
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest is not typed
-    """Routes of one noun; `public` ones ask for no key."""
+    """Routes of one noun; `public` ones ask for no key.
+
+    `deferred` ones leave it to the use case to look at the key, which it does together with all else it looks at.
+    """
 
     ARGUMENTS_PARSER = body.Parser()
 
-    def __init__(self, name: str, *, public: bool = False) -> None:
+    def __init__(self, name: str, *, public: bool = False, deferred: bool = False) -> None:
         super().__init__(name, f"app.api.{name}", description="")
         self._public = public
+        self._deferred = deferred
         self._without_body: set[str] = set()
+        self._details: dict[str, Detail] = {}
         self.before_request(self._enter)
 
     def _enter(self) -> None:
@@ -54,9 +59,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             g.body = MISSING
             return
         g.body = body.read(request) if request.method in _WITH_BODY else MISSING
-        if not self._public:
+        if self._deferred:
+            g.credential = auth.credential(request)
+        elif not self._public:
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
+        g.detail = self._details.get(request.endpoint or "")
         if g.body in (MISSING, None) and request.endpoint in self._without_body:
             g.body = {}
         if g.body is not MISSING and not isinstance(g.body, Mapping):
@@ -86,11 +94,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         unready: Schema | None = None,
         changes: bool = False,
         body_optional: bool = False,
+        detail: Detail | None = None,
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
         `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
-        writes the audit, and so takes the `litellm-changed-by` header.
+        writes the audit, and so takes the `litellm-changed-by` header. `detail` is the shape that its refusals
+        have beside the envelope.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
@@ -110,6 +120,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             documented = self.doc(**doc)(documented)
             if body_optional:
                 self._without_body.add(f"{self.name}.{operation_id}")
+            if detail is not None:
+                self._details[f"{self.name}.{operation_id}"] = detail
             self.route(_flask_rule(rule), methods=[method], endpoint=operation_id)(documented)
             return view
 

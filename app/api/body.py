@@ -1,9 +1,11 @@
 """Reading a request's JSON body, strictly and once, before anybody is asked who they are."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request, g
+from marshmallow import EXCLUDE, Schema, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -75,7 +77,7 @@ class Parser(FlaskParser):
         if body is MISSING:
             raise SchemaFault([{"type": "missing", "loc": ["body"], "msg": "Field required"}])
         g.sent_fields = frozenset(body)
-        g.ignored_fields = sorted(name for name in body if name not in schema.fields)
+        g.ignored_fields = sorted(set(_ignored(body, schema)))
         return body
 
     def handle_error(
@@ -86,6 +88,20 @@ class Parser(FlaskParser):
             place = "body" if location == "json" else location
             _collect(messages, [place], detail)
         raise SchemaFault(detail) from error
+
+
+def _ignored(sent: Mapping[str, Any], schema: Schema) -> Iterator[str]:
+    """The fields that the schema passes over, those of what stands inside of others too."""
+    for name, value in sent.items():
+        field = schema.fields.get(name)
+        if field is None:
+            yield name
+            continue
+        inner, entries = (field.inner, value) if isinstance(field, fields.List) else (field, [value])
+        if isinstance(inner, fields.Nested) and inner.schema.unknown == EXCLUDE and isinstance(entries, list):
+            for entry in entries:
+                if isinstance(entry, Mapping):
+                    yield from (f"{name}.{deeper}" for deeper in _ignored(entry, inner.schema))
 
 
 def _collect(messages: Any, location: list[str | int], detail: list[dict[str, Any]]) -> None:

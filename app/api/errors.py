@@ -1,13 +1,14 @@
 """What each error is on the wire: status, type and shape. The OpenAPI document is drawn from the same table."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 import structlog
-from flask import Flask, Response, redirect, request
+from flask import Flask, Response, g, redirect, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -20,20 +21,25 @@ _log = structlog.get_logger()
 RETRY_AFTER_SECONDS = 1
 
 
+class Detail(StrEnum):
+    """The other shape of an error, `{"detail": …}`: where LiteLLM uses it, it stands beside the envelope."""
+
+    TEXT = "text"
+    OBJECT = "object"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How an error is answered; `detail` adds the shape that LiteLLM uses there, beside the envelope."""
+    """How an error is answered; with `detail` wherever it happens."""
 
     status: int
     type: str
-    detail: str | None = None
+    detail: Detail | None = None
 
 
 # The most specific class that has a row decides.
 TABLE: dict[type[ServiceError], Row] = {
     errors.InvalidRequest: Row(400, "invalid_request_error"),
-    errors.TeamNeeded: Row(400, "invalid_request_error", detail="text"),
-    errors.BulkSize: Row(400, "invalid_request_error", detail="object"),
     errors.BadAlias: Row(400, "bad_request_error"),
     errors.MalformedKey: Row(400, "bad_request_error"),
     errors.MemberExists: Row(400, "team_member_already_in_team"),
@@ -45,9 +51,8 @@ TABLE: dict[type[ServiceError], Row] = {
     errors.ExpiredKey: Row(401, "expired_key"),
     errors.RoleRefused: Row(401, "auth_error"),
     errors.MemberPermissionMissing: Row(401, "team_member_permission_error"),
-    errors.RouteNotAllowed: Row(403, "auth_error", detail="text"),
+    errors.RouteNotAllowed: Row(403, "auth_error", detail=Detail.TEXT),
     errors.Forbidden: Row(403, "auth_error"),
-    errors.ManagersOnly: Row(403, "auth_error", detail="object"),
     errors.ListRefused: Row(403, "bad_request_error"),
     errors.Overloaded: Row(503, "internal_server_error"),
     errors.NoWorker: Row(503, "internal_server_error"),
@@ -86,6 +91,12 @@ class HTTPValidationErrorSchema(Schema):
     detail = fields.List(fields.Nested(ValidationErrorSchema), required=True)
 
 
+def error_body(error: ServiceError) -> dict[str, Any]:
+    """An error that is one answer among several."""
+    row = row_of(type(error))
+    return {"message": error.message, "type": row.type, "param": error.param, "code": str(row.status)}
+
+
 def envelope(status: int, kind: str, message: str, param: str | None = None, detail: Any = None) -> Response:
     body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": str(status)}}
     if detail is not None:
@@ -105,8 +116,10 @@ def register(app: Flask) -> None:
 
 def _service_error(error: ServiceError) -> Response:
     row = row_of(type(error))
-    details = {None: None, "text": error.message, "object": {"error": error.message}}
-    answer = envelope(row.status, row.type, error.message, error.param, details[row.detail])
+    # An operation has a shape for whatever its use case refuses; who calls was settled before.
+    shape = row.detail or g.get("detail")
+    details = {None: None, Detail.TEXT: error.message, Detail.OBJECT: {"error": error.message}}
+    answer = envelope(row.status, row.type, error.message, error.param, details[shape])
     if row.status == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer

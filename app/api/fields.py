@@ -154,8 +154,14 @@ class Money(Number):
 class Amount(Number):
     """An amount that must be said: neither null nor a boolean will do."""
 
+    default_error_messages = {"null": Fault("float_type", "Input should be a valid number")}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.allow_none = False
+
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal | None:
-        if value is None or isinstance(value, bool):
+        if isinstance(value, bool):
             raise refuse("float_type", "Input should be a valid number")
         return super()._deserialize(value, *args, **kwargs)
 

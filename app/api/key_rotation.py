@@ -6,6 +6,7 @@ from flask import Response
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
+from app.api.errors import Detail
 from app.api.responses import keys as responses
 from app.api.schemas.key_answers import (
     BulkUpdateKeyResponseSchema,
@@ -25,14 +26,12 @@ from app.api.schemas.keys import (
 )
 from app.errors import (
     BadAlias,
-    BulkSize,
     Conflict,
     InvalidRequest,
     KeyNotFound,
     ManagersOnly,
     MemberPermissionMissing,
     NothingFound,
-    TeamNeeded,
 )
 from app.services.key_filters import AliasQuery
 
@@ -88,8 +87,9 @@ def _regenerate(sent: dict[str, Any], named: str | None) -> Response:
     "generate_service_account_key_fn_key_service_account_generate_post",
     GenerateKeyResponseSchema(),
     summary="Generate Service Account Key Fn",
-    raises=(InvalidRequest, TeamNeeded, BadAlias, Conflict, MemberPermissionMissing),
+    raises=(InvalidRequest, BadAlias, Conflict, MemberPermissionMissing),
     changes=True,
+    detail=Detail.TEXT,
 )
 @key_rotation.takes(GenerateKeyRequestSchema())
 def generate_service_account(sent: dict[str, Any]) -> Response:
@@ -103,8 +103,9 @@ def generate_service_account(sent: dict[str, Any]) -> Response:
     "bulk_update_keys_key_bulk_update_post",
     BulkUpdateKeyResponseSchema(),
     summary="Bulk Update Keys",
-    raises=(BulkSize, ManagersOnly),
+    raises=(InvalidRequest, ManagersOnly),
     changes=True,
+    detail=Detail.OBJECT,
 )
 @key_rotation.takes(BulkUpdateKeyRequestSchema())
 def bulk_update(sent: dict[str, Any]) -> Response:
@@ -119,6 +120,7 @@ def bulk_update(sent: dict[str, Any]) -> Response:
     summary="Reset Key Spend Fn",
     raises=(InvalidRequest, KeyNotFound, ManagersOnly),
     changes=True,
+    detail=Detail.OBJECT,
 )
 @key_rotation.takes(ResetSpendRequestSchema())
 def reset_spend(sent: dict[str, Any], key: str) -> Response:

@@ -6,6 +6,7 @@ from flask import Response
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
+from app.api.errors import Detail
 from app.api.responses import keys as responses
 from app.api.responses.key_health import key_health
 from app.api.schemas.key_answers import (
@@ -95,6 +96,7 @@ def delete(sent: dict[str, Any]) -> Response:
     summary="Block Key",
     raises=(MalformedKey, KeyNotFound, ManagersOnly),
     changes=True,
+    detail=Detail.OBJECT,
 )
 @keys.takes(BlockKeyRequestSchema())
 def block(sent: dict[str, Any]) -> Response:
@@ -110,6 +112,7 @@ def block(sent: dict[str, Any]) -> Response:
     summary="Unblock Key",
     raises=(MalformedKey, KeyNotFound, ManagersOnly),
     changes=True,
+    detail=Detail.OBJECT,
 )
 @keys.takes(BlockKeyRequestSchema())
 def unblock(sent: dict[str, Any]) -> Response:

@@ -68,6 +68,7 @@ def readiness() -> Response:
         "status": status,
         "db": found.db,
         **{part: _shown(getattr(found, part)) for part in ("redis", "worker", "beat", "clock")},
+        "jobs": [asdict(job) for job in found.jobs],
         "litellm_version": REFERENCE_VERSION,
         "keyledger_version": KEYLEDGER_VERSION,
     }

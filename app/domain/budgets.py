@@ -6,13 +6,13 @@ from typing import Any
 
 from app.domain import money, windows
 from app.domain.durations import InvalidDuration
+from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
 RATE_FIELDS = frozenset({"max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"})
 MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {"budget_duration", "model_max_budget"}
-TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
 
 # A team's and an organization's models may be these instead of names of models.
 ALL_MODELS = frozenset({"*", "all-proxy-models"})
@@ -85,11 +85,17 @@ def limits_nothing(tier: Mapping[str, Any]) -> bool:
 
 
 def present_reset(row: Mapping[str, Any], calendar: Calendar, now: datetime) -> datetime | None:
-    """When a tier resets next: the stored moment, or, once that has passed, the end of the window of `now`."""
+    """When a tier resets next: the stored moment, or, once that has passed, the end of the window of `now`.
+
+    None where that cannot be computed, which must not stop whoever reads many tiers.
+    """
     stored: datetime | None = row["budget_reset_at"]
     if stored is None or stored > now or row["budget_duration"] is None:
         return stored
-    return calendar.window(row["budget_duration"], row["created_at"], now).end
+    try:
+        return calendar.window(row["budget_duration"], row["created_at"], now).end
+    except InvalidDuration:
+        return None
 
 
 def check_soft_below_hard(columns: Mapping[str, Any]) -> None:

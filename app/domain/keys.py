@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.domain import budgets, callbacks, durations, money
+from app.domain import budgets, callbacks, durations
+from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
+from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -25,8 +27,6 @@ PLAIN_FIELDS = frozenset({"agent_id", "project_id", "blocked", "router_settings"
 # Columns that name something; the empty text names nothing.
 REFERENCE_FIELDS = frozenset({"key_alias", "user_id", "team_id", "organization_id", "budget_id"})
 
-# The metadata entry that makes a key a service account of its team.
-SERVICE_ACCOUNT = "service_account_id"
 FOLDED_FIELDS = frozenset(
     {
         "tags",
@@ -130,27 +130,6 @@ def check_alias(alias: str) -> None:
         raise InvalidAlias("key_alias must not hold control characters or a '..' path segment")
 
 
-def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
-    """Nano-dollars by which the key's cap is raised at this instant."""
-    amount, until = metadata.get("temp_budget_increase"), metadata.get("temp_budget_expiry")
-    if amount is None or until is None or datetime.fromisoformat(until) <= now:
-        return 0
-    return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
-
-
-def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without its temporary increase."""
-    return {name: value for name, value in metadata.items() if name not in budgets.TEMPORARY_FIELDS}
-
-
-def visible_metadata(metadata: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-    """The metadata as it is at this instant: an increase that is over is no longer there."""
-    until = metadata.get("temp_budget_expiry")
-    if until is None or datetime.fromisoformat(until) > now:
-        return metadata
-    return without_increase(metadata)
-
-
 def length(text: str, param: str) -> durations.Duration:
     """Read a length of time; raises InvalidValue naming `param`."""
     try:
@@ -197,11 +176,11 @@ def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[
 
 
 def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    present = {field: sent[field] for field in budgets.TEMPORARY_FIELDS if field in sent}
+    present = {field: sent[field] for field in TEMPORARY_FIELDS if field in sent}
     asked = budgets.increase_until(present, now)
     if asked is None:
         # Half an increase is none: the null of either takes off both.
-        return dict.fromkeys(budgets.TEMPORARY_FIELDS) if present else {}
+        return dict.fromkeys(TEMPORARY_FIELDS) if present else {}
     return {
         "temp_budget_increase": float(present["temp_budget_increase"]),
         "temp_budget_expiry": asked[1].isoformat(),

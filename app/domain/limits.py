@@ -5,38 +5,18 @@ and the organization, and those that a budget for one model or for a further win
 stands, it is checked as well. A key's own limit stands in the place of its tier's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from app.domain import money
-from app.domain.keys import temporary_increase
+from app.domain.increases import temporary_increase
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row, Snapshot
 from app.domain.teams import member_id
 from app.domain.windows import Calendar, Window
-
-
-class ScopeKind(StrEnum):
-    KEY = "key"
-    KEY_MODEL = "key_model"
-    KEY_WINDOW = "key_window"
-    TEAM = "team"
-    TEAM_MODEL = "team_model"
-    USER = "user"
-    MEMBER = "member"
-    ORGANIZATION = "organization"
-    ORGANIZATION_MODEL = "organization_model"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose money or rate it is; `sub` names the model, or the spelling of the further window."""
-
-    kind: ScopeKind
-    id: str
-    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +68,17 @@ class Plan:
     budgets: tuple[Budget, ...]
     rates: tuple[Rate, ...]
     slots: tuple[Slots, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
+
+    used: Sequence[int]
+    held: Sequence[int]
+    confirmed: Sequence[bool]
+    rates: Sequence[int]
+    slots: Sequence[int]
 
 
 def admits(used: int, held: int, amount: int, cap: int) -> bool:
@@ -149,9 +140,8 @@ def _entries(
         armed_at = snapshot.armed_at.get((kind, sub)) if spelling is not None else None
         if spelling is not None and armed_at is None and kind in _OPENED_BY_USE:
             armed_at = snapshot.key["created_at"]
-        if spelling is None or armed_at is None:
-            return Account(scope)
-        return Account(scope, calendar.window(spelling, armed_at, now), armed_at)
+        window = calendar.running(spelling, armed_at, now)
+        return Account(scope) if window is None else Account(scope, window, armed_at)
 
     key, tier = snapshot.key, snapshot.tier
     key_id = key["key_id"]

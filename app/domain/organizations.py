@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.domain.budgets import LIMIT_FIELDS, TEMPORARY_FIELDS
+from app.domain.budgets import LIMIT_FIELDS
+from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
 

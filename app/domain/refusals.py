@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from app.domain import money
 from app.domain.instants import iso
-from app.domain.limits import ScopeKind
+from app.domain.scopes import ScopeKind
 from app.domain.snapshots import Snapshot
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
 
 # A charge comes no later than this after its call: so long a repeated one is surely recognised.

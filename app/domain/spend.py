@@ -29,13 +29,14 @@ class Spend:
 def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Calendar, now: datetime) -> Spend:
     """Read a scope's account at `now`: its stored state and its charges that are not folded yet, read with it.
 
-    No account is no spend.
+    No account is no spend. A window that cannot be computed is none: its spend is kept, and does not stop whoever
+    reads many scopes.
     """
     if state is None:
         return Spend()
     spent = state["window_spend_nanos"] + state["pending_nanos"]
     lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
-    if spelling is None or state["armed_at"] is None:
+    window = calendar.running(spelling, state["armed_at"], now)
+    if window is None:
         return Spend(spent, lifetime)
-    window = calendar.window(spelling, state["armed_at"], now)
     return Spend(spent if state["window_start"] == window.start else 0, lifetime, window, state["armed_at"])

@@ -103,6 +103,15 @@ class Calendar:
         """Return the window that contains `now`, as `containing` does."""
         return containing(spelling, zone=self.zone, day_start=self.day_start, armed_at=armed_at, now=now)
 
+    def running(self, spelling: str | None, armed_at: datetime | None, now: datetime) -> Window | None:
+        """The window that contains `now`, None where nothing is armed, or a stored spelling cannot be computed."""
+        if spelling is None or armed_at is None:
+            return None
+        try:
+            return self.window(spelling, armed_at, now)
+        except InvalidDuration:
+            return None
+
 
 def check(spelling: str) -> Duration:
     """Read a spelling that can be a window; what passes has windows until the year 8998 at least.

@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from app.db import insertion
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
 from app.services import spends

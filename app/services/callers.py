@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from app.domain import access, minting, refusals
-from app.domain.access import Caller, Role
-from app.domain.keys import SERVICE_ACCOUNT, temporary_increase
+from app.domain.access import SERVICE_ACCOUNT, Caller, Role
+from app.domain.increases import temporary_increase
 from app.domain.snapshots import Snapshot
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
 from app.services.snapshots import Sighting, Snapshots

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from app.clock import Clock
 from app.domain import access, minting, money, refusals
-from app.domain.limits import Account
+from app.domain.limits import Account, Numbers
 from app.domain.refusals import Refused
 from app.errors import ServiceError, StoreUnavailable
 from app.services.callers import Callers
@@ -24,7 +24,7 @@ from app.services.refusals import enforce
 from app.services.reservations import Reservations
 from app.services.snapshots import Sighting, Snapshots
 from app.store import balances
-from app.store.balances import Balances, Cold, Full, Held, Lost, Numbers
+from app.store.balances import Balances, Cold, Full, Held, Lost
 from app.store.policies import Freshness, together
 
 # How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from app.db import Database, insertion
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services import accounts, daily
 from app.services.job_batches import JobBatch

@@ -1,7 +1,8 @@
 """Whether this installation is fit for work, part by part.
 
 Only what no request can do without makes a process unready: SQL, and a clock that agrees with Redis's. With Redis,
-the worker or beat away the service goes on, degraded, so that no load balancer takes every process out at once.
+the worker, beat or a job away the service goes on, degraded, so that no load balancer takes every process out at
+once. Everybody may ask, so only times and states are told.
 """
 
 from dataclasses import dataclass
@@ -9,18 +10,25 @@ from datetime import datetime
 from enum import StrEnum
 from threading import Event
 
+from sqlalchemy.exc import DBAPIError
+
 from app.clock import Clock, iso
-from app.db import Database
 from app.errors import StoreUnavailable
+from app.services.jobs import JobRecord, Jobs
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats, Part
+
+# A job that has missed so many of its intervals is silent, once the signs of life would be so too.
+MISSED_INTERVALS = 3
 
 
 class State(StrEnum):
     ALIVE = "alive"
     SILENT = "silent"
+    FAILING = "failing"
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
+    UNMIGRATED = "unmigrated"
     RIGHT = "right"
     OFF = "off"
     UNKNOWN = "unknown"
@@ -34,6 +42,16 @@ class PartHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class JobHealth:
+    """The last success and the failures since then, None where SQL cannot tell; unknown before the first run."""
+
+    name: str
+    state: State
+    last_finished_at: str | None = None
+    failures: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     ready: bool
     draining: bool
@@ -42,12 +60,14 @@ class Readiness:
     worker: PartHealth
     beat: PartHealth
     clock: PartHealth
+    jobs: list[JobHealth]
 
     @property
     def degraded(self) -> bool:
+        background = {self.worker.state, self.beat.state, *(job.state for job in self.jobs)}
         return (
             not self.ready
-            or State.SILENT in {self.worker.state, self.beat.state}
+            or not background.isdisjoint({State.SILENT, State.FAILING})
             or (self.redis.state is not State.CONNECTED)
         )
 
@@ -57,7 +77,7 @@ class Health:
 
     def __init__(
         self,
-        database: Database,
+        jobs: Jobs,
         redis: HotRedis,
         heartbeats: Heartbeats,
         clock: Clock,
@@ -65,12 +85,14 @@ class Health:
         silent_after_seconds: float,
         max_clock_skew_seconds: float,
     ) -> None:
-        self._database = database
+        self._jobs = jobs
         self._redis = redis
         self._heartbeats = heartbeats
         self._clock = clock
         self._silent_after_seconds = silent_after_seconds
         self._max_clock_skew_seconds = max_clock_skew_seconds
+        # A job that has never run cannot be late before anybody could have run it.
+        self._started_at = clock.now()
         self._draining = Event()
 
     @property
@@ -88,7 +110,7 @@ class Health:
     def readiness(self) -> Readiness:
         """Ask every part once; never raises."""
         now = self._clock.now()
-        db = self._db()
+        db, jobs = self._stored(now)
         clock = self._clock_against_redis(now)
         worker, beat = self._alive(now)
         return Readiness(
@@ -99,14 +121,29 @@ class Health:
             worker=worker,
             beat=beat,
             clock=clock,
+            jobs=jobs,
         )
 
-    def _db(self) -> State:
+    def _stored(self, now: datetime) -> tuple[State, list[JobHealth]]:
+        """Whether SQL answers, and what it says of the jobs: one statement tells both."""
         try:
-            self._database.ping()
+            records = self._jobs.records()
         except StoreUnavailable:
-            return State.DISCONNECTED
-        return State.CONNECTED
+            state = State.DISCONNECTED
+        except DBAPIError:  # it answers, and does not know the table
+            state = State.UNMIGRATED
+        else:
+            return State.CONNECTED, [self._judge_job(record, now) for record in records]
+        return state, [JobHealth(name, State.UNKNOWN) for name in self._jobs.names]
+
+    def _judge_job(self, record: JobRecord, now: datetime) -> JobHealth:
+        age = (now - (record.last_finished_at or self._started_at)).total_seconds()
+        state = State.UNKNOWN if record.last_finished_at is None else State.ALIVE
+        if age > MISSED_INTERVALS * record.interval_seconds + self._silent_after_seconds:
+            state = State.SILENT
+        elif record.failures:
+            state = State.FAILING
+        return JobHealth(record.name, state, iso(record.last_finished_at), record.failures)
 
     def _clock_against_redis(self, now: datetime) -> PartHealth:
         try:

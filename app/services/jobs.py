@@ -21,10 +21,19 @@ LONGEST_ERROR = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """One bounded batch of work, and how often it is to be done."""
+
+    batch: Callable[[], JobBatch]
+    interval_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The last runs of a job; `failures` counts those since the last success."""
+    """The last runs of a job: `last_finished_at` is its last success, `failures` counts those since then."""
 
     name: str
+    interval_seconds: float
     last_started_at: datetime | None
     last_finished_at: datetime | None
     last_rows: int
@@ -34,38 +43,42 @@ class JobRecord:
 
 
 class Jobs:
-    def __init__(
-        self, database: Database, clock: Clock, batches: Mapping[TaskName, Callable[[], JobBatch]]
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, jobs: Mapping[TaskName, Job]) -> None:
         self._database = database
         self._clock = clock
-        self._batches = batches
+        self._jobs = jobs
 
     def run(self, name: TaskName, go_on: Callable[[], bool]) -> int:
         """Run a job batch after batch while something is due and `go_on` says so; returns the rows it dealt with.
 
-        What it leaves is done by the next run. A failure is recorded and raised again.
+        What it leaves is done by the next run. Every batch is recorded, so that a long run is no silence; a
+        failure is recorded and raised again.
         """
         started_at = self._clock.now()
         rows = parked = 0
         try:
             while True:
-                batch = self._batches[name]()
+                batch = self._jobs[name].batch()
                 rows += batch.rows
                 parked += batch.parked
+                self._record_success(name, started_at, rows, parked)
                 if not batch.more or not go_on():
                     break
         except Exception as error:
             self._record_failure(name, started_at, error)
             raise
-        self._record_success(name, started_at, rows, parked)
         return rows
 
     def records(self) -> list[JobRecord]:
-        """The record of every job, those that never ran included, in the order of their names."""
+        """The record of every job, those that never ran included, in the order of their names: one statement."""
         with self._database.read() as connection:
             found = {row["name"]: row for row in connection.execute(select(job_runs)).mappings()}
-        return [_record(name, found.get(name)) for name in sorted(self._batches)]
+        return [_record(name, self._jobs[name].interval_seconds, found.get(name)) for name in self.names]
+
+    @property
+    def names(self) -> list[TaskName]:
+        """All jobs, in order."""
+        return sorted(self._jobs)
 
     def _record_success(self, name: str, started_at: datetime, rows: int, parked: int) -> None:
         self._put(
@@ -98,7 +111,9 @@ class Jobs:
             )
 
 
-def _record(name: str, row: Mapping[Any, Any] | None) -> JobRecord:
+def _record(name: str, interval_seconds: float, row: Mapping[Any, Any] | None) -> JobRecord:
     if row is None:
-        return JobRecord(name, None, None, 0, 0, 0, None)
-    return JobRecord(**{column.name: row[column.name] for column in job_runs.columns})
+        return JobRecord(name, interval_seconds, None, None, 0, 0, 0, None)
+    return JobRecord(
+        interval_seconds=interval_seconds, **{column.name: row[column.name] for column in job_runs.columns}
+    )

@@ -1,18 +1,23 @@
-"""Changing many keys in one request: each on its own, so that one bad item stops no other."""
+"""Changing many keys in one request: each is judged on its own, so that one bad item stops no other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.db import Database
 from app.domain import access
 from app.domain.windows import Calendar
-from app.errors import BulkSize, ServiceError, StoreUnavailable
-from app.services import key_rows
+from app.errors import InvalidRequest, KeyNotFound
+from app.services import key_names, key_rows
 from app.services.audit import Act
-from app.services.key_changes import KeyChanges
+from app.services.callers import Callers
+from app.services.key_changes import KeyChanges, Patch, settings_of
 from app.services.key_views import KeyView
-from app.services.refusals import enforce
+from app.services.refusals import enforce, rules
+from app.store import policies
+from app.store.policies import Policies
 
 MOST_ITEMS = 500
 
@@ -27,32 +32,84 @@ class BulkItem:
 
 
 class KeyBulk:
-    def __init__(self, database: Database, changes: KeyChanges, calendar: Calendar) -> None:
+    def __init__(
+        self,
+        database: Database,
+        policy_store: Policies,
+        callers: Callers,
+        changes: KeyChanges,
+        calendar: Calendar,
+    ) -> None:
         self._database = database
+        self._policies = policy_store
+        self._callers = callers
         self._changes = changes
         self._calendar = calendar
 
     def update(self, act: Act, items: Sequence[Mapping[str, Any]], route: str) -> list[BulkItem]:
-        """Update each item's key in a transaction of its own; sending the whole again is safe.
+        """Update the keys of all items that may be, in one transaction; sending the whole again is safe.
 
-        Raises BulkSize for none or more than MOST_ITEMS, ManagersOnly for who is no administrator, and
-        StoreUnavailable as soon as the store is away: what was done until then stands.
+        Raises ManagersOnly for who is no administrator, InvalidRequest for none or more than MOST_ITEMS, and
+        StoreUnavailable, all without any change, and WriteStands.
         """
-        if not 0 < len(items) <= MOST_ITEMS:
-            raise BulkSize(f"keys must hold 1 to {MOST_ITEMS} items. Received: {len(items)}", "keys")
         enforce(access.may_update_in_bulk(act.caller))
-        return [self._update(act, item, route) for item in items]
-
-    def _update(self, act: Act, item: Mapping[str, Any], route: str) -> BulkItem:
-        try:
-            return BulkItem(item["key"], self._changes.update(act, item, route))
-        except StoreUnavailable:
-            raise
-        except ServiceError as error:
-            return BulkItem(item["key"], self._present(act, item["key"]), error.message)
-
-    def _present(self, act: Act, reference: str) -> KeyView | None:
+        if not 0 < len(items) <= MOST_ITEMS:
+            raise InvalidRequest(f"keys must hold 1 to {MOST_ITEMS} items. Received: {len(items)}", "keys")
         with self._database.read() as connection:
-            ids = key_rows.ids_of_references(connection, [reference], act.at)
-            views = key_rows.load(connection, ids.values(), self._calendar, act.at) if ids else []
-        return views[0] if views else None
+            named = key_names.by_reference(connection, act.caller, [item["key"] for item in items], act.at)
+        found = [named.get(item["key"]) for item in items]
+        if not named:
+            return [self._unknown(item["key"]) for item in items]
+        with (
+            rules(),
+            self._policies.change([policies.key(key_id) for key_id in named.values()]) as before_commit,
+            self._database.transaction() as transaction,
+        ):
+            outcomes = self._update(transaction, act, items, found, route)
+            before_commit()
+        return outcomes
+
+    def _update(
+        self,
+        transaction: Connection,
+        act: Act,
+        items: Sequence[Mapping[str, Any]],
+        found: Sequence[str | None],
+        route: str,
+    ) -> list[BulkItem]:
+        key_ids = {key_id for key_id in found if key_id is not None}
+        locked = key_rows.load(transaction, key_ids, self._calendar, act.at, lock=True)
+        present = {view.key_id: view for view in locked}
+        outcomes = [self._unknown(item["key"]) for item in items]
+        for turn in _turns(found):
+            patches = [
+                Patch(present[key_id], settings_of(items[index]))
+                for key_id, index in turn.items()
+                if key_id in present
+            ]
+            changed, refused = self._changes.change(transaction, act, patches, route)
+            present |= changed
+            for patch in patches:
+                key_id = patch.before.key_id
+                reason = refused[key_id].message if key_id in refused else None
+                index = turn[key_id]
+                outcomes[index] = BulkItem(items[index]["key"], present[key_id], reason)
+        return outcomes
+
+    def _unknown(self, reference: str) -> BulkItem:
+        is_master = self._callers.is_master(reference)
+        reason = "The master key is no virtual key." if is_master else KeyNotFound().message
+        return BulkItem(reference, None, reason)
+
+
+def _turns(found: Sequence[str | None]) -> Iterator[dict[str, int]]:
+    """The positions of the items by key, one of each key at a time: items of the same key follow one another."""
+    left = [(key_id, index) for index, key_id in enumerate(found) if key_id is not None]
+    while left:
+        turn: dict[str, int] = {}
+        later = []
+        for key_id, index in left:
+            if turn.setdefault(key_id, index) != index:
+                later.append((key_id, index))
+        yield turn
+        left = later

@@ -1,27 +1,75 @@
 """Changing keys: what the API calls update."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from app.db import Database
 from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
+from app.domain.scopes import Scope
 from app.domain.windows import Calendar
-from app.errors import InvalidRequest, KeyNotFound, NotFound
+from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
 from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, ledger
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
+from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.services.standings import TeamFacts, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A locked key, and the settings that a request sends to change on it."""
+
+    before: KeyView
+    sent: Mapping[str, Any]
+
+    def will_be(self, name: str) -> str | None:
+        """What the key will refer to by this column; the empty text is nothing."""
+        named: str | None = self.sent[name] if name in self.sent else self.before.columns[name]
+        return named or None
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the rules need to know beside the patches: teams, tiers, organizations, memberships to come."""
+
+    teams: Mapping[str, TeamFacts]
+    relations: Relations
+    members: AbstractSet[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """A patch that the rules let pass: the columns that it changes, and the window and spend that come with it."""
+
+    patch: Patch
+    columns: dict[str, Any]
+    spelling: str | None
+    spend_nanos: int | None
+
+    @property
+    def before(self) -> KeyView:
+        return self.patch.before
+
+    @property
+    def running(self) -> str | None:
+        """The spelling of the window that the key has so far."""
+        return key_rows.effective_duration(self.before.columns, self.before.tier)
+
+    @property
+    def after(self) -> dict[str, Any]:
+        return {**self.before.columns, **self.columns}
 
 
 class KeyChanges:
@@ -40,13 +88,12 @@ class KeyChanges:
         Raises KeyNotFound, InvalidRequest, BadAlias, Forbidden and its kin, and StoreUnavailable, all of them
         without any change; WriteStands where the change is stored but not announced. Sending it again is safe.
         """
-        request = {name: value for name, value in sent.items() if not (name == "team_id" and value == "")}
-        key_id = self._resolve(act, request)
-        changed = {name: value for name, value in request.items() if name not in {"key", "key_type"}}
-        if "key" not in request:
+        key_id = self._resolve(act, sent)
+        changed = settings_of(sent)
+        if "key" not in sent:
             changed.pop("key_alias")
         with (
-            rules(request.get("key_alias")),
+            rules(sent.get("key_alias")),
             self._policies.change([policies.key(key_id)]) as before_commit,
             self._database.transaction() as transaction,
         ):
@@ -73,92 +120,161 @@ class KeyChanges:
         found = key_rows.load(transaction, [key_id], self._calendar, act.at, lock=True)
         if not found:
             raise KeyNotFound
-        before = found[0]
-        self.apply(transaction, act, before, sent, route)
-        (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
-        change = Changed(key_id, before.stored_fields(), view.stored_fields())
-        audit.record(transaction, act, "update", "key", [change])
-        delivery.enqueue(transaction, key_events.of_change("key_updated", view, sent), act.at)
-        return view
+        changed, refused = self.change(transaction, act, [Patch(found[0], sent)], route)
+        if refused:
+            raise refused[key_id]
+        return changed[key_id]
+
+    def change(
+        self, transaction: Connection, act: Act, patches: Sequence[Patch], route: str
+    ) -> tuple[dict[str, KeyView], dict[str, ServiceError]]:
+        """Apply patches, each to another locked key, with their audit and events.
+
+        Answers, by key id, the changed keys as they are now, and why the others were left as they are.
+        """
+        refused = self.apply(transaction, act, patches, route)
+        sent = {patch.before.key_id: patch for patch in patches if patch.before.key_id not in refused}
+        if not sent:
+            return {}, refused
+        views = key_rows.load(transaction, sent, self._calendar, act.at)
+        changes = [
+            Changed(view.key_id, sent[view.key_id].before.stored_fields(), view.stored_fields()) for view in views
+        ]
+        audit.record(transaction, act, "update", "key", changes)
+        events = [
+            event for view in views for event in key_events.of_change("key_updated", view, sent[view.key_id].sent)
+        ]
+        delivery.enqueue(transaction, events, act.at)
+        return {view.key_id: view for view in views}, refused
 
     def apply(
-        self, transaction: Connection, act: Act, before: KeyView, sent: Mapping[str, Any], route: str
-    ) -> None:
-        """Write the sent settings over those of a locked key, in an open transaction, if the caller may.
+        self, transaction: Connection, act: Act, patches: Sequence[Patch], route: str
+    ) -> dict[str, ServiceError]:
+        """Write the sent settings over those of locked keys, if the caller may; answers why not, by key id.
 
-        Raises what `update` raises. The caller of this records audit and events.
+        Raises nothing that is one patch's fault. What the rules need is read first and what they allow is written
+        last, both in sets: the number of statements does not grow with that of the keys. The caller of this
+        records audit and events.
         """
+        facts = _facts(transaction, act.caller, patches)
+        allowed: list[_Allowed] = []
+        refused: dict[str, ServiceError] = {}
+        for patch in patches:
+            try:
+                with rules():
+                    allowed.append(self._decide(act, patch, facts, route))
+            except ServiceError as error:
+                refused[patch.before.key_id] = error
+        if allowed:
+            self._write(transaction, act, allowed)
+        return refused
+
+    def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> _Allowed:
+        before, sent = patch.before, patch.sent
         target = before.target
-        facts = of_teams(transaction, act.caller, [target.team_id, sent.get("team_id")])
-        standing = standing_in(facts, target.team_id)
+        standing = standing_in(facts.teams, target.team_id)
         enforce(access.may_update(act.caller, target, sent, standing, route), KeyNotFound())
         enforce(access.may_set(act.caller, sent, personal=target.team_id is None))
         columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
         enforce(access.within_own_caps(act.caller, sent, columns.get("max_budget_nanos")))
         if "team_id" in columns:
-            self._check_move(transaction, act.caller, before, columns, facts)
-        after = {**before.columns, **columns}
-        spelling = key_relations.check(transaction, act.caller, after, sent)
-        if "object_permission" in sent:
-            columns["object_permission_id"] = key_relations.put_permission(
-                transaction, before.object_permission, sent["object_permission"]
-            )
+            _check_move(act.caller, before, columns, facts)
+        spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
+        return _Allowed(patch, columns, facts.relations.check({**before.columns, **columns}, sent), spend)
+
+    def _write(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        withdrawn = _put_permissions(transaction, allowed)
+        names = {name for each in allowed for name in each.columns}
+        stamps = {"updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
         transaction.execute(
-            update(keys)
-            .where(keys.c.key_id == before.key_id)
-            .values(
-                {**columns, "updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
-            )
+            update(keys).where(keys.c.key_id == bindparam("of_key")),
+            [
+                {"of_key": each.before.key_id, **{name: each.after[name] for name in names}, **stamps}
+                for each in allowed
+            ],
         )
-        if "object_permission" in sent and columns["object_permission_id"] is None:
-            key_relations.drop_permissions(transaction, [before])
-        self._account(transaction, act, before, columns, sent, spelling)
+        key_relations.drop_permissions(transaction, withdrawn)
+        self._rearm(transaction, act, allowed)
+        for each in allowed:
+            self._account(transaction, act, each)
 
-    def _account(
-        self,
-        transaction: Connection,
-        act: Act,
-        before: KeyView,
-        columns: Mapping[str, Any],
-        sent: Mapping[str, Any],
-        spelling: str | None,
-    ) -> None:
-        account, running = before.account, key_rows.effective_duration(before.columns, before.tier)
-        if running != spelling:
-            accounts.rearm(
-                transaction,
-                accounts.among([account.scope]),
-                before=running,
-                after=spelling,
-                calendar=self._calendar,
-                now=act.at,
-            )
-            account = accounts.armed_account(account.scope, spelling, self._calendar, act.at)
-        if {"model_max_budget", "budget_limits"} & columns.keys():
-            further = replace(before, columns={**before.columns, **columns}).further_accounts
-            accounts.replace_further(transaction, before.further_accounts, further, self._calendar, act.at)
-        if sent.get("spend") is not None:
-            to_nanos = money.nanos(sent["spend"], "spend")
-            ledger.correct(transaction, act, account, to_nanos, {"key_id": before.key_id})
+    def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        """Arm the windows that change; as many times as there are different changes, however many keys."""
+        moved: dict[tuple[str | None, str | None], list[Scope]] = {}
+        for each in allowed:
+            if each.running != each.spelling:
+                moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
+        if len(moved) > 1:  # in one order for everybody, which the changes by themselves would not keep
+            accounts.lock(transaction, accounts.among(scope for scopes in moved.values() for scope in scopes))
+        for (before, after), scopes in moved.items():
+            which = accounts.among(scopes)
+            accounts.rearm(transaction, which, before=before, after=after, calendar=self._calendar, now=act.at)
 
-    def _check_move(
-        self,
-        transaction: Connection,
-        caller: Caller,
-        before: KeyView,
-        columns: Mapping[str, Any],
-        facts: Mapping[str, TeamFacts],
-    ) -> None:
-        team_id = columns["team_id"]
-        if team_id == before.columns["team_id"]:
-            return
-        if team_id is None:
-            enforce(access.may_leave_team(caller, before.target))
-            return
-        team = facts.get(team_id)
-        refusal = access.may_move_to_team(caller, None if team is None else team.standing)
-        enforce(refusal, NotFound(f"Team not found, passed team_id={team_id}", "team_id"))
-        if team is not None:
-            after = {**before.columns, **columns}
-            is_member = key_relations.is_member(transaction, team_id, after["user_id"])
-            enforce(access.fits_team(after, team.row, is_member=is_member))
+    def _account(self, transaction: Connection, act: Act, each: _Allowed) -> None:
+        """What only a request about a single key sends: budgets for models and further windows, and a spend."""
+        if {"model_max_budget", "budget_limits"} & each.columns.keys():
+            further = replace(each.before, columns=each.after).further_accounts
+            accounts.replace_further(transaction, each.before.further_accounts, further, self._calendar, act.at)
+        if each.spend_nanos is not None:
+            account = each.before.account
+            if each.running != each.spelling:
+                account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
+            ledger.correct(transaction, act, account, each.spend_nanos, {"key_id": each.before.key_id})
+
+
+def settings_of(
+    sent: Mapping[str, Any], others: AbstractSet[str] = frozenset({"key", "key_type"})
+) -> dict[str, Any]:
+    """What a request sends to change, without its `others`; an empty team_id is none, as in LiteLLM."""
+    return {
+        name: value
+        for name, value in sent.items()
+        if name not in others and not (name == "team_id" and value == "")
+    }
+
+
+def _facts(transaction: Connection, caller: Caller, patches: Sequence[Patch]) -> _Facts:
+    teams = of_teams(
+        transaction,
+        caller,
+        [name for patch in patches for name in (patch.before.target.team_id, patch.will_be("team_id"))],
+    )
+    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
+    pairs = [(patch.will_be("team_id"), patch.will_be("user_id")) for patch in moves]
+    return _Facts(
+        teams,
+        key_relations.related(
+            transaction,
+            caller,
+            [patch.will_be("budget_id") for patch in patches],
+            [patch.sent.get("organization_id") for patch in patches],
+        ),
+        key_relations.members(transaction, {(team, user) for team, user in pairs if team in teams and user}),
+    )
+
+
+def _check_move(caller: Caller, before: KeyView, columns: Mapping[str, Any], facts: _Facts) -> None:
+    team_id = columns["team_id"]
+    if team_id == before.columns["team_id"]:
+        return
+    if team_id is None:
+        enforce(access.may_leave_team(caller, before.target))
+        return
+    team = facts.teams.get(team_id)
+    refusal = access.may_move_to_team(caller, None if team is None else team.standing)
+    enforce(refusal, NotFound(f"Team not found, passed team_id={team_id}", "team_id"))
+    if team is not None:
+        after = {**before.columns, **columns}
+        is_member = (team_id, after["user_id"]) in facts.members
+        enforce(access.fits_team(after, team.row, is_member=is_member))
+
+
+def _put_permissions(transaction: Connection, allowed: Sequence[_Allowed]) -> list[KeyView]:
+    """Store the object permissions that were sent; the keys that have none any more."""
+    sent = [each for each in allowed if "object_permission" in each.patch.sent]
+    ids = key_relations.put_permissions(
+        transaction, [(each.before.object_permission, each.patch.sent["object_permission"]) for each in sent]
+    )
+    for each, permission_id in zip(sent, ids, strict=True):
+        each.columns["object_permission_id"] = permission_id
+    return [each.before for each, permission_id in zip(sent, ids, strict=True) if permission_id is None]

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from app.clock import Clock
+from app.clock import Clock, iso
 from app.db import Database
 from app.domain import access, minting
 from app.domain.windows import Calendar
@@ -131,7 +131,7 @@ class KeyEnds:
         now = self._clock.now()
         with self._database.transaction() as transaction:
             due = (
-                select(keys.c.key_id)
+                select(keys.c.key_id, keys.c.expires_at)
                 .where(
                     keys.c.expires_at.is_not(None),
                     keys.c.expiry_recorded_at.is_(None),
@@ -141,17 +141,16 @@ class KeyEnds:
                 .limit(EXPIRY_BATCH)
                 .with_for_update(skip_locked=True)
             )
-            key_ids = transaction.execute(due).scalars().all()
-            if not key_ids:
+            rows = transaction.execute(due).all()
+            if not rows:
                 return JobBatch(0)
+            key_ids = [row.key_id for row in rows]
             transaction.execute(update(keys).where(keys.c.key_id.in_(key_ids)).values(expiry_recorded_at=now))
             views = key_rows.load(transaction, key_ids, self._calendar, now)
-            changes = [
-                Changed(view.key_id, {"status": "active"}, {"expired": view.fields()["expires"]}) for view in views
-            ]
+            changes = [Changed(row.key_id, {"expired": None}, {"expired": iso(row.expires_at)}) for row in rows]
             audit.record(transaction, Act(SYSTEM, now), "expire", "key", changes)
             delivery.enqueue(transaction, [key_events.of_key("key_expired", view) for view in views], now)
-            return JobBatch(len(key_ids), more=len(key_ids) == EXPIRY_BATCH)
+            return JobBatch(len(rows), more=len(rows) == EXPIRY_BATCH)
 
 
 def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None:

@@ -19,6 +19,7 @@ from app.models import (
     team_members,
     teams,
 )
+from app.services import spends
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")
@@ -99,8 +100,10 @@ def _sort_column(name: str, table: FromClause) -> ColumnElement[Any]:
         stored = {"spend": "spend_nanos", "total_spend": "total_spend_nanos"}
         return table.c[stored.get(name, name)]
     elsewhere = {
-        "spend": budget_state.c.window_spend_nanos,
-        "total_spend": budget_state.c.lifetime_spend_nanos,
+        # As they are shown: with what is charged and not folded yet.
+        "spend": budget_state.c.window_spend_nanos
+        + spends.unfolded(budget_state, budget_state.c.window_start, budget_state.c.reset_at),
+        "total_spend": budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None),
         "budget_reset_at": budget_state.c.reset_at,
         "token": key_secrets.c.token,
     }
@@ -131,7 +134,7 @@ def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[Column
 
 
 def alias_conditions(caller: Caller, query: AliasQuery) -> list[ColumnElement[bool]]:
-    """Which keys give their alias: those with one that the caller owns or whose team it is in."""
+    """Which keys give their alias: those with one that the caller owns or whose team it is in, and its own."""
     wanted = [
         keys.c.key_alias.is_not(None),
         or_(keys.c.team_id.is_(None), keys.c.team_id != DASHBOARD_TEAM),
@@ -141,8 +144,14 @@ def alias_conditions(caller: Caller, query: AliasQuery) -> list[ColumnElement[bo
     if query.team_id:
         wanted.append(keys.c.team_id == query.team_id)
     if not caller.sees_all:
-        own_teams = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
-        wanted.append(or_(keys.c.user_id == caller.user_id, keys.c.team_id.in_(own_teams)))
+        mine = [keys.c.key_id == caller.key_id]
+        # Nobody is no owner: a key without one does not see the others that have none.
+        if caller.user_id is not None:
+            own_teams = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
+            mine += [keys.c.user_id == caller.user_id, keys.c.team_id.in_(own_teams)]
+        if caller.is_service_account:
+            mine.append(keys.c.team_id == caller.team_id)
+        wanted.append(or_(*mine))
     return wanted
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from app.domain import money
-from app.domain.limits import Scope, ScopeKind
 from app.domain.minting import Secret
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import keys
 from app.services import accounts, audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
@@ -31,15 +31,18 @@ class KeyMaker:
         secret: Secret,
     ) -> KeyView:
         """Make the key that `request` asks for, with these columns; raises InvalidRequest."""
-        spelling = key_relations.check(transaction, act.caller, columns, request)
+        relations = key_relations.related(
+            transaction, act.caller, [columns.get("budget_id")], [request.get("organization_id")]
+        )
+        spelling = relations.check(columns, request)
         key_id = str(uuid.uuid4())
         self._insert(transaction, act, key_id, columns, request, secret)
         account = accounts.open_account(
             transaction, Scope(ScopeKind.KEY, key_id), spelling, self._calendar, act.at
         )
         if "spend" in request:
-            to_nanos = money.nanos(request["spend"], "spend")
-            ledger.correct(transaction, act, account, to_nanos, {"key_id": key_id})
+            spent = money.nanos(request["spend"], "spend")
+            ledger.append(transaction, [ledger.correction(account, spent, act, {"key_id": key_id})], act)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.stored_fields())])
         delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)

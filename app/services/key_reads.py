@@ -13,7 +13,7 @@ from app.domain.access import Caller
 from app.domain.windows import Calendar
 from app.errors import KeyNotFound
 from app.models import deleted_keys, key_secrets, keys, users
-from app.services import key_rows, user_rows
+from app.services import key_names, key_rows, user_rows
 from app.services.audit import Act
 from app.services.key_filters import (
     AliasQuery,
@@ -63,16 +63,10 @@ class KeyReads:
         """The keys among these that the caller may see, each once; the others are passed over."""
         with self._database.read() as connection:
             named = {
-                *key_rows.ids_of_references(connection, references, act.at).values(),
-                *key_rows.ids_of_aliases(connection, aliases).values(),
+                *key_names.by_reference(connection, act.caller, references, act.at).values(),
+                *key_names.by_alias(connection, act.caller, aliases).values(),
             }
-            views = key_rows.load(connection, named, self._calendar, act.at) if named else []
-            facts = of_teams(connection, act.caller, [view.columns["team_id"] for view in views])
-        return [
-            view
-            for view in views
-            if access.may_see_key(act.caller, view.target, standing_in(facts, view.columns["team_id"]))
-        ]
+            return key_rows.load(connection, named, self._calendar, act.at)
 
     def aliases(self, act: Act, query: AliasQuery) -> tuple[list[str], int]:
         """A page of the aliases that the caller may see, in their order, and how many there are."""

@@ -15,10 +15,10 @@ from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 from app.errors import Conflict, InvalidRequest, NothingFound
 from app.models import keys
-from app.services import audit, delivery, key_events, key_rows, key_secrets
+from app.services import audit, delivery, key_events, key_names, key_rows, key_secrets
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
-from app.services.key_changes import KeyChanges
+from app.services.key_changes import KeyChanges, Patch, settings_of
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
@@ -60,13 +60,9 @@ class KeyRotation:
         """
         if self._callers.is_master(reference):
             raise InvalidRequest("The master key cannot be regenerated.", "key")
-        settings = {
-            name: value
-            for name, value in sent.items()
-            if name not in _ROTATION_FIELDS and not (name == "team_id" and value == "")
-        }
+        settings = settings_of(sent, _ROTATION_FIELDS)
         with self._database.read() as connection:
-            key_id = key_rows.ids_of_references(connection, [reference], act.at).get(reference)
+            key_id = key_names.by_reference(connection, act.caller, [reference], act.at).get(reference)
         if key_id is None:
             raise _not_found()
         with rules(settings.get("key_alias")):
@@ -112,7 +108,9 @@ class KeyRotation:
         if minting.digest(secret.reveal()) == before.token:
             raise Conflict("This key already exists. Nothing was changed.", "key")
         if settings:
-            self._changes.apply(transaction, act, before, settings, route)
+            refused = self._changes.apply(transaction, act, [Patch(before, settings)], route)
+            if refused:
+                raise refused[key_id]
         transaction.execute(
             update(keys).where(keys.c.key_id == key_id).values(updated_at=act.at, updated_by=act.caller.user_id)
         )

@@ -7,12 +7,13 @@ from sqlalchemy import Connection, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.keys import restarted_windows
-from app.domain.limits import ScopeKind
+from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
 from app.models import keys
-from app.services import accounts, audit, delivery, key_events, key_rows, ledger
+from app.services import accounts, audit, delivery, key_events, key_names, key_rows, ledger
 from app.services.audit import Act, Changed
+from app.services.callers import Callers
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.services.standings import of_teams, standing_in
@@ -21,19 +22,22 @@ from app.store.policies import Policies
 
 
 class KeySpend:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+    def __init__(self, database: Database, policy_store: Policies, callers: Callers, calendar: Calendar) -> None:
         self._database = database
         self._policies = policy_store
+        self._callers = callers
         self._calendar = calendar
 
     def reset(self, act: Act, reference: str, to: Decimal) -> tuple[KeyView, KeyView]:
         """Set the key's spend to a smaller amount, and start its own windows anew; the key before and after.
 
         Raises KeyNotFound, InvalidRequest (above the present spend, or above a cap), ManagersOnly and
-        StoreUnavailable, without any change. Doing it again changes nothing.
+        StoreUnavailable, without any change, and WriteStands. Doing it again only starts the windows once more.
         """
+        if self._callers.is_master(reference):
+            raise InvalidRequest("The master key is no virtual key.", "key")
         with self._database.read() as connection:
-            key_id = key_rows.ids_of_references(connection, [reference], act.at).get(reference)
+            key_id = key_names.by_reference(connection, act.caller, [reference], act.at).get(reference)
         if key_id is None:
             raise KeyNotFound
         with (
@@ -57,12 +61,16 @@ class KeySpend:
         )
         to_nanos = money.nanos(to, "reset_to")
         _check(before, to_nanos)
-        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id})
         limits = restarted_windows(before.columns["budget_limits"], self._calendar, act.at)
+        if to_nanos == before.spend.window_nanos and limits is None:
+            return before, before
+        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id})
         if limits is not None:
             transaction.execute(update(keys).where(keys.c.key_id == key_id).values(budget_limits=limits))
             windows = {
-                s: spelling for s, spelling in before.further_accounts.items() if s.kind is ScopeKind.KEY_WINDOW
+                scope: spelling
+                for scope, spelling in before.further_accounts.items()
+                if scope.kind is ScopeKind.KEY_WINDOW
             }
             accounts.replace_further(transaction, {}, windows, self._calendar, act.at)
         (after,) = key_rows.load(transaction, [key_id], self._calendar, act.at)

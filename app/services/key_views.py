@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from app.clock import iso
-from app.domain.access import KeyTarget
-from app.domain.keys import visible_metadata
-from app.domain.limits import Account, Scope, ScopeKind, further_accounts
+from app.domain.access import SERVICE_ACCOUNT, KeyTarget
+from app.domain.increases import visible_metadata
+from app.domain.limits import Account, further_accounts
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.services.budget_views import TIER_FIELDS
 
@@ -34,7 +35,14 @@ class KeyView:
 
     @property
     def target(self) -> KeyTarget:
-        return KeyTarget(self.key_id, self.columns["user_id"], self.columns["team_id"], self.columns["created_by"])
+        columns = self.columns
+        return KeyTarget(
+            self.key_id,
+            columns["user_id"],
+            columns["team_id"],
+            columns["created_by"],
+            (columns["metadata"] or {}).get(SERVICE_ACCOUNT),
+        )
 
     @property
     def account(self) -> Account:

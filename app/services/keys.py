@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 
 from app.db import Database
 from app.domain import access
-from app.domain.access import Caller
+from app.domain.access import SERVICE_ACCOUNT, Caller
 from app.domain.callbacks import Vault
-from app.domain.keys import ROUTES_OF_KEY_TYPE, SERVICE_ACCOUNT, columns_of
+from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
-from app.errors import StoreUnavailable, TeamNeeded
+from app.errors import InvalidRequest, StoreUnavailable
 from app.services.audit import Act
 from app.services.key_maker import KeyMaker
 from app.services.key_secrets import KeySecrets
@@ -66,19 +66,19 @@ class Keys:
             self._check_caps(act.caller, request, columns)
             secret = self._secrets.choose(request.get("key"))
             with self._database.transaction() as transaction:
-                view = self._create(transaction, act, request, columns, secret, route)
+                view = self._create(transaction, act, request, columns, secret, route, owned=owned)
         if request.get("key") is not None:
             self._forget_absence(view.token)
         return GeneratedKey(secret, view)
 
     def generate_service_account(self, act: Act, sent: Mapping[str, Any], route: str) -> GeneratedKey:
-        """Make a key that belongs to a team and to nobody in it; raises TeamNeeded and what `generate` raises."""
-        team_id = sent.get("team_id")
-        with self._database.read() as connection:
-            if not team_id or team_id not in of_teams(connection, act.caller, [team_id]):
-                raise TeamNeeded("A service account key needs the team_id of a team that exists.", "team_id")
+        """Make a key that belongs to a team and to nobody in it; raises what `generate` raises.
+
+        Unlike there, even an administrator must name a team that exists.
+        """
         metadata = dict(sent.get("metadata") or {})
-        metadata.setdefault(SERVICE_ACCOUNT, sent.get("key_alias") or str(uuid.uuid4()))
+        account = metadata.get(SERVICE_ACCOUNT) or sent.get("key_alias") or str(uuid.uuid4())
+        metadata[SERVICE_ACCOUNT] = account
         return self._generate(act, {**sent, "metadata": metadata, "user_id": None}, route, owned=False)
 
     def _completed(self, caller: Caller, sent: Mapping[str, Any], *, owned: bool) -> dict[str, Any]:
@@ -114,6 +114,8 @@ class Keys:
         columns: dict[str, Any],
         secret: Secret,
         route: str,
+        *,
+        owned: bool,
     ) -> KeyView:
         team_id = columns.get("team_id")
         facts = of_teams(transaction, act.caller, [team_id])
@@ -128,6 +130,8 @@ class Keys:
                 route=route,
             )
         )
+        if team is None and not owned:
+            raise InvalidRequest(f"Team not found, passed team_id={team_id}", "team_id")
         if team is not None and team.row["organization_id"] is not None:
             columns["organization_id"] = team.row["organization_id"]
         return self._maker.make(transaction, act, request, columns, secret)

@@ -63,13 +63,16 @@ def correct(transaction: Connection, act: Act, account: Account, to_nanos: int, 
     `owner` holds the column of the ledger that says whose account it is. The caller holds the owner's row, so that
     nobody else corrects it meanwhile.
     """
-    move_windows(transaction, [account])
     (spent,) = spends.current(transaction, [account])
     amount = to_nanos - (spent or 0)
     if amount:
-        entry = Entry("correction", f"correction-{uuid.uuid4()}", amount, act.at, (account,), owner)
-        append(transaction, [entry], act)
+        append(transaction, [correction(account, amount, act, owner)], act)
     return amount
+
+
+def correction(account: Account, amount_nanos: int, act: Act, owner: Mapping[str, str]) -> Entry:
+    """So much more in an account, or less, by the will of an administrator."""
+    return Entry("correction", f"correction-{uuid.uuid4()}", amount_nanos, act.at, (account,), owner)
 
 
 def append(transaction: Connection, entries: Sequence[Entry], act: Act) -> list[bool]:

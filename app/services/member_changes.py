@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from app.db import Database
 from app.domain.budgets import limits_nothing
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import OWN_TIER_FIELDS, member_id, member_tier_changes
 from app.domain.users import folded
 from app.domain.windows import Calendar

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.domain.windows import Calendar
 from app.models import team_members

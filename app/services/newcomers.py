@@ -12,7 +12,8 @@ from sqlalchemy import Connection, or_, select
 
 from app.db import insertion
 from app.domain import access
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import folded
 from app.domain.windows import Calendar
 from app.errors import Conflict

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select, update
 from app.db import Database
 from app.domain import access
 from app.domain.budgets import tier_changes
-from app.domain.limits import Scope, ScopeKind
 from app.domain.organizations import TIER_FIELDS, changes_of, check_one_budget
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import organizations

@@ -11,8 +11,8 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import tier_of
-from app.domain.limits import Scope, ScopeKind
 from app.domain.organizations import TIER_FIELDS, columns_of
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound
 from app.models import organizations, team_members, teams

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, and_, literal, select, tuple_, union_all
 
-from app.domain.limits import ScopeKind
+from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state, keys, organizations, team_members
 from app.services import accounts

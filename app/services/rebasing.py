@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import select
 
 from app.db import Database
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
 from app.models import budget_state
 from app.services import spends

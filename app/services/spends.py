@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 
 from app.db import UtcDateTime
-from app.domain.limits import Account, Scope
+from app.domain.limits import Account
+from app.domain.scopes import Scope
 from app.models import budget_state, ledger_unfolded
 from app.services.rows import labelled, part
 

@@ -10,7 +10,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import check_within, limits_nothing
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
 from app.errors import Conflict

@@ -11,7 +11,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller, Standing
 from app.domain.budgets import check_within
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import DASHBOARD_TEAM, MEMBER_TIER_FIELDS, columns_of, member_tier
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, NotFound

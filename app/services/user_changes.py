@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, update
 
 from app.db import Database
 from app.domain import access
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users

@@ -12,7 +12,7 @@ from app.domain import access, minting
 from app.domain import keys as key_rules
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
-from app.domain.limits import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar

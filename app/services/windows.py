@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -30,9 +30,9 @@ class Windows:
     def move_due(self) -> JobBatch:
         """Move up to RESET_BATCH key windows that have passed, or were never computed, into the present one.
 
-        The spend of a passed window becomes zero, exactly once: each move is a compare-and-set on the window's
-        start. Run twice, late, killed half-way or side by side, it leaves the same state. A window whose
-        spelling cannot be computed is parked and does not keep the others.
+        The spend of a passed window becomes zero, exactly once: it is kept where the window's start is the
+        present one already, as every reader has it. Run twice, late, killed half-way or side by side, it leaves
+        the same state. A window whose spelling cannot be computed is parked and does not keep the others.
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
@@ -67,7 +67,6 @@ def _due(now: datetime) -> Any:
     return (
         select(
             budget_state.c.scope_id,
-            budget_state.c.window_start,
             budget_state.c.armed_at,
             func.coalesce(keys.c.budget_duration, budgets.c.budget_duration).label("spelling"),
         )
@@ -91,31 +90,35 @@ def _due(now: datetime) -> Any:
 
 
 def _move(transaction: Connection, window: Window, rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Open the window for all of its rows in one statement; the old start in it is the compare-and-set."""
-    ids = [row["scope_id"] for row in rows]
+    """Open the window for all of its rows in one statement, so that none of them is due any longer.
+
+    The rows are held: nobody has moved one since it was found due. What was spent in this very window stays; its
+    end alone may differ, as where the zone or the start of day of the installation was changed.
+    """
+    inside = budget_state.c.window_start == window.start
     transaction.execute(
         update(budget_state)
-        .where(
-            budget_state.c.scope == "key",
-            budget_state.c.sub == "",
-            budget_state.c.scope_id.in_(ids),
-            or_(budget_state.c.window_start.is_(None), budget_state.c.window_start < window.start),
+        .where(_of_keys(rows))
+        .values(
+            window_start=window.start,
+            reset_at=window.end,
+            window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
+            carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
         )
-        .values(window_start=window.start, reset_at=window.end, window_spend_nanos=0)
     )
 
 
 def _park(transaction: Connection, rows: Sequence[Mapping[Any, Any]], now: datetime) -> None:
     if rows:
-        transaction.execute(
-            update(budget_state)
-            .where(
-                budget_state.c.scope == "key",
-                budget_state.c.sub == "",
-                budget_state.c.scope_id.in_([row["scope_id"] for row in rows]),
-            )
-            .values(parked_at=now)
-        )
+        transaction.execute(update(budget_state).where(_of_keys(rows)).values(parked_at=now))
+
+
+def _of_keys(rows: Sequence[Mapping[Any, Any]]) -> ColumnElement[bool]:
+    return and_(
+        budget_state.c.scope == "key",
+        budget_state.c.sub == "",
+        budget_state.c.scope_id.in_([row["scope_id"] for row in rows]),
+    )
 
 
 def _tell(transaction: Connection, moves: Mapping[Window, Sequence[Mapping[Any, Any]]], now: datetime) -> None:

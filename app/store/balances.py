@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from app.domain.limits import Account, Plan, Scope, Unit
+from app.domain.limits import Account, Numbers, Plan, Unit
+from app.domain.scopes import Scope
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
 
@@ -41,17 +42,6 @@ class Call:
     deadline: datetime
     reservation: str
     consume: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
-
-    used: Sequence[int]
-    held: Sequence[int]
-    confirmed: Sequence[bool]
-    rates: Sequence[int]
-    slots: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +249,7 @@ class Balances:
 
 def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
     kind = answer[0]
-    if kind in Freshness:
+    if len(answer) == 1:
         return Freshness(kind)
     budgets, rates, slots, *rest = answer[1:]
     numbers = Numbers(

@@ -129,10 +129,10 @@ ROWS = [
         row
         for verb in ("block", "unblock")
         for row in (
-            post(verb, {"key": "an alias"}, (400, BAD, "key"), message="Invalid key format."),
-            post(verb, {"key": MASTER_KEY}, (400, INVALID, "key")),
-            post(verb, {"key": UNKNOWN}, (404, NOT_FOUND, "key"), message="Key not found."),
-            post(verb, {"key": PLAIN_KEY}, (404, NOT_FOUND, "key"), "user"),
+            post(verb, {"key": "an alias"}, (400, BAD, "key"), detail="object", message="Invalid key format."),
+            post(verb, {"key": MASTER_KEY}, (400, INVALID, "key"), detail="object"),
+            post(verb, {"key": UNKNOWN}, (404, NOT_FOUND, "key"), detail="object", message="Key not found."),
+            post(verb, {"key": PLAIN_KEY}, (404, NOT_FOUND, "key"), "user", detail="object"),
             post(verb, {"key": "mine"}, (403, AUTH, None), "user", detail="object", message="team admins"),
         )
     ),

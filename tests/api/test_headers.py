@@ -103,6 +103,15 @@ def test_fields_that_nobody_knows_are_ignored_and_named(shared_api: Api, path: s
     assert answer.headers[IGNORED] == "another,modles"
 
 
+def test_fields_that_nobody_knows_are_named_inside_of_others_too(shared_api: Api):
+    key = shared_api.generate()["key"]
+    items = [{"key": key, "max_budgt": 1}, {"key": key, "rpm_limit": 1, "object_permission": {"modles": ["m"]}}]
+
+    answer = shared_api.post("/key/bulk_update", {"keys": items, "team_id": "t"})
+
+    assert answer.headers[IGNORED] == "keys.max_budgt,keys.object_permission.modles,keys.rpm_limit,team_id"
+
+
 def test_fields_that_nobody_knows_are_named_beside_a_refusal_too(shared_api: Api):
     answer = shared_api.post("/key/generate", {"duraton": "1d", "max_budget": -1})
 

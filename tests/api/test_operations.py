@@ -20,15 +20,15 @@ from app.db import Database
 from app.store.heartbeats import Heartbeats, Part
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
-from tests.factories import add_person, add_team, on_one_store
+from tests.factories import JOBS, add_person, add_team, on_one_store
 
 HEALTH = ["/health/liveliness", "/health/liveness", "/health/readiness"]
 UNKNOWN = {"state": "unknown"}
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    """Stands at the time of the test: Redis's clock, which it is held against, cannot be moved."""
+def clock(store_url: str, redis_url: str) -> MovableClock:
+    """Stands at the time of the test, its servers started: Redis's clock, which it is held against, goes on."""
     return MovableClock(datetime.now(UTC))  # noqa: TID251
 
 
@@ -91,6 +91,7 @@ def test_with_every_part_at_work_the_service_is_healthy(api: Api, heartbeats: He
         "worker": alive,
         "beat": alive,
         "clock": {"state": "right"},
+        "jobs": [{"name": name, "state": "unknown", "last_finished_at": None, "failures": 0} for name in JOBS],
         "litellm_version": "1.109.1",
         "keyledger_version": "0.1.0",
     }
@@ -146,6 +147,9 @@ def test_without_sql_the_service_is_not_ready_but_alive(serving: Callable[..., A
     answer = api.get("/health/readiness")
 
     assert (answer.status, answer.body["status"], answer.body["db"]) == (503, "degraded", "disconnected")
+    assert answer.body["jobs"] == [
+        {"name": name, "state": "unknown", "last_finished_at": None, "failures": None} for name in JOBS
+    ]
     assert answer.body["redis"] == {"state": "connected"}
     assert [api.get(path).status for path in HEALTH[:2]] == [200, 200]
 

@@ -69,7 +69,8 @@ def test_without_a_choice_the_new_secret_is_random(api: Api) -> None:
 
     assert rotated.status == 200
     assert rotated.body["key"] not in {made["key"], ""}
-    assert api.get("/key/info", rotated.body["key"]).status == 200
+    assert api.get("/key/info", rotated.body["key"]).body["info"]["key_id"] == made["key_id"]
+    assert api.get("/key/info", made["key"]).status == 401
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"{}"])
@@ -90,11 +91,15 @@ def test_the_key_may_be_named_by_query_hash_or_body_and_names_must_agree(api: Ap
     assert api.get("/key/info", NEWER).status == 200
 
 
+@pytest.mark.parametrize("path", ["/key/regenerate", f"/key/{OLD}/regenerate"])
 @pytest.mark.parametrize(("field", "value", "shown", "expected"), SETTINGS, ids=[row[0] for row in SETTINGS])
-def test_a_setting_sent_with_it_is_changed(api: Api, field: str, value: Any, shown: str, expected: Any) -> None:
+def test_a_setting_sent_with_it_is_changed(
+    api: Api, field: str, value: Any, shown: str, expected: Any, path: str
+) -> None:
     api.generate(key=OLD, metadata={"kept": 1})
 
-    answer = regenerate(api, new_key=NEW, **{field: value})
+    named = {"key": OLD} if path == "/key/regenerate" else {}
+    answer = api.post(path, {**named, "new_key": NEW, field: value})
 
     assert answer.status == 200
     assert api.info(NEW)[shown] == expected

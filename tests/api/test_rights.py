@@ -168,6 +168,8 @@ HIDDEN_CALLS: dict[str, tuple[str, str, Any]] = {
     "delete by alias": ("POST", "/key/delete", lambda alias: {"json": {"key_aliases": [alias]}}),
     "block": ("POST", "/key/block", lambda key: {"json": {"key": key}}),
     "unblock": ("POST", "/key/unblock", lambda key: {"json": {"key": key}}),
+    "regenerate": ("POST", "/key/regenerate", lambda key: {"json": {"key": key}}),
+    "reset_spend": ("POST", "/key/{key}/reset_spend", lambda key: {"path": key, "json": {"reset_to": 0}}),
     "list": ("GET", "/key/list", lambda key: {"query": {"key_hash": minting.token_of(key)}}),
 }
 
@@ -187,7 +189,9 @@ def test_a_key_out_of_sight_answers_and_costs_what_an_unknown_one_does(
     seen = []
     for name in names:
         with statements(shared_services.database) as sent:
-            answer = shared_api.call(method, path, key=company["user"], **arguments(name))
+            sent_with = arguments(name)
+            named = path.format(key=sent_with.pop("path", ""))
+            answer = shared_api.call(method, named, key=company["user"], **sent_with)
         seen.append((answer.status, answer.body, len(sent)))
 
     assert seen[0] == seen[1]

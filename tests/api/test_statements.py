@@ -116,7 +116,7 @@ def test_generating_a_key_that_refers_to_everything(api: Api, cost: Measure, dat
 
     found = cost(lambda: api.generate(**references, key_alias="a", user_id="u", spend=1, budget_duration="1d"))
 
-    assert found == Cost(12, 1)
+    assert found == Cost(13, 1)
 
 
 def test_generating_a_custom_key_makes_its_absence_stale(api: Api, cost: Measure):
@@ -135,7 +135,7 @@ def test_updating_a_key_to_refer_to_everything(api: Api, services: Services, cos
 
     found = cost(lambda: api.post("/key/update", {"key": key, **references, "spend": 3, "budget_duration": "1d"}))
 
-    assert found == Cost(15, 1, CHANGE)
+    assert found == Cost(17, 1, CHANGE)
 
 
 @pytest.mark.parametrize("path", ["/key/block", "/key/unblock"])
@@ -179,6 +179,55 @@ def test_deleting_a_teams_keys_takes_as_many_statements_for_fifty_as_for_one(
     found = cost(lambda: api.post("/key/delete", {"keys": keys}, key=ann))
 
     assert found == Cost(12, 1, ("check", *CHANGE))
+
+
+def test_making_a_service_account(api: Api, cost: Measure, database: Database):
+    add_team(database, "t")
+
+    found = cost(lambda: api.post("/key/service-account/generate", {"team_id": "t"}))
+
+    # As for any key, and its team.
+    assert found == Cost(7, 1)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_updating_keys_in_bulk_takes_as_many_statements_for_fifty_as_for_one(
+    api: Api, services: Services, cost: Measure, count: int
+):
+    keys = made(services, count)
+
+    found = cost(lambda: api.post("/key/bulk_update", {"keys": [{"key": key, "max_budget": 1} for key in keys]}))
+
+    assert found == Cost(7, 1, CHANGE)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_updating_keys_in_bulk_to_refer_to_everything(
+    api: Api, services: Services, cost: Measure, database: Database, count: int
+):
+    add_team(database, "t", {"u": "user"})
+    add_tier(database, "b", budget_duration="1d")
+    keys = made(services, count, user_id="u") + made(
+        services, count, user_id="u", object_permission={"models": []}
+    )
+    wanted = {"team_id": "t", "budget_id": "b", "tags": ["a"], "object_permission": {"models": ["m"]}}
+
+    found = cost(lambda: api.post("/key/bulk_update", {"keys": [{"key": key, **wanted} for key in keys]}))
+
+    # The team, the tier, the memberships, new and changed object permissions, the windows and their lock: one each.
+    assert found == Cost(14, 1, CHANGE)
+
+
+def test_updating_in_bulk_what_does_not_exist_writes_and_announces_nothing(api: Api, cost: Measure):
+    assert cost(lambda: api.post("/key/bulk_update", {"keys": [{"key": "sk-unknown"}] * 9})) == Cost(1)
+
+
+def test_resetting_the_spend_of_a_key(api: Api, cost: Measure):
+    key = api.generate(spend=2)["key"]
+
+    assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(9, 1, CHANGE)
+    # Again, there is nothing to write.
+    assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(3, 1, CHANGE)
 
 
 def test_deleting_what_does_not_exist_writes_and_announces_nothing(api: Api, cost: Measure):

@@ -297,6 +297,20 @@ def test_a_key_that_fits_a_team_moves_in(api: Api, services: Services):
     assert changed(api, made["key"], team_id="team")["team_id"] == "team"
 
 
+def test_a_key_that_is_put_into_a_team_falls_with_it_and_rises_when_it_leaves(api: Api, services: Services):
+    add_team(services.database, "blocked", blocked=True)
+    key = api.generate()["key"]
+    assert api.get("/key/info", key).status == 200
+
+    changed(api, key, team_id="blocked")
+    inside = api.get("/key/info", key)
+    changed(api, key, team_id=None)
+
+    assert inside.summary == (401, "auth_error", None)
+    assert "Team=blocked is blocked" in inside.error["message"]
+    assert api.get("/key/info", key).status == 200
+
+
 def test_an_object_permission_is_merged_into_the_one_there_is(api: Api, services: Services):
     made = api.generate(object_permission={"vector_stores": ["a"], "models": ["m"]})
     before = api.info(made["key"])["object_permission_id"]

@@ -1,7 +1,7 @@
 """Which test proves the effect of each field, parameter and header of the key-management API document.
 
 An effect that a later feature brings names the test of its round trip until then, with the feature: `verify` (the
-verdicts of the data plane), `messages` (mails and alerts), `lifecycle` (operations on keys that are not served yet).
+verdicts of the data plane), `messages` (mails and alerts).
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ DELETE = "tests.api.test_delete"
 BLOCK = "tests.api.test_block"
 HEADERS = "tests.api.test_headers"
 OPERATIONS = "tests.api.test_operations"
+HEALTH = "tests.workers.test_key_health"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ REGENERATED = {
     "budget_duration": proven(REGENERATE_EFFECTS, "test_a_budget_duration_resets_the_spend_at_its_instant"),
     "soft_budget": later("messages", REGENERATE_EFFECTS, "test_a_soft_budget_that_is_reached_leaves_an_event"),
     "max_parallel_requests": WITH_THE_SECRET,
-    "metadata": WITH_THE_SECRET,
+    "metadata": proven(REGENERATE, "test_a_setting_sent_with_it_is_changed"),
     "tpm_limit": WITH_THE_SECRET,
     "rpm_limit": WITH_THE_SECRET,
     "model_rpm_limit": WITH_THE_SECRET,
@@ -83,7 +84,7 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "key_alias": proven(LIST, "test_filters_are_exact_and_narrow_each_other"),
         "key": proven(GENERATE, "test_a_chosen_key_opens_what_was_made_for_it"),
         "team_id": proven(AUTH, "test_a_key_of_a_blocked_team_is_refused_by_the_name_of_the_team"),
-        "user_id": proven(AUTH, "test_a_key_reaches_the_routes_that_it_lists_and_no_others"),
+        "user_id": proven(INFO, "test_an_owner_sees_its_own_keys_and_no_others"),
         "budget_id": proven(GENERATE_LIMITS, "test_a_tier_gives_its_window_and_is_shown"),
         "models": proven(OPERATIONS, "test_a_key_lists_its_own_models"),
         "aliases": KEPT_AT_BIRTH,
@@ -95,7 +96,7 @@ EFFECTS: dict[str, dict[str, Proof]] = {
             INFO, "test_the_spend_of_a_window_that_has_passed_reads_as_zero_before_any_job_runs"
         ),
         "max_parallel_requests": KEPT_AT_BIRTH,
-        "metadata": proven(GRANTS, "test_a_caller_makes_the_keys_that_it_may"),
+        "metadata": proven(HEALTH, "test_the_destination_gets_the_facts_of_the_key_and_nothing_secret"),
         "guardrails": FOLDED_AT_BIRTH,
         "permissions": KEPT_AT_BIRTH,
         "model_max_budget": later("verify", GENERATE_LIMITS, "test_a_budget_per_model_is_kept_word_by_word"),
@@ -118,7 +119,9 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "key": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
         "key_alias": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
         "user_id": proven(LIST_SCOPE, "test_an_administrator_may_ask_for_what_somebody_owns_or_made"),
-        "team_id": proven(UPDATE_LIMITS, "test_a_key_that_does_not_fit_a_team_stays_out"),
+        "team_id": proven(
+            UPDATE_LIMITS, "test_a_key_that_is_put_into_a_team_falls_with_it_and_rises_when_it_leaves"
+        ),
         "budget_id": proven(UPDATE_LIMITS, "test_a_tier_that_is_linked_later_gives_its_window"),
         "models": proven(UPDATE, "test_models_that_change_are_listed_at_once"),
         "tags": FOLDED_LATER,
@@ -189,5 +192,24 @@ EFFECTS: dict[str, dict[str, Proof]] = {
     },
     "POST /key/health": {},
     "POST /key/regenerate": REGENERATED,
-    "POST /key/{key}/regenerate": REGENERATED,
+    "POST /key/{key}/regenerate": {
+        **REGENERATED,
+        "key": proven(REGENERATE, "test_without_a_choice_the_new_secret_is_random"),
+    },
+}
+
+# The answer of each operation, field by field.
+ROW = proven(BLOCK, "test_both_answer_the_whole_row_without_the_plaintext")
+ROTATED = proven(REGENERATE, "test_the_new_secret_opens_the_key_and_the_old_one_opens_nothing")
+ANSWERS: dict[str, Proof] = {
+    "POST /key/generate": proven(GENERATE, "test_the_answer_holds_everything_that_clients_read"),
+    "POST /key/update": proven(UPDATE, "test_the_answer_is_the_row_as_it_is_now"),
+    "POST /key/delete": proven(DELETE, "test_keys_are_deleted_by_plaintext_hash_and_alias_and_listed_as_sent"),
+    "POST /key/block": ROW,
+    "POST /key/unblock": ROW,
+    "GET /key/info": proven(INFO, "test_it_holds_every_column_that_clients_read_and_no_token"),
+    "GET /key/list": PAGED,
+    "POST /key/health": proven(HEALTH, "test_a_bucket_that_takes_the_log_answers_as_the_document_says"),
+    "POST /key/regenerate": ROTATED,
+    "POST /key/{key}/regenerate": ROTATED,
 }

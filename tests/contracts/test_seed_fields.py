@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.seed_effects import EFFECTS, Proof
+from tests.contracts.seed_effects import ANSWERS, EFFECTS, Proof
 
 SEED: dict[str, Any] = json.loads(Path(__file__).with_name("seed_fields.json").read_text())
 LATER = {"verify", "messages"}
@@ -47,6 +47,11 @@ def fault_of(proof: Proof, field: str) -> str | None:
 
 def test_every_field_parameter_and_header_of_the_document_has_a_test():
     assert list(gaps(SEED, EFFECTS)) == []
+
+
+def test_the_answer_of_every_operation_has_a_test():
+    assert ANSWERS.keys() == SEED.keys()
+    assert [fault_of(proof, "") for proof in ANSWERS.values()] == [None] * len(SEED)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import budgets, keys
-from app.domain.budgets import TEMPORARY_FIELDS
+from app.domain.increases import TEMPORARY_FIELDS, temporary_increase
 from app.domain.keys import (
     FOLDED_FIELDS,
     LIST_FIELDS,
@@ -20,7 +20,6 @@ from app.domain.keys import (
     PLAIN_FIELDS,
     REFERENCE_FIELDS,
     columns_of,
-    temporary_increase,
 )
 from app.domain.minting import Secret
 from app.domain.values import InvalidAlias, InvalidValue

@@ -24,6 +24,8 @@ def state(**changed: Any) -> dict[str, Any]:
         "reset_at": today.end,
         "window_spend_nanos": 7,
         "lifetime_spend_nanos": 12,
+        "pending_nanos": 0,
+        "pending_lifetime_nanos": 0,
     } | changed
 
 

@@ -124,9 +124,7 @@ def test_an_unlimited_key_may_make_every_call():
         (
             {"team": {}, "user": {}, "member_models": ["o1"]},
             {},
-            Refused(
-                Code.MODEL_NOT_ALLOWED, 403, "team_model_access_denied", unavailable("gpt-4o"), "model"
-            ),
+            Refused(Code.MODEL_NOT_ALLOWED, 403, "team_model_access_denied", unavailable("gpt-4o"), "model"),
         ),
         (
             {"organization": {"models": ["o1"]}},

@@ -8,8 +8,12 @@ from sqlalchemy import func, select, update
 from app.container import Services
 from app.dispatch import TaskName
 from app.models import audit, budget_state, key_secrets, keys, outbox
+from app.services.job_batches import JobBatch
+from app.services.jobs import Job, Jobs
+from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.services.due import DUE, Due
 
 KEY = "sk-of-the-jobs-0123456789"
 JOBS = (TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS, TaskName.END_INCREASES, TaskName.END_GRACES)
@@ -65,7 +69,7 @@ def test_a_passed_window_is_moved_once_and_its_spend_is_zero(
     assert after["total_spend"] == 1.5
     with services.database.read() as connection:
         state = connection.execute(select(budget_state).where(budget_state.c.scope_id == made["key_id"])).one()
-    assert (state.window_spend_nanos, state.lifetime_spend_nanos) == (0, 1_500_000_000)
+    assert state.window_spend_nanos == 0
     assert state.reset_at > clock.now()
 
 
@@ -114,6 +118,78 @@ def test_a_window_that_cannot_be_computed_is_parked_and_stops_no_other(
     assert count(services, budget_state, scope_id=bad["key_id"]) == 1
 
 
+def test_a_due_window_in_which_nothing_is_over_keeps_its_spend_and_is_due_no_longer(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    """As after a change of the zone or the start of day, which moves the end of a window but not its start."""
+    made = api.generate(key=KEY, budget_duration="1d", spend=1.5)
+    shown = api.info(KEY)
+    with services.database.transaction() as transaction:
+        transaction.execute(
+            update(budget_state).where(budget_state.c.scope_id == made["key_id"]).values(reset_at=clock.now())
+        )
+
+    assert [run(services, TaskName.RESET_BUDGETS) for _ in range(2)] == [1, 0]
+
+    after = api.info(KEY)
+    assert (after["spend"], after["budget_reset_at"]) == (1.5, shown["budget_reset_at"])
+
+
+def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
+    services: Services, api: Api, clock: MovableClock
+) -> None:
+    api.generate(key=KEY, max_budget=1, budget_duration="1d", duration="2s", spend=1)
+    until = (clock.now() + timedelta(seconds=2)).isoformat()
+    api.post("/key/update", {"key": KEY, "temp_budget_increase": 5, "temp_budget_expiry": until})
+    api.generate(key="sk-another-key-0123456789", duration="2s")
+    api.post("/key/regenerate", {"key": KEY, "grace_period": "2s"})
+    with services.database.transaction() as transaction:
+        transaction.execute(update(keys).values(budget_duration="fortnightly"))
+    clock.advance(2)
+
+    done = {name: run(services, name) for name in JOBS if name != TaskName.RESET_BUDGETS}
+
+    assert done == {TaskName.EXPIRE_KEYS: 2, TaskName.END_INCREASES: 1, TaskName.END_GRACES: 1}
+    shown = [
+        (key["spend"], key["budget_reset_at"])
+        for key in api.get("/key/list", return_full_object="true").body["keys"]
+    ]
+    assert sorted(shown) == [(0, None), (1, None)]
+
+
+@pytest.mark.parametrize("size", [2, 30])
+@pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
+def test_a_batch_costs_the_same_statements_however_many_rows_it_has(
+    services: Services, api: Api, clock: MovableClock, due: Due, size: int
+) -> None:
+    due.make(api, services, clock, size)
+
+    with statements(services.database) as sent:
+        assert run(services, due.task) == size
+
+    # Find, change, audit and tell; all but the windows need the keys for the telling. The last is the record.
+    assert len(sent) == (5 if due.task == TaskName.RESET_BUDGETS else 6)
+
+
+def test_every_batch_of_a_long_run_is_recorded(services: Services, clock: MovableClock) -> None:
+    def batch() -> JobBatch:
+        clock.advance(1)
+        return JobBatch(500, more=True)
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(batch, 1)})
+    seen = []
+
+    def go_on() -> bool:
+        (record,) = jobs.records()
+        seen.append((record.last_finished_at, record.last_rows))
+        return len(seen) < 3
+
+    began = clock.now()
+    jobs.run(TaskName.EXPIRE_KEYS, go_on)
+
+    assert seen == [(began + timedelta(seconds=n), 500 * n) for n in (1, 2, 3)]
+
+
 def test_an_increase_counts_until_its_instant_and_then_leaves_the_metadata(
     services: Services, api: Api, clock: MovableClock
 ) -> None:
@@ -151,7 +227,7 @@ def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:
     def fail() -> None:
         raise Broken
 
-    jobs = type(services.jobs)(services.database, services.clock, {"broken": fail})
+    jobs = Jobs(services.database, services.clock, {"broken": Job(fail, 1)})
     for _ in range(2):
         with pytest.raises(Broken):
             jobs.run("broken", lambda: True)

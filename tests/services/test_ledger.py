@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, insert, select
 from app.config import Settings
 from app.db import Database
 from app.domain.access import Caller, Role
-from app.domain.limits import Account, Scope, ScopeKind
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger

@@ -109,7 +109,7 @@ def test_a_tier_that_changes_its_window_waits_for_whoever_is_being_linked_to_it(
 
     with ThreadPoolExecutor(1) as threads:
         with database.transaction() as transaction:
-            key_relations.check(transaction, act.caller, {"budget_id": "gold"}, {})
+            key_relations.related(transaction, act.caller, ["gold"], [])
             changing = threads.submit(
                 elsewhere.budget_changes.update, act, {"budget_id": "gold", "budget_duration": "1d"}
             )

@@ -5,11 +5,12 @@ import os
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -120,6 +121,10 @@ class Up:
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted((self.data / "log").iterdir()))
 
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask its SQL store itself; a reader hinders nobody there."""
+        return rows(self.data / "keyledger.sqlite3", statement, *values)
+
     # --- its service -------------------------------------------------------------------------------------------
 
     def pasted(self) -> tuple[int, Any]:
@@ -182,6 +187,12 @@ class Up:
 
     def _process_has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
+
+
+def rows(store: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What a SQLite file answers; it is only read."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement, values).fetchall()
 
 
 def _all_pids() -> list[int]:

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import func, select
 
 from app import create_app
 from app.clock import SystemClock
 from app.config import Settings
 from app.container import build
 from app.db import Database
-from app.models.keys import key_secrets, keys
+from app.models.keys import keys
 from app.services.key_ends import EXPIRY_BATCH
 from app.store.heartbeats import Part
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.conftest import MASTER_KEY, SALT_KEY
+from tests.factories import copy_key
 from workers import jobs, resources
 
 
@@ -32,15 +33,6 @@ def worker(store_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     resources.release()
 
 
-def copies(database: Database, table: Table, column: str, count: int) -> None:
-    """Multiply the one row of a table, as rows of other keys."""
-    with database.transaction() as transaction:
-        row = dict(transaction.execute(select(table)).mappings().one())
-        transaction.execute(
-            insert(table), [row | {"key_id": f"copy-{n}", column: f"copy-{n}"} for n in range(count)]
-        )
-
-
 def recorded(database: Database) -> int:
     with database.read() as connection:
         return connection.execute(
@@ -52,10 +44,9 @@ def test_one_run_records_every_due_expiry_however_many_batches_it_takes(
     worker: None, settings: Settings, database: Database
 ) -> None:
     yesterday = build(settings, MovableClock(SystemClock().now() - timedelta(days=1)))
-    Api(create_app(yesterday)).generate(duration="1s")
+    made = Api(create_app(yesterday)).generate(duration="1s")
     yesterday.close()
-    copies(database, keys, "key_id", EXPIRY_BATCH)
-    copies(database, key_secrets, "token", EXPIRY_BATCH)
+    copy_key(database, made["key_id"], EXPIRY_BATCH)
 
     jobs.expire_keys()
 

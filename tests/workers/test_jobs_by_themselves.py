@@ -1,12 +1,8 @@
 """With nobody calling in, true worker and beat write down what the clock has decided."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,15 +23,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up
 
 
-def rows(up: Up, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Ask SQL itself; a reader hinders nobody there."""
-    path: Path = up.data / "keyledger.sqlite3"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return connection.execute(statement, values).fetchall()
-
-
 def audited(up: Up, action: str, key_id: str) -> int:
-    return rows(up, "SELECT count(*) FROM audit WHERE action = ? AND entity_id = ?", action, key_id)[0][0]
+    return up.rows("SELECT count(*) FROM audit WHERE action = ? AND entity_id = ?", action, key_id)[0][0]
 
 
 def test_a_key_of_two_seconds_is_marked_expired(up: Up) -> None:
@@ -43,22 +32,20 @@ def test_a_key_of_two_seconds_is_marked_expired(up: Up) -> None:
 
     eventually(lambda: audited(up, "expire", made["key_id"]), SOON_SECONDS)
 
-    assert rows(up, "SELECT expiry_recorded_at IS NOT NULL FROM keys WHERE key_id = ?", made["key_id"]) == [(1,)]
+    assert up.rows("SELECT expiry_recorded_at IS NOT NULL FROM keys WHERE key_id = ?", made["key_id"]) == [(1,)]
 
 
 def test_a_window_of_five_seconds_is_moved_and_its_spend_is_zero(up: Up) -> None:
     made = up.post("/key/generate", budget_duration="5s", spend=1.5)
+    stored = "SELECT window_start, window_spend_nanos FROM budget_state WHERE scope_id = ?"
+    ((armed_in, _),) = up.rows(stored, made["key_id"])
 
-    eventually(
-        lambda: rows(
-            up,
-            "SELECT 1 FROM budget_state WHERE scope_id = ? AND window_spend_nanos = 0 AND lifetime_spend_nanos > 0",
-            made["key_id"],
-        ),
-        SOON_SECONDS,
-    )
+    eventually(lambda: up.rows(stored, made["key_id"])[0][0] > armed_in, SOON_SECONDS)
 
-    assert rows(up, "SELECT count(*) FROM audit WHERE action = 'reset'")[0][0] >= 1
+    assert up.rows(stored, made["key_id"])[0][1] == 0
+    assert up.rows("SELECT count(*) FROM audit WHERE action = 'reset'")[0][0] >= 1
+    info = up.get(f"/key/info?key={made['token']}")[1]["info"]
+    assert (info["spend"], info["total_spend"]) == (0, 1.5)
 
 
 def test_an_increase_ends_and_leaves_the_metadata(up: Up) -> None:
@@ -68,7 +55,7 @@ def test_an_increase_ends_and_leaves_the_metadata(up: Up) -> None:
 
     eventually(lambda: audited(up, "end_increase", made["key_id"]), SOON_SECONDS)
 
-    (stored,) = rows(up, "SELECT metadata, increase_ends_at FROM keys WHERE key_id = ?", made["key_id"])
+    (stored,) = up.rows("SELECT metadata, increase_ends_at FROM keys WHERE key_id = ?", made["key_id"])
     assert (json.loads(stored[0]), stored[1]) == ({"app": "x"}, None)
 
 
@@ -78,13 +65,15 @@ def test_a_secret_in_grace_is_dropped(up: Up) -> None:
 
     eventually(lambda: audited(up, "end_grace", made["key_id"]), SOON_SECONDS)
 
-    assert rows(up, "SELECT count(*) FROM key_secrets WHERE key_id = ?", made["key_id"]) == [(1,)]
+    assert up.rows("SELECT count(*) FROM key_secrets WHERE key_id = ?", made["key_id"]) == [(1,)]
 
 
-def test_every_job_tells_its_last_run(up: Up) -> None:
-    def told() -> list[dict[str, Any]]:
-        return up.get("/jobs")[1]["jobs"]
+def test_every_job_tells_its_last_run_and_with_all_of_them_at_work_the_service_is_healthy(up: Up) -> None:
+    def is_healthy() -> bool:
+        return up.get("/health/readiness")[1]["status"] == "healthy"
 
-    eventually(lambda: all(job["last_finished_at"] for job in told()), SOON_SECONDS)
+    eventually(lambda: all(job["last_finished_at"] for job in up.get("/jobs")[1]["jobs"]), SOON_SECONDS)
+    eventually(is_healthy, SOON_SECONDS)
 
-    assert [job["failures"] for job in told()] == [0, 0, 0, 0]
+    jobs = up.get("/health/readiness")[1]["jobs"]
+    assert [(job["state"], job["failures"]) for job in jobs] == [("alive", 0)] * 4

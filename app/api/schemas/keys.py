@@ -22,14 +22,14 @@ from app.api.fields import (
     Whole,
 )
 from app.domain.access import ADMIN_ONLY_FIELDS
-from app.domain.budgets import TEMPORARY_FIELDS
+from app.domain.increases import TEMPORARY_FIELDS
 
 # Metadata entries that raise a budget or are an administrator's to set.
 LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
 # Deep enough for every list there is, and far from where an offset overflows.
 LAST_PAGE = 10**9
-# One transaction holds them all; a store takes so many parameters in a statement at the most.
-MOST_DELETED = 1_000
+# One statement holds them all, and a store takes so many parameters in one at the most.
+MOST_NAMED = 1_000
 LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
 
 
@@ -218,8 +218,8 @@ class ResetSpendRequestSchema(Request):
 
 
 class KeyInfosRequestSchema(Request):
-    keys = TextList()
-    key_aliases = TextList()
+    keys = TextList(longest=MOST_NAMED)
+    key_aliases = TextList(longest=MOST_NAMED)
 
     @validates_schema
     def _names_keys(self, data: dict[str, Any], **_: Any) -> None:
@@ -236,8 +236,8 @@ class KeyAliasesQuerySchema(Request):
 class KeyRequestSchema(Request):
     """The keys to delete, by plaintext or hash, and by alias."""
 
-    keys = TextList(longest=MOST_DELETED)
-    key_aliases = TextList(longest=MOST_DELETED)
+    keys = TextList(longest=MOST_NAMED)
+    key_aliases = TextList(longest=MOST_NAMED)
 
     @validates_schema
     def _names_keys(self, data: dict[str, Any], **_: Any) -> None:

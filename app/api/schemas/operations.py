@@ -13,13 +13,35 @@ class PartSchema(Schema):
     off_by_seconds = fields.Float(allow_none=True)
 
 
+class JobHealthSchema(Schema):
+    name = fields.String(required=True)
+    state = fields.String(
+        required=True,
+        metadata={
+            "description": "alive, failing (its last run failed), silent (no success for three of its intervals "
+            "and three heartbeats) or unknown (it has not run yet, or SQL is away)"
+        },
+    )
+    last_finished_at = fields.String(
+        required=True, allow_none=True, metadata={"description": "The last success; null before the first"}
+    )
+    failures = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "In a row, since the last success"}
+    )
+
+
 class ReadinessSchema(Schema):
     status = fields.String(required=True, metadata={"description": "healthy, degraded or shutting_down"})
-    db = fields.String(required=True, metadata={"description": "connected or disconnected"})
+    db = fields.String(required=True, metadata={"description": "connected, disconnected or unmigrated"})
     redis = fields.Nested(PartSchema(), required=True)
     worker = fields.Nested(PartSchema(), required=True)
     beat = fields.Nested(PartSchema(), required=True)
     clock = fields.Nested(PartSchema(), required=True)
+    jobs = fields.List(
+        fields.Nested(JobHealthSchema()),
+        required=True,
+        metadata={"description": "The last runs; GET /jobs says more"},
+    )
     litellm_version = fields.String(required=True, metadata={"description": "The reference that is spoken"})
     keyledger_version = fields.String(required=True)
 
@@ -38,8 +60,9 @@ class ModelListSchema(Schema):
 
 class JobSchema(Schema):
     name = fields.String(required=True)
+    interval_seconds = fields.Float(required=True, metadata={"description": "How often it is sent"})
     last_started_at = fields.String(required=True, allow_none=True)
-    last_finished_at = fields.String(required=True, allow_none=True)
+    last_finished_at = fields.String(required=True, allow_none=True, metadata={"description": "The last success"})
     last_rows = fields.Integer(required=True)
     parked_rows = fields.Integer(required=True)
     failures = fields.Integer(required=True, metadata={"description": "Since the last success"})

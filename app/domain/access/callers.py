@@ -105,6 +105,8 @@ NO_STANDING = Standing()
 
 # Stands in a key's models for those of its team, whatever they are.
 OF_TEAM = "all-team-models"
+# The metadata entry that makes a key a service account of its team.
+SERVICE_ACCOUNT = "service_account_id"
 
 
 def gate(caller: Caller, route: str, method: str) -> Refusal | None:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.access.callers import HIDDEN, OF_TEAM, Caller, Kind, Refusal, Standing
+from app.domain.access.callers import HIDDEN, OF_TEAM, SERVICE_ACCOUNT, Caller, Kind, Refusal, Standing
 from app.domain.budgets import ALL_MODELS
-from app.domain.keys import SERVICE_ACCOUNT
 
 # A change of these on an existing key is a change of what it may spend.
 BUDGET_FIELDS = frozenset(

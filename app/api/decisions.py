@@ -1,0 +1,157 @@
+"""The endpoints of gateways: from HTTP to one use case each, and back."""
+
+from typing import Any
+
+from flask import Response, g, request
+
+from app.api.auth import act, services
+from app.api.blueprint import Blueprint, answer
+from app.api.errors import error_body
+from app.api.responses import decisions as responses
+from app.api.schemas.decisions import (
+    ExtendedSchema,
+    ExtendRequestSchema,
+    ReleasedSchema,
+    SettledSchema,
+    SettleRequestSchema,
+    SubjectSchema,
+    VerdictSchema,
+    VerifyRequestSchema,
+)
+from app.domain import money
+from app.domain.estimates import Estimate
+from app.domain.verdicts import Call
+from app.errors import InvalidRequest, KeyNotFound, ServiceError
+from app.services.judging import Asked, request_id
+from app.services.refusals import rules
+from app.services.settlements import Subject, Usage
+
+decisions = Blueprint("decisions", deferred=True)
+settlements = Blueprint("settlements")
+
+
+@decisions.operation(
+    "/key/verify",
+    "POST",
+    "verify_key_verify_post",
+    VerdictSchema(),
+    summary="Verify",
+    raises=(InvalidRequest,),
+)
+@decisions.takes(VerifyRequestSchema())
+def verify(sent: dict[str, Any]) -> Response:
+    asked = _asked(sent)
+    verdict = services().decisions.verify(g.credential, asked, request.path)
+    return answer(responses.verdict(asked, verdict))
+
+
+@settlements.operation(
+    "/key/settle",
+    "POST",
+    "settle_key_settle_post",
+    SettledSchema(),
+    summary="Settle",
+    raises=(InvalidRequest, KeyNotFound),
+)
+@settlements.takes(SettleRequestSchema())
+def settle(sent: dict[str, Any]) -> Response:
+    """Charge one call, or each of `charges`, answered on its own."""
+    batch = sent.get("charges")
+    if batch is None:
+        (settled,) = services().settlements.settle(act(), [_usage(sent)])
+        if isinstance(settled, ServiceError):
+            raise settled
+        return answer(responses.settled(settled))
+    results = services().settlements.settle(act(), [_usage(charge) for charge in batch])
+    shown = [
+        {"error": error_body(result)} if isinstance(result, ServiceError) else responses.settled(result)
+        for result in results
+    ]
+    return answer({"results": shown})
+
+
+@settlements.operation(
+    "/key/release",
+    "POST",
+    "release_key_release_post",
+    ReleasedSchema(),
+    summary="Release",
+    raises=(InvalidRequest, KeyNotFound),
+)
+@settlements.takes(SubjectSchema())
+def release(sent: dict[str, Any]) -> Response:
+    reservation, state = services().settlements.release(act(), _subject(sent))
+    return answer({"key_id": reservation.key_id, "request_id": reservation.request_id, "state": state})
+
+
+@settlements.operation(
+    "/key/extend",
+    "POST",
+    "extend_key_extend_post",
+    ExtendedSchema(),
+    summary="Extend",
+    raises=(InvalidRequest, KeyNotFound),
+)
+@settlements.takes(ExtendRequestSchema())
+def extend(sent: dict[str, Any]) -> Response:
+    lease_seconds = _lease(sent)
+    reservation, found = services().settlements.extend(act(), _subject(sent), lease_seconds)
+    return answer(responses.extended(reservation, found))
+
+
+def _asked(sent: dict[str, Any]) -> Asked:
+    with rules():
+        call = Call(
+            model=sent.get("model"),
+            fallbacks=tuple(sent.get("fallbacks") or ()),
+            route=sent.get("route"),
+            params=frozenset(sent.get("params") or ()),
+            cache=sent.get("cache") or (),
+            guardrails=sent.get("guardrails"),
+            tools=sent.get("tools") or (),
+            vector_stores=sent.get("vector_stores") or (),
+            mcp_servers=sent.get("mcp_servers") or (),
+            tags=tuple(sent.get("tags") or ()),
+            user=sent.get("user"),
+        )
+        said = sent.get("estimate") or {}
+        estimate = Estimate(
+            cost_nanos=_nanos(said, "cost"),
+            input_tokens=said.get("input_tokens"),
+            output_tokens=said.get("output_tokens"),
+            required=bool(sent.get("require_estimate")),
+        )
+    return Asked(sent["key"], call, estimate, sent.get("request_id") or request_id(), _lease(sent))
+
+
+def _usage(sent: dict[str, Any]) -> Usage:
+    used = sent.get("usage") or {}
+    with rules():
+        cost = _nanos(sent, "cost")
+    return Usage(
+        subject=_subject(sent),
+        cost_nanos=cost,
+        input_tokens=used.get("input_tokens"),
+        output_tokens=used.get("output_tokens"),
+        model=sent.get("model"),
+        user=sent.get("user"),
+        tags=tuple(sent.get("tags") or ()),
+        occurred_at=sent.get("occurred_at"),
+    )
+
+
+def _subject(sent: dict[str, Any]) -> Subject:
+    return Subject(sent.get("reservation_id"), sent.get("request_id"), sent.get("key"))
+
+
+def _nanos(sent: dict[str, Any], name: str) -> int | None:
+    return None if sent.get(name) is None else money.nanos(sent[name], name)
+
+
+def _lease(sent: dict[str, Any]) -> float | None:
+    seconds = sent.get("lease_seconds")
+    if seconds is None:
+        return None
+    if not seconds.is_finite() or seconds <= 0:
+        raise InvalidRequest("lease_seconds must be a number above 0.", "lease_seconds")
+    return float(seconds)

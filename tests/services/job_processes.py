@@ -1,0 +1,122 @@
+"""Jobs in processes of their own, as the pool of a worker has them: forked from one that has loaded everything.
+
+A process can be told to kill itself, as a power cut would, at any point between two of its words with the store.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sqlalchemy import event
+
+from app.config import Settings
+from app.container import build
+from app.db import Database
+from app.dispatch import TaskName
+from tests.clients import MASTER_KEY
+from tests.clocks import MovableClock
+from tests.conftest import SALT_KEY
+
+PROCESS_SECONDS = 60.0
+COMMIT = "COMMIT"
+
+_processes = get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+
+
+class JobProcess:
+    """One run of a job at an instant, in a process of its own that builds the services for itself."""
+
+    def __init__(
+        self,
+        task: TaskName,
+        settings: Settings,
+        now: datetime,
+        listen: Callable[..., None] | None = None,
+        *told: Any,
+    ) -> None:
+        self._told, tell = _processes.Pipe(duplex=False)
+        environment = {
+            "DATABASE_URL": settings.database_url,
+            "REDIS_URL": settings.redis_url,
+            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+            "KEYLEDGER_SALT_KEY": SALT_KEY,
+        }
+        self._process: BaseProcess = _processes.Process(
+            target=_run, args=(tell, task, environment, now, listen, told), daemon=True
+        )
+        self._process.start()
+        tell.close()
+
+    def result(self) -> Any:
+        """What it has to tell in the end: the rows that it dealt with or, killed, the point at which it was."""
+        assert self._told.poll(PROCESS_SECONDS), "a job does not end"
+        told = self._told.recv()
+        self._process.join(PROCESS_SECONDS)
+        assert self._process.exitcode == (-signal.SIGKILL if isinstance(told, str) else 0), told
+        return told
+
+
+def _run(
+    tell: Connection,
+    task: TaskName,
+    environment: Mapping[str, str],
+    now: datetime,
+    listen: Callable[..., None] | None,
+    told: tuple[Any, ...],
+) -> None:
+    services = build(Settings.parse(environment), MovableClock(now))
+    if listen is not None:
+        listen(services.database, tell, *told)
+    tell.send(services.jobs.run(task, lambda: True))
+    services.close()
+
+
+def die_at(database: Database, tell: Connection, number: int) -> None:
+    """Die at this point of the run: before a statement or a commit, by whose text it is known.
+
+    What stands after one of them stands before the next, so these are all the states that a run goes through.
+    """
+    points = 0
+
+    def reach(point: str) -> None:
+        nonlocal points
+        points += 1
+        if points == number:
+            tell.send(point)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _listen(database, "before_cursor_execute", reach)
+    event.listen(database.engine, "commit", lambda _: reach(COMMIT))
+
+
+def meet(database: Database, _tell: Connection, barrier: Any) -> None:
+    """Wait for the other process once: with rows in hand where the store locks rows, else before it begins."""
+    met = False
+
+    def wait(statement: str) -> None:
+        nonlocal met
+        if not met and (database.is_sqlite or "FOR UPDATE" in statement):
+            met = True
+            barrier.wait(PROCESS_SECONDS)
+
+    _listen(database, "before_cursor_execute" if database.is_sqlite else "after_cursor_execute", wait)
+
+
+def together(task: TaskName, settings: Settings, now: datetime) -> tuple[int, int]:
+    """Run a job in two processes at once; the rows that each dealt with."""
+    barrier = _processes.Barrier(2)
+    first, second = (JobProcess(task, settings, now, meet, barrier) for _ in range(2))
+    return first.result(), second.result()
+
+
+def _listen(database: Database, name: str, tell: Callable[[str], None]) -> None:
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        tell(statement)
+
+    event.listen(database.engine, name, hear)

@@ -1,0 +1,123 @@
+"""Jobs killed at any point, or two at once, deal with every row exactly once."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from sqlalchemy import text
+
+from app.config import Settings
+from app.container import Services
+from app.db import Database
+from app.models import key_secrets
+from app.services.graces import GRACE_BATCH
+from app.services.increases import INCREASE_BATCH
+from app.services.key_ends import EXPIRY_BATCH
+from app.services.windows import RESET_BATCH
+from tests.clients import Api
+from tests.clocks import MovableClock
+from tests.factories import NANOS, everything, rows
+from tests.servers import eventually
+from tests.services.due import DUE, Due, Reset, Stored, restore
+from tests.services.job_processes import COMMIT, JobProcess, die_at, together
+
+LARGEST_BATCH = max(EXPIRY_BATCH, RESET_BATCH, INCREASE_BATCH, GRACE_BATCH)
+# A full batch and the beginning of another; enough for two processes to have a full batch each and some more.
+TWO_BATCHES = LARGEST_BATCH + 3
+THREE_BATCHES = 2 * LARGEST_BATCH + 150
+
+each_job = pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
+
+
+def kills(
+    services: Services, settings: Settings, clock: MovableClock, due: Due, stored: Stored
+) -> Iterator[tuple[str, bool]]:
+    """Kill the job at its first point, its second, …, until a run ends by itself; each finds the store as `stored`.
+
+    Tells the point, and whether the run has left anything behind. What the test then does it undoes itself.
+    """
+    for number in count(1):
+        point = JobProcess(due.task, settings, clock.now(), die_at, number).result()
+        if isinstance(point, int):
+            return
+        _wait_for_the_locks(services.database)
+        yield point, everything(services.database) != stored
+
+
+def _wait_for_the_locks(database: Database) -> None:
+    """What a dead process held is free once PostgreSQL has noticed; SQLite's locks end with the process."""
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE '%transaction%' AND pid <> pg_backend_pid()"
+    )
+
+    def are_free() -> bool:
+        with database.read() as connection:
+            return connection.execute(others).scalar_one() == 0
+
+    if not database.is_sqlite:
+        eventually(are_free)
+
+
+@each_job
+def test_a_job_killed_at_any_point_and_run_again_deals_with_every_row_once(
+    services: Services, settings: Settings, api: Api, clock: MovableClock, due: Due
+):
+    due.make(api, services, clock, TWO_BATCHES)
+    stored = everything(services.database)
+    found = []
+
+    for point, left in kills(services, settings, clock, due, stored):
+        found.append((point, left))
+        if left:
+            services.jobs.run(due.task, lambda: True)
+            due.check_once(services.database)
+            restore(services.database, stored)
+
+    # Where nothing was left, the next run began where this one had; the last was not killed.
+    due.check_once(services.database)
+    # Each batch and each record of it: killed within all of them, and between.
+    commits = [index for index, (point, _) in enumerate(found) if point == COMMIT]
+    assert len(commits) == 4
+    assert len([point for point, _ in found if point.startswith("INSERT INTO audit")]) == 2
+    assert [left for _, left in found] == [index > commits[0] for index in range(len(found))]
+
+
+def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
+    services: Services, settings: Settings, api: Api, clock: MovableClock
+):
+    due = Reset()
+    due.make(api, services, clock, TWO_BATCHES)
+    first, last = due.first_and_last(services.database)
+    tokens = {row["key_id"]: row["token"] for row in rows(services.database, key_secrets)}
+    stored = everything(services.database)
+    met = set()
+
+    for _ in kills(services, settings, clock, due, stored):
+        left = due.still_due(services.database)
+        met.add((first in left, last in left))
+        for key_id in (first, last):
+            assert api.post("/key/update", {"key": tokens[key_id], "spend": 0.25}).status == 200
+
+        services.jobs.run(due.task, lambda: True)
+
+        # Those whose windows the charge has moved were no longer due.
+        moved = TWO_BATCHES - len({first, last} & left)
+        due.check_once(services.database, charged={first, last}, moved=moved)
+        for key_id in (first, last):
+            info = api.info(tokens[key_id])
+            assert (info["spend"], info["total_spend"]) == (0.25, due.spent / NANOS + 0.25)
+        restore(services.database, stored)
+    assert met == {(True, True), (False, True), (False, False)}
+
+
+@each_job
+def test_two_processes_with_one_job_share_the_rows_and_neither_fails(
+    services: Services, settings: Settings, api: Api, clock: MovableClock, due: Due
+):
+    due.make(api, services, clock, THREE_BATCHES)
+
+    shares = together(due.task, settings, clock.now())
+
+    assert sum(shares) == THREE_BATCHES
+    assert services.database.is_sqlite or min(shares) >= LARGEST_BATCH, "the two did not work at once"
+    due.check_once(services.database)
