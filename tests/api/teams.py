@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from app.container import Services
 from app.models import budget_state
-from tests.clients import Api
+from tests.clients import Answer, Api
 from tests.factories import NANOS
 
 # Columns: the value sent is the value shown, under the same name.
@@ -101,3 +101,17 @@ def spend(services: Services, scope: str, scope_id: str, dollars: int) -> None:
             .values(window_spend_nanos=dollars * NANOS, lifetime_spend_nanos=3 * dollars * NANOS)
         )
         assert found.rowcount == 1
+
+
+def change(api: Api, team_id: str, *, caller: str | None = None, **fields: Any) -> Answer:
+    named = {} if caller is None else {"key": caller}
+    return api.post("/team/update", {"team_id": team_id, **fields}, **named)
+
+
+def changed(api: Api, team_id: str, **fields: Any) -> dict[str, Any]:
+    """The team after an update that must succeed, as info shows it and the update answered it."""
+    answer = change(api, team_id, **fields)
+    assert answer.status == 200, answer
+    shown = info(api, team_id)["team_info"]
+    assert answer.body == {"team_id": team_id, "data": shown}
+    return shown
