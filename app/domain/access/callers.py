@@ -139,6 +139,8 @@ def _role_reaches(caller: Caller, route: str) -> bool:
         return True
     if caller.is_service_account and route in {"/key/generate", "/key/update"}:
         return True
+    if caller.has_owner and caller.role in {Role.INTERNAL_USER, Role.ORG_ADMIN} and route in routes.PERSONAL:
+        return True
     return caller.has_owner and caller.role is Role.INTERNAL_USER and route in routes.KEY_MANAGEMENT
 
 
