@@ -25,6 +25,10 @@ from app.domain.values import InvalidValue
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
 MINIMUM_PUBLIC_MASTER_KEY = 16
+# A settle may be sent again for 31 days after its verify, and is told from a new one by its row.
+SHORTEST_LEDGER_DAYS = 32
+# What it does can wait for days, and a run goes on batch after batch.
+PURGE_INTERVAL_SECONDS = 3600.0
 _TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
@@ -83,6 +87,8 @@ class Settings:
     snapshot_seconds: float = 60.0
     expiry_interval_seconds: float = 5.0
     reset_interval_seconds: float = 5.0
+    # How long the ledger keeps every single row; None keeps them for ever.
+    ledger_days: int | None = None
     heartbeat_seconds: float = 5.0
     # What URLs of keys' owners may lead to beside the public internet.
     outbound_allow: Allowance = field(default_factory=Allowance)
@@ -123,6 +129,7 @@ class Settings:
             TaskName.END_GRACES: self.expiry_interval_seconds,
             TaskName.FOLD_LEDGER: self.fold_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
+            TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -353,6 +360,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", _seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_LEDGER_DAYS", "ledger_days", _integer(SHORTEST_LEDGER_DAYS, 36_500)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
     ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", _salt_key),
     ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", _seconds(1, 86_400)),

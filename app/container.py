@@ -14,6 +14,7 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.budget_changes import BudgetChanges
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
@@ -37,17 +38,23 @@ from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
+from app.services.member_changes import MemberChanges
+from app.services.organization_changes import OrganizationChanges
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
+from app.services.reports import Reports
 from app.services.reservations import Reservations
+from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
+from app.services.team_changes import TeamChanges
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
+from app.services.user_changes import UserChanges
 from app.services.users import Users
 from app.services.windows import Windows
 from app.store.balances import Balances
@@ -82,10 +89,16 @@ class Services:
     settlements: Settlements
     ledger_check: LedgerCheck
     budgets: Budgets
+    budget_changes: BudgetChanges
     teams: Teams
+    team_changes: TeamChanges
     team_members: TeamMembers
+    member_changes: MemberChanges
     users: Users
+    user_changes: UserChanges
     organizations: Organizations
+    reports: Reports
+    organization_changes: OrganizationChanges
     health: Health
     jobs: Jobs
 
@@ -141,6 +154,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
+        TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
     return Services(
@@ -201,10 +215,16 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
         ),
         budgets=Budgets(database, calendar),
+        budget_changes=BudgetChanges(database, policies, calendar),
         teams=Teams(database, policies, calendar),
+        team_changes=TeamChanges(database, policies, calendar),
         team_members=TeamMembers(database, policies, calendar),
+        member_changes=MemberChanges(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
+        user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
+        reports=Reports(database, calendar),
+        organization_changes=OrganizationChanges(database, policies, calendar),
         jobs=jobs,
         health=Health(
             jobs,

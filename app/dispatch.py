@@ -24,6 +24,7 @@ class TaskName(StrEnum):
     END_GRACES = "keyledger.end_graces"
     FOLD_LEDGER = "keyledger.fold_ledger"
     REAP_HOLDS = "keyledger.reap_holds"
+    PURGE_LEDGER = "keyledger.purge_ledger"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -35,6 +36,7 @@ QUEUE_OF = {
     TaskName.END_GRACES: QueueName.JOBS,
     TaskName.FOLD_LEDGER: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
+    TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

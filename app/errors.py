@@ -119,7 +119,7 @@ class StoreUnavailable(ServiceError):
 
 
 class WriteStands(StoreUnavailable):
-    """The change is committed, but it could not be announced in time: old decisions may linger for a while."""
+    """The change is committed, but could not be announced: until it is, old decisions may linger for a while."""
 
     def __init__(self) -> None:
         super().__init__(

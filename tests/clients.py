@@ -62,9 +62,11 @@ class Api:
         SECRETS.remember(key)
         SECRETS.remember_request(json)
         response = self._client.open(path, method=method, **arguments)
-        body = response.get_json(silent=True)
+        table = response.mimetype == "text/csv"
+        body = response.get_data(as_text=True) if table else response.get_json(silent=True)
         self._check_secrets(path, arguments, response)
-        self._document.check(method, path, response.status_code, body)
+        kind = "text/csv" if table else "application/json"
+        self._document.check(method, path, response.status_code, body, kind)
         return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})
 
     @staticmethod
@@ -102,7 +104,7 @@ class Document:
             for path in sorted(document["paths"], key=lambda path: path.count("{"))
         ]
 
-    def check(self, method: str, path: str, status: int, body: Any) -> None:
+    def check(self, method: str, path: str, status: int, body: Any, kind: str = "application/json") -> None:
         """Fail unless the document knows this answer; paths outside of it are none of its business."""
         route = path.partition("?")[0]
         template = next((name for pattern, name in self._templates if pattern.match(route)), None)
@@ -110,7 +112,7 @@ class Document:
             return
         responses = self.document["paths"][template][method.lower()]["responses"]
         assert str(status) in responses, f"{method} {template} answers an undocumented {status}: {body}"
-        content = responses[str(status)].get("content", {}).get("application/json")
+        content = responses[str(status)].get("content", {}).get(kind)
         if content is not None:
             schema = {**content["schema"], "components": self.document["components"]}
             _validator(jsonlib.dumps(schema, sort_keys=True)).validate(body)

@@ -3,6 +3,7 @@
 They go straight into the tables, so a test of keys does not depend on the endpoints that manage the rest.
 """
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,12 +20,14 @@ from app.models import (
     budgets,
     key_secrets,
     keys,
+    ledger,
     organization_members,
     organizations,
     team_members,
     teams,
     users,
 )
+from app.services import daily
 from tests.clients import Api
 from tests.clocks import START
 
@@ -127,6 +130,30 @@ def add_secret_in_grace(database: Database, key_id: str, plaintext: str, revoke_
         created_at=START,
         revoke_at=revoke_at,
     )
+
+
+def charge(key_id: str | None, dollars: float = 1, at: datetime = START, **columns: Any) -> dict[str, Any]:
+    """A charge as the ledger keeps it; by default of its key alone."""
+    return {
+        "kind": "charge",
+        "request_id": f"request-{uuid.uuid4()}",
+        "key_id": key_id,
+        "amount_nanos": round(dollars * NANOS),
+        "scopes": [["key", key_id, ""]],
+        "occurred_at": at,
+        "recorded_at": at,
+        **dict.fromkeys(
+            ("team_id", "user_id", "organization_id", "model", "input_tokens", "output_tokens", "tags", "end_user")
+        ),
+        **columns,
+    }
+
+
+def add_charges(database: Database, *charges: Mapping[str, Any]) -> None:
+    """Charges in the ledger and in the daily sums, as they are once they are folded."""
+    with database.transaction() as transaction:
+        transaction.execute(insert(ledger), [dict(charge) for charge in charges])
+        daily.add(transaction, charges)
 
 
 def add_person(

@@ -44,6 +44,7 @@ end_increases = _job(TaskName.END_INCREASES)
 end_graces = _job(TaskName.END_GRACES)
 fold_ledger = _job(TaskName.FOLD_LEDGER)
 reap_holds = _job(TaskName.REAP_HOLDS)
+purge_ledger = _job(TaskName.PURGE_LEDGER)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

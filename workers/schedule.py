@@ -48,6 +48,11 @@ TABLE = (
         "Closes holds that are past their lease: nothing else gives their money back.",
     ),
     Periodic(
+        "purge ledger",
+        TaskName.PURGE_LEDGER,
+        "Sums up old rows of the ledger, which no balance needs one by one any more.",
+    ),
+    Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
         "Shows that what beat sends reaches a worker.",

@@ -15,6 +15,7 @@ from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.organizations import organizations
 from app.api.schemas.users import NewUserRequestTeamSchema
+from app.api.spend import spend
 from app.api.teams import teams
 from app.api.users import users
 
@@ -69,6 +70,7 @@ def register(app: Flask) -> None:
         teams,
         users,
         organizations,
+        spend,
         operations.health,
         operations.models,
         operations.jobs,

@@ -12,6 +12,7 @@ from marshmallow import Schema
 from app.api import auth, body
 from app.api.body import MISSING, WrongBody
 from app.api.errors import Detail, ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
+from app.api.responses.tabular import CSV
 from app.domain import keys, teams
 from app.errors import (
     Forbidden,
@@ -23,6 +24,7 @@ from app.errors import (
 
 ViewFunction = Callable[..., Any]
 
+_TEXT = {"type": "string"}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 # What every authenticated route can answer.
@@ -95,18 +97,21 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         changes: bool = False,
         body_optional: bool = False,
         detail: Detail | None = None,
+        also_csv: bool = False,
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
         `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
         writes the audit, and so takes the `litellm-changed-by` header. `detail` is the shape that its refusals
-        have beside the envelope.
+        have beside the envelope. `also_csv` documents that it can answer in that form too.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
             if changes:
                 _document_header(view)
             documented = self.alt_response(200, schema=answer, success=True)(view)
+            if also_csv:
+                documented = self.alt_response(200, schema=_TEXT, content_type=CSV, success=True)(documented)
             for status, names in _statuses(raises, method, public=self._public).items():
                 documented = self.alt_response(status, schema=ErrorEnvelopeSchema, description=names)(documented)
             if unready is not None:

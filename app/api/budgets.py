@@ -6,8 +6,13 @@ from flask import Response
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.schemas.budgets import BudgetNewRequestSchema, BudgetRequestSchema, LiteLLM_BudgetTableSchema
-from app.errors import InvalidRequest
+from app.api.schemas.budgets import (
+    BudgetNewRequestSchema,
+    BudgetRequestSchema,
+    BudgetUpdateRequestSchema,
+    LiteLLM_BudgetTableSchema,
+)
+from app.errors import InvalidRequest, NotFound
 
 budgets = Blueprint("budgets")
 
@@ -24,6 +29,20 @@ budgets = Blueprint("budgets")
 @budgets.takes(BudgetNewRequestSchema())
 def new(sent: dict[str, Any]) -> Response:
     return answer(services().budgets.new(act(), sent).fields())
+
+
+@budgets.operation(
+    "/budget/update",
+    "POST",
+    "update_budget_budget_update_post",
+    LiteLLM_BudgetTableSchema(),
+    summary="Update Budget",
+    raises=(InvalidRequest, NotFound),
+    changes=True,
+)
+@budgets.takes(BudgetUpdateRequestSchema())
+def update(sent: dict[str, Any]) -> Response:
+    return answer(services().budget_changes.update(act(), sent).fields())
 
 
 @budgets.operation(

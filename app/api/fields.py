@@ -6,7 +6,8 @@ could never be stored (NUL, lone surrogates, integers beyond 64 bits) is refused
 
 import math
 import re
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ MAXIMUM_INT32 = 2**31 - 1
 MAXIMUM_INT64 = 2**63 - 1
 _DEEPEST = 32
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 _FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -194,6 +196,36 @@ class Instant(fields.DateTime):
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse("datetime_parsing", "Input should be a valid datetime") from error
+
+
+class Day(fields.Date):
+    """A UTC day, written YYYY-MM-DD."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_none=True, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
+        # The standard library reads other ways of ISO 8601 too.
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            with suppress(ValueError):
+                return date.fromisoformat(value)
+        raise refuse("date_from_datetime_parsing", "Input should be a valid date in the form YYYY-MM-DD")
+
+
+class Names(Text):
+    """Names separated by commas, at most `most` of them, as a tuple."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        super().__init__(max_length=most * NAME_LENGTH, **kwargs)
+        self.most = most
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        names = tuple(
+            name for part in super()._deserialize(value, *args, **kwargs).split(",") if (name := part.strip())
+        )
+        if len(names) > self.most:
+            raise refuse("too_long", f"Input should name at most {self.most}")
+        return names
 
 
 class TextList(fields.List[Any]):

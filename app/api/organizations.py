@@ -7,12 +7,14 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.schemas.organizations import (
+    LiteLLM_OrganizationTableUpdateSchema,
     LiteLLM_OrganizationTableWithMembersSchema,
     NewOrganizationRequestSchema,
     NewOrganizationResponseSchema,
     OrganizationInfoQuerySchema,
 )
 from app.errors import Conflict, InvalidRequest, NotFound
+from app.services.organizations import OrganizationInfo
 
 organizations = Blueprint("organizations")
 
@@ -32,6 +34,21 @@ def new(sent: dict[str, Any]) -> Response:
 
 
 @organizations.operation(
+    "/organization/update",
+    "PATCH",
+    "update_organization_organization_update_patch",
+    LiteLLM_OrganizationTableWithMembersSchema(),
+    summary="Update Organization",
+    raises=(InvalidRequest, NotFound),
+    changes=True,
+)
+@organizations.takes(LiteLLM_OrganizationTableUpdateSchema())
+def update(sent: dict[str, Any]) -> Response:
+    services().organization_changes.update(act(), sent)
+    return _shown(services().organizations.info(act(), sent["organization_id"]))
+
+
+@organizations.operation(
     "/organization/info",
     "GET",
     "info_organization_organization_info_get",
@@ -41,7 +58,10 @@ def new(sent: dict[str, Any]) -> Response:
 )
 @organizations.takes(OrganizationInfoQuerySchema(), "query")
 def info(query: dict[str, Any]) -> Response:
-    found = services().organizations.info(act(), query["organization_id"])
+    return _shown(services().organizations.info(act(), query["organization_id"]))
+
+
+def _shown(found: OrganizationInfo) -> Response:
     return answer(
         {
             **found.organization.fields(),

@@ -6,13 +6,19 @@ from flask import Response
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
+from app.api.responses import teams as responses
 from app.api.schemas.teams import (
+    BlockTeamRequestSchema,
     LiteLLM_TeamTableSchema,
     NewTeamRequestSchema,
     TeamAddMemberResponseSchema,
     TeamInfoQuerySchema,
     TeamInfoResponseObjectSchema,
     TeamMemberAddRequestSchema,
+    TeamMemberUpdateRequestSchema,
+    TeamMemberUpdateResponseSchema,
+    UpdateTeamRequestSchema,
+    UpdateTeamResponseSchema,
 )
 from app.errors import Conflict, InvalidRequest, MemberExists, NotFound
 
@@ -31,6 +37,51 @@ teams = Blueprint("teams")
 @teams.takes(NewTeamRequestSchema())
 def new(sent: dict[str, Any]) -> Response:
     return answer(services().teams.new(act(), sent).fields())
+
+
+@teams.operation(
+    "/team/update",
+    "POST",
+    "update_team_team_update_post",
+    UpdateTeamResponseSchema(),
+    summary="Update Team",
+    raises=(InvalidRequest, NotFound, Conflict),
+    changes=True,
+)
+@teams.takes(UpdateTeamRequestSchema())
+def update(sent: dict[str, Any]) -> Response:
+    view = services().team_changes.update(act(), sent)
+    return answer({"team_id": view.team_id, "data": view.fields()})
+
+
+@teams.operation(
+    "/team/block",
+    "POST",
+    "block_team_team_block_post",
+    LiteLLM_TeamTableSchema(),
+    summary="Block Team",
+    raises=(NotFound,),
+    changes=True,
+)
+@teams.takes(BlockTeamRequestSchema())
+def block(sent: dict[str, Any]) -> Response:
+    view = services().team_changes.set_blocked(act(), sent["team_id"], "/team/block", blocked=True)
+    return answer(view.fields())
+
+
+@teams.operation(
+    "/team/unblock",
+    "POST",
+    "unblock_team_team_unblock_post",
+    LiteLLM_TeamTableSchema(),
+    summary="Unblock Team",
+    raises=(NotFound,),
+    changes=True,
+)
+@teams.takes(BlockTeamRequestSchema())
+def unblock(sent: dict[str, Any]) -> Response:
+    view = services().team_changes.set_blocked(act(), sent["team_id"], "/team/unblock", blocked=False)
+    return answer(view.fields())
 
 
 @teams.operation(
@@ -73,3 +124,17 @@ def member_add(sent: dict[str, Any]) -> Response:
             "updated_team_memberships": [member.fields() for member in added.memberships],
         }
     )
+
+
+@teams.operation(
+    "/team/member_update",
+    "POST",
+    "team_member_update_team_member_update_post",
+    TeamMemberUpdateResponseSchema(),
+    summary="Team Member Update",
+    raises=(InvalidRequest, NotFound),
+    changes=True,
+)
+@teams.takes(TeamMemberUpdateRequestSchema())
+def member_update(sent: dict[str, Any]) -> Response:
+    return answer(responses.member_updated(services().member_changes.member_update(act(), sent)))

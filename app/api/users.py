@@ -10,6 +10,8 @@ from app.api.responses import users as responses
 from app.api.schemas.users import (
     NewUserRequestSchema,
     NewUserResponseSchema,
+    UpdateUserRequestSchema,
+    UpdateUserResponseSchema,
     UserInfoQuerySchema,
     UserInfoResponseSchema,
 )
@@ -30,6 +32,21 @@ users = Blueprint("users")
 @users.takes(NewUserRequestSchema())
 def new(sent: dict[str, Any]) -> Response:
     return answer(responses.new(services().users.new(act(), sent)))
+
+
+@users.operation(
+    "/user/update",
+    "POST",
+    "user_update_user_update_post",
+    UpdateUserResponseSchema(),
+    summary="User Update",
+    raises=(InvalidRequest, NotFound, Conflict),
+    changes=True,
+)
+@users.takes(UpdateUserRequestSchema())
+def update(sent: dict[str, Any]) -> Response:
+    view = services().user_changes.update(act(), sent)
+    return answer({"user_id": view.user_id, "data": view.fields()})
 
 
 @users.operation(

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.domain import money, windows
 from app.domain.durations import InvalidDuration
+from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -15,6 +16,16 @@ LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {"budget_duration", "model_max_budge
 
 # A team's and an organization's models may be these instead of names of models.
 ALL_MODELS = frozenset({"*", "all-proxy-models"})
+
+_LIMITING = (
+    *sorted(RATE_FIELDS),
+    "max_budget_nanos",
+    "soft_budget_nanos",
+    "budget_duration",
+    "model_max_budget",
+    "allowed_models",
+    "temp_budget_increase_nanos",
+)
 
 
 def limits_of(sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,12 +51,37 @@ def tier_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[
 
     Where no reset is given, that of a window armed now is the tier's.
     """
+    return {"allowed_models": [], "budget_reset_at": None, **tier_changes(sent, {}, calendar, now)}
+
+
+def tier_changes(
+    sent: Mapping[str, Any], stored: Mapping[str, Any], calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    """The columns of a stored tier that the sent fields change; raises InvalidValue.
+
+    Another duration brings its own next reset, unless one is sent; the same one again leaves it where it is.
+    """
     columns = limits_of(sent)
-    columns["allowed_models"] = sent.get("allowed_models") or []
-    duration, reset_at = columns.get("budget_duration"), sent.get("budget_reset_at")
-    if reset_at is None and duration is not None:
-        reset_at = calendar.window(duration, now, now).end
-    return {**columns, "budget_reset_at": reset_at, **_increase(sent, now)}
+    if "allowed_models" in sent:
+        columns["allowed_models"] = sent["allowed_models"] or []
+    return {**columns, **_reset(sent, stored, calendar, now), **_increase(sent, now)}
+
+
+def _reset(
+    sent: Mapping[str, Any], stored: Mapping[str, Any], calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    if sent.get("budget_reset_at") is not None:
+        return {"budget_reset_at": sent["budget_reset_at"]}
+    before = stored.get("budget_duration")
+    duration = sent.get("budget_duration", before)
+    if duration == before and "budget_reset_at" not in sent:
+        return {}
+    return {"budget_reset_at": None if duration is None else calendar.window(duration, now, now).end}
+
+
+def limits_nothing(tier: Mapping[str, Any]) -> bool:
+    """Whether a tier with these columns says nothing at all; zero is a limit."""
+    return all(tier.get(column) in (None, [], {}) for column in _LIMITING)
 
 
 def present_reset(row: Mapping[str, Any], calendar: Calendar, now: datetime) -> datetime | None:
@@ -156,8 +192,8 @@ def increase_until(sent: Mapping[str, Any], now: datetime) -> tuple[int, datetim
 
 
 def _increase(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    asked = increase_until(sent, now)
-    if asked is None:
+    if not TEMPORARY_FIELDS & sent.keys():
         return {}
-    increase, until = asked
+    # Half an increase is none: the null of either takes off both.
+    increase, until = increase_until(sent, now) or (None, None)
     return {"temp_budget_increase_nanos": increase, "temp_budget_expiry": until}

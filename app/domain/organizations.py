@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.budgets import LIMIT_FIELDS
+from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
 
 # Kept in `metadata` under their own names, as LiteLLM keeps them.
 FOLDED_FIELDS = frozenset({"model_rpm_limit", "model_tpm_limit"})
 
 # What describes the organization's own tier where no `budget_id` names one.
-TIER_FIELDS = LIMIT_FIELDS | {"budget_reset_at", "allowed_models", "temp_budget_increase", "temp_budget_expiry"}
+TIER_FIELDS = LIMIT_FIELDS | TEMPORARY_FIELDS | {"budget_reset_at", "allowed_models"}
 
 
 def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,17 +20,33 @@ def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
 
     The tier and the object permission are not columns of an organization and not dealt with.
     """
-    if not sent["organization_alias"].strip():
-        raise InvalidValue("organization_alias must not be empty", "organization_alias")
+    check_one_budget(sent)
+    return {"models": [], **changes_of(sent, {})}
+
+
+def changes_of(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an organization that the sent fields change; raises InvalidValue.
+
+    Sent metadata is merged into the `stored`, as in LiteLLM; null empties it.
+    """
+    columns: dict[str, Any] = {}
+    if "organization_alias" in sent:
+        columns["organization_alias"] = sent["organization_alias"]
+        if not (columns["organization_alias"] or "").strip():
+            raise InvalidValue("organization_alias must not be empty", "organization_alias")
+    if "models" in sent:
+        columns["models"] = sent["models"] or []
+    merged = dict(sent)
+    if sent.get("metadata") is not None:
+        merged["metadata"] = {**stored, **sent["metadata"]}
+    return {**columns, "metadata": folded_into(merged, FOLDED_FIELDS, stored)}
+
+
+def check_one_budget(sent: Mapping[str, Any]) -> None:
+    """Refuse a named tier beside the limits of one of its own; raises InvalidValue."""
     inline = sorted(TIER_FIELDS & sent.keys())
     if sent.get("budget_id") and inline:
         raise InvalidValue(
             f"Send either budget_id or the fields of a budget of its own, not both: {', '.join(inline)}",
             "budget_id",
         )
-    folded = {field: sent[field] for field in FOLDED_FIELDS & sent.keys()}
-    return {
-        "organization_alias": sent["organization_alias"],
-        "models": sent.get("models", []),
-        "metadata": {**sent.get("metadata", {}), **folded},
-    }

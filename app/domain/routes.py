@@ -25,8 +25,21 @@ KEY_MANAGEMENT = frozenset(
 )
 # For administrators and the keys of gateways.
 GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain"})
+# Reports that hold what the caller may see of them, and so are for everybody.
+REPORTS = frozenset(
+    {
+        "/spend/keys",
+        "/spend/tags",
+        "/spend/end_users",
+        "/spend/logs",
+        "/user/daily/activity",
+        "/team/daily/activity",
+    }
+)
 # Any authenticated caller reaches these; the use case decides.
-SELF_MANAGED = frozenset({"/team/member_add"})
+SELF_MANAGED = frozenset({"/team/member_add", "/team/member_update", "/team/update"})
+# A user reaches these for itself.
+PERSONAL = frozenset({"/user/update"})
 INFO = KEY_INFO | {
     "/team/info",
     "/user/info",
@@ -39,11 +52,19 @@ MANAGEMENT = (
     KEY_MANAGEMENT
     | KEY_INFO
     | SELF_MANAGED
-    | {"/team/new", "/team/info", "/user/new", "/user/info", "/organization/new", "/organization/info"}
-    | {"/budget/new", "/budget/info"}
+    | PERSONAL
+    | {"/team/new", "/team/info", "/team/block", "/team/unblock", "/user/new", "/user/info"}
+    | {"/organization/new", "/organization/info", "/organization/update"}
+    | {"/budget/new", "/budget/info", "/budget/update"}
 )
 # What an administrator of an organization reaches beyond the rest; the use case keeps it to that organization.
-ORGANIZATION_ADMIN = KEY_MANAGEMENT | {"/team/new", "/user/new"}
+ORGANIZATION_ADMIN = KEY_MANAGEMENT | {
+    "/team/new",
+    "/team/block",
+    "/team/unblock",
+    "/user/new",
+    "/organization/update",
+}
 
 # What a gateway's clients call: an operation and all below it, under a version, a deployment or neither.
 _OPERATIONS = (
@@ -59,6 +80,8 @@ _GROUPS: dict[str, frozenset[str]] = {
     "info_routes": frozenset(INFO),
     "management_routes": frozenset(MANAGEMENT),
     "key_management_routes": KEY_MANAGEMENT | KEY_INFO,
+    "spend_tracking_routes": REPORTS,
+    "global_spend_tracking_routes": frozenset({"/global/spend/keys"}),
 }
 _DATA_PLANE_GROUPS = frozenset({"llm_api_routes", "openai_routes"})
 

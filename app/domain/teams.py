@@ -1,10 +1,12 @@
 """What a request may set on a team and on its members, and what is stored for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from app.domain import budgets, keys
+from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -46,6 +48,11 @@ OWN_TIER_FIELDS = {
     "max_budget_in_team": "max_budget",
     "budget_duration": "budget_duration",
     "allowed_models": "allowed_models",
+    "tpm_limit": "tpm_limit",
+    "rpm_limit": "rpm_limit",
+    "model_max_budget": "model_max_budget",
+    "temp_budget_increase": "temp_budget_increase",
+    "temp_budget_expiry": "temp_budget_expiry",
 }
 
 # Stored and echoed, but not acted upon by any check of this service.
@@ -60,24 +67,44 @@ def member_id(team_id: str, user_id: str) -> str:
     return f"{len(team_id)}:{team_id}:{user_id}"
 
 
-def columns_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
-    """Translate the fields of a new team into its columns; raises InvalidValue.
+def columns_of(
+    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime
+) -> dict[str, Any]:
+    """Translate the sent fields into the team columns they change; raises InvalidValue.
 
+    `stored` holds the team's present columns, None while the team is being made; null means a column's default.
     Members, their tier and the object permission are not columns of a team and not dealt with.
     """
+    stored = stored or {}
     columns = budgets.limits_of(sent)
-    budgets.check_soft_below_hard(columns)
-    columns |= {field: sent[field] for field in (LIST_FIELDS | PLAIN_FIELDS) & sent.keys()}
+    if budgets.MONEY_FIELDS & sent.keys():
+        budgets.check_soft_below_hard({**stored, **columns})
+    columns |= {field: sent[field] or [] for field in LIST_FIELDS & sent.keys()}
+    columns |= {field: sent[field] for field in PLAIN_FIELDS & sent.keys()}
     columns |= {field: sent[field] or None for field in REFERENCE_FIELDS & sent.keys()}
-    columns["model_aliases"] = sent.get("model_aliases") or {}
-    if sent.get("budget_limits"):
-        columns["budget_limits"] = budgets.budget_limits(sent["budget_limits"], (), calendar, now)
-    if "team_member_key_duration" in sent:
+    if "model_aliases" in sent:
+        columns["model_aliases"] = sent["model_aliases"] or {}
+    if "budget_limits" in sent:
+        running = stored.get("budget_limits") or ()
+        columns["budget_limits"] = (
+            budgets.budget_limits(sent["budget_limits"] or (), running, calendar, now) or None
+        )
+    if sent.get("team_member_key_duration") is not None:
         keys.length(sent["team_member_key_duration"], "team_member_key_duration")
-    folded = {field: sent[field] for field in FOLDED_FIELDS & sent.keys()}
-    columns["metadata"] = {**sent.get("metadata", {}), **folded}
-    columns["metadata"].pop(MEMBER_BUDGET_ID, None)
-    return columns
+    metadata = folded_into(sent, FOLDED_FIELDS, stored.get("metadata", {}))
+    metadata.pop(MEMBER_BUDGET_ID, None)
+    return {**columns, "metadata": metadata}
+
+
+@contextmanager
+def _named_as_sent(names: Mapping[str, str]) -> Iterator[None]:
+    """Let a fault of a tier name the field as the request spelled it."""
+    try:
+        yield
+    except InvalidValue as error:
+        field = error.param or ""
+        wire = next((wire for wire, name in names.items() if name == field), field)
+        raise InvalidValue(str(error).replace(field, wire, 1), wire) from error
 
 
 def member_tier(
@@ -90,12 +117,21 @@ def member_tier(
     asked = {name: sent[wire] for wire, name in names.items() if sent.get(wire) is not None}
     if not asked:
         return None
-    try:
+    with _named_as_sent(names):
         return budgets.tier_of(asked, calendar, now)
-    except InvalidValue as error:
-        field = error.param or ""
-        wire = next((wire for wire, name in names.items() if name == field), field)
-        raise InvalidValue(str(error).replace(field, wire, 1), wire) from error
+
+
+def member_tier_changes(
+    sent: Mapping[str, Any],
+    names: Mapping[str, str],
+    stored: Mapping[str, Any],
+    calendar: Calendar,
+    now: datetime,
+) -> dict[str, Any]:
+    """As `member_tier`, the columns that a request changes of the stored tier; a null takes a limit off."""
+    asked = {name: sent[wire] for wire, name in names.items() if wire in sent}
+    with _named_as_sent(names):
+        return budgets.tier_changes(asked, stored, calendar, now)
 
 
 def shown_metadata(stored: Mapping[str, Any], member_budget_id: str | None) -> dict[str, Any]:

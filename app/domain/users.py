@@ -17,15 +17,18 @@ _ORGANIZATION_ROLES = frozenset({Role.ORG_ADMIN, Role.INTERNAL_USER, Role.INTERN
 
 
 def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the fields of a new user into its columns; raises InvalidValue.
+    """Translate the sent fields into the user columns they set; null means a column's default.
 
-    Memberships, the first key and the object permission are not columns of a user and not dealt with.
+    Memberships, the first key and the object permission are not columns of a user and not dealt with. Raises
+    InvalidValue.
     """
     columns = budgets.limits_of(sent)
-    columns |= {field: sent[field] for field in LIST_FIELDS & sent.keys()}
-    columns |= {field: sent[field].strip() or None for field in TEXT_FIELDS & sent.keys()}
-    columns["metadata"] = sent.get("metadata", {})
-    columns["email_folded"] = folded(columns.get("user_email"))
+    columns |= {field: sent[field] or [] for field in LIST_FIELDS & sent.keys()}
+    columns |= {field: (sent[field] or "").strip() or None for field in TEXT_FIELDS & sent.keys()}
+    if "metadata" in sent:
+        columns["metadata"] = sent["metadata"] or {}
+    if "user_email" in columns:
+        columns["email_folded"] = folded(columns["user_email"])
     return columns
 
 

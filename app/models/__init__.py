@@ -2,7 +2,7 @@
 
 from app.models.budgets import budget_state, budgets
 from app.models.jobs import job_runs
-from app.models.keys import deleted_keys, key_secrets, keys, object_permissions
+from app.models.keys import deleted_keys, key_secrets, keys, object_permissions, retired_secrets
 from app.models.ledger import daily_label_spend, daily_spend, ledger, ledger_unfolded
 from app.models.organizations import organization_members, organizations
 from app.models.records import audit, outbox
@@ -25,6 +25,7 @@ __all__ = [
     "organization_members",
     "organizations",
     "outbox",
+    "retired_secrets",
     "team_members",
     "teams",
     "users",

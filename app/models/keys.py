@@ -135,6 +135,18 @@ key_secrets = Table(
     ),
 )
 
+# Secrets that open nothing since a change of their key, not by the clock: by these a change that is sent again is
+# known for what it is. They outlive their key.
+retired_secrets = Table(
+    "retired_secrets",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("token", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("retired_at", UtcDateTime, nullable=False),
+    Index("ix_retired_secrets_token", "token", "retired_at"),
+)
+
 deleted_keys = Table(
     "deleted_keys",
     metadata,
@@ -161,4 +173,5 @@ deleted_keys = Table(
     Index("ix_deleted_keys_team_id", "team_id", "created_at", "id"),
     Index("ix_deleted_keys_key_id", "key_id"),
     Index("ix_deleted_keys_token", "token"),
+    Index("ix_deleted_keys_key_alias", "key_alias", "deleted_at"),
 )

@@ -36,6 +36,22 @@ ledger = Table(
     UniqueConstraint("key_id", "request_id", name="uq_ledger_key_id_request_id"),
     Index("ix_ledger_occurred_at", "occurred_at", "ledger_id"),
     Index("ix_ledger_key_id_occurred_at", "key_id", "occurred_at"),
+    *(
+        Index(
+            f"ix_ledger_{column}_occurred_at",
+            column,
+            "occurred_at",
+            sqlite_where=text(f"{column} IS NOT NULL"),
+            postgresql_where=text(f"{column} IS NOT NULL"),
+        )
+        for column in ("user_id", "team_id")
+    ),
+    Index(
+        "ix_ledger_checkpoints",
+        "scopes",
+        sqlite_where=text("kind = 'checkpoint'"),
+        postgresql_where=text("kind = 'checkpoint'"),
+    ),
 )
 
 ledger_unfolded = Table(
@@ -86,4 +102,5 @@ daily_label_spend = Table(
     Column("model", Text, primary_key=True),
     *_sums(),
     Index("ix_daily_label_spend_name", "label", "name", "day"),
+    Index("ix_daily_label_spend_key_id", "key_id", "day"),
 )

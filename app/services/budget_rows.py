@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, literal, select, union_all, update
 
 from app.domain.windows import Calendar
-from app.models import budgets
+from app.models import budgets, keys, organization_members, organizations, team_members, teams
 from app.services.audit import Act
 from app.services.budget_views import BudgetView, budget_view
 
@@ -17,6 +17,15 @@ _UNLIMITED: dict[str, Any] = {
     "model_max_budget": {},
     "allowed_models": [],
 }
+
+_AUTHORS = frozenset({"created_by", "updated_by"})
+_LINKS = (
+    keys.c.budget_id,
+    team_members.c.budget_id,
+    teams.c.member_budget_id,
+    organizations.c.budget_id,
+    organization_members.c.budget_id,
+)
 
 
 def put(transaction: Connection, act: Act, tiers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -44,16 +53,64 @@ def put(transaction: Connection, act: Act, tiers: Mapping[str, Mapping[str, Any]
 def overlaid(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The limits of a tier of one's own: those of the shared one, with what is one's own in their place."""
     given = {name: value for name, value in own.items() if value not in (None, [], {})}
-    return {**{name: value for name, value in shared.items() if name in _UNLIMITED}, **given}
+    return {**limits_in(shared), **given}
 
 
 def rows_of(connection: Connection, budget_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The stored rows of the tiers among these ids that exist."""
-    wanted = set(budget_ids)
-    if not wanted:
-        return {}
-    rows = connection.execute(select(budgets).where(budgets.c.budget_id.in_(wanted))).mappings()
-    return {row["budget_id"]: dict(row) for row in rows}
+    return _rows(connection, _chosen(budget_ids))
+
+
+def linked(transaction: Connection, budget_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """As `rows_of`, for something to be linked to them: they stay as they are until the transaction ends."""
+    return _rows(transaction, _chosen(budget_ids).with_for_update(read=True))
+
+
+def locked(transaction: Connection, budget_ids: Iterable[str | None]) -> dict[str, dict[str, Any]]:
+    """As `rows_of`, for a change: nobody else changes them, or links anything to them, until it ends.
+
+    Tiers come after teams, users, organizations and keys in the order of locks, and before `budget_state`.
+    """
+    return _rows(transaction, _chosen(budget_ids).with_for_update())
+
+
+def is_shared(transaction: Connection, budget_id: str) -> bool:
+    """Whether more than one thing is linked to a tier: such a one is not changed through one of them."""
+    links = union_all(
+        *(
+            select(literal(1).label("link")).where(column == budget_id).limit(2).subquery().select()
+            for column in _LINKS
+        )
+    ).subquery()
+    return transaction.execute(select(func.count()).select_from(links)).scalar_one() > 1
+
+
+def change(transaction: Connection, act: Act, budget_id: str, columns: Mapping[str, Any]) -> None:
+    """Write the columns of a locked tier that change; nothing where none does."""
+    if columns:
+        transaction.execute(
+            update(budgets)
+            .where(budgets.c.budget_id == budget_id)
+            .values({**columns, "updated_at": act.at, "updated_by": act.caller.user_id})
+        )
+
+
+def remove(transaction: Connection, budget_id: str) -> None:
+    """Remove a tier that nothing is linked to any more."""
+    transaction.execute(delete(budgets).where(budgets.c.budget_id == budget_id))
+
+
+def limits_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tier says, without its name and its authors: that of a copy."""
+    return {name: value for name, value in row.items() if name in _UNLIMITED and name not in _AUTHORS}
+
+
+def _chosen(budget_ids: Iterable[str | None]) -> Select[Any]:
+    return select(budgets).where(budgets.c.budget_id.in_(set(budget_ids))).order_by(budgets.c.budget_id)
+
+
+def _rows(connection: Connection, statement: Select[Any]) -> dict[str, dict[str, Any]]:
+    return {row["budget_id"]: dict(row) for row in connection.execute(statement).mappings()}
 
 
 def load(

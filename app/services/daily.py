@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from app.db import insertion
 from app.models import daily_label_spend, daily_spend, keys
 
 # The row of a key is wide: it is not written anew for every moment in which the key is used.
@@ -63,8 +63,7 @@ def _summed(parts: Iterable[tuple[tuple[str, ...], Charge]]) -> dict[tuple[str, 
 def _upsert(transaction: Connection, table: Table, sums: Mapping[tuple[str, ...], Sequence[int]]) -> None:
     if not sums:
         return
-    dialect = sqlite if transaction.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
+    statement = insertion(transaction, table)
     identity = [column.name for column in table.primary_key.columns]
     added = {name: table.c[name] + statement.excluded[name] for name in _SUMS}
     transaction.execute(

@@ -11,7 +11,7 @@ from app.domain import access, minting
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, MalformedKey, NothingFound
 from app.models import budget_state, deleted_keys, keys
-from app.services import audit, delivery, key_events, key_names, key_relations, key_rows
+from app.services import audit, delivery, key_events, key_names, key_relations, key_rows, key_secrets
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.callers import Callers
 from app.services.job_batches import JobBatch
@@ -86,16 +86,24 @@ class KeyEnds:
         """Archive and remove the keys named by plaintext, hash or alias; answers those removed, as sent.
 
         Unknown ones are passed over; raises NothingFound where none is left, Forbidden (and removes none) where
-        one may be seen but not deleted, StoreUnavailable and WriteStands. Sent again, it raises NothingFound.
+        one may be seen but not deleted, StoreUnavailable and WriteStands. Sent again, it raises NothingFound, but
+        not before it has announced what the names named until lately: so a WriteStands is made good.
         """
         with self._database.read() as connection:
             by_reference = key_names.by_reference(connection, act.caller, references, act.at)
             by_alias = key_names.by_alias(connection, act.caller, aliases)
+            unknown = [name for name in references if name not in by_reference]
+            unknown_aliases = [name for name in aliases if name not in by_alias]
+            gone: set[str] = set()
+            if unknown or unknown_aliases:
+                gone = key_names.deleted_lately(connection, act.caller, unknown, unknown_aliases, act.at)
         named = sorted({*by_reference.values(), *by_alias.values()})
+        announced = [policies.key(key_id) for key_id in (*named, *gone)]
         if not named:
+            self._policies.publish(announced)
             raise _none_found()
         with (
-            self._policies.change([policies.key(key_id) for key_id in named]) as before_commit,
+            self._policies.change(announced) as before_commit,
             self._database.transaction() as transaction,
         ):
             removed = self._remove(transaction, act, named)
@@ -157,6 +165,7 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
     """Move keys into the archive: their rows, secrets, spend and own object permissions, with audit and events."""
     transaction.execute(insert(deleted_keys), [_archived(act, view) for view in views])
     key_ids = [view.key_id for view in views]
+    key_secrets.retire_all(transaction, key_ids, act.at)
     transaction.execute(delete(keys).where(keys.c.key_id.in_(key_ids)))
     transaction.execute(
         delete(budget_state).where(

@@ -128,7 +128,7 @@ def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[Column
     if query.search:
         wanted.append(or_(token == query.search, table.c.key_alias.icontains(query.search, autoescape=True)))
     if query.access_group_id:
-        wanted.append(_holds(table.c.access_group_ids, query.access_group_id))
+        wanted.append(holds(table.c.access_group_ids, query.access_group_id))
     wanted += _by_state(query, table, now)
     return wanted
 
@@ -174,7 +174,7 @@ def _matches(column: ColumnElement[Any], value: str, *, substring: bool) -> Colu
     return column.icontains(value, autoescape=True) if substring else column == value
 
 
-def _holds(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+def holds(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
     """Whether a JSON list of texts holds the value, as text: quoted, so that no part of an entry matches."""
     quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return cast(column, Text).contains(quoted, autoescape=True)

@@ -2,17 +2,25 @@
 
 A key out of the caller's sight is left out before anything is locked or announced, and looking for it takes the
 same statements as looking for one that does not exist: neither the answer nor its time tells the two apart.
+
+A name that names nothing may have named a key until lately. Whoever asks again for a change that stands, but was
+not announced, uses such a name; so the services announce those keys once more before they answer "not found".
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select, union
 
 from app.domain.access import Caller, KeyTarget, may_see_key
-from app.models import keys
+from app.domain.minting import token_of
+from app.models import deleted_keys, keys, retired_secrets
 from app.services import key_rows
 from app.services.standings import of_teams, standing_in
+
+# No cached copy is older than KEYLEDGER_SNAPSHOT_SECONDS, an hour at the most: before that nothing can linger.
+_LATELY = timedelta(hours=2)
 
 
 def by_reference(
@@ -31,17 +39,54 @@ def by_alias(connection: Connection, caller: Caller, aliases: Sequence[str]) -> 
     return _visible(connection, caller, key_rows.ids_of_aliases(connection, aliases))
 
 
+def deleted_lately(
+    connection: Connection, caller: Caller, references: Sequence[str], aliases: Sequence[str], now: datetime
+) -> set[str]:
+    """The keys that these named until they were deleted, of those that the caller might have seen."""
+    since = now - _LATELY
+    rows = connection.execute(
+        union(
+            _retired(deleted_keys, references, since),
+            select(*_target(deleted_keys)).where(
+                deleted_keys.c.key_alias.in_(set(aliases)), deleted_keys.c.deleted_at > since
+            ),
+        )
+    )
+    return _seen(connection, caller, rows.all())
+
+
+def rotated_lately(connection: Connection, caller: Caller, reference: str, now: datetime) -> set[str]:
+    """The live key that this opened until it was given another secret, if the caller may see it."""
+    rows = connection.execute(_retired(keys, [reference], now - _LATELY))
+    return _seen(connection, caller, rows.all())
+
+
+def _retired(table: Table, references: Sequence[str], since: datetime) -> Select[Any]:
+    return select(*_target(table)).where(
+        table.c.key_id == retired_secrets.c.key_id,
+        retired_secrets.c.token.in_({token_of(reference) for reference in references}),
+        retired_secrets.c.retired_at > since,
+    )
+
+
+def _target(table: Table) -> list[ColumnElement[Any]]:
+    return [table.c.key_id, table.c.user_id, table.c.team_id, table.c.created_by]
+
+
 def _visible(connection: Connection, caller: Caller, named: Mapping[str, str]) -> dict[str, str]:
     if caller.sees_all:
         return dict(named)
-    rows = connection.execute(
-        select(keys.c.key_id, keys.c.user_id, keys.c.team_id, keys.c.created_by).where(
-            keys.c.key_id.in_(set(named.values()))
-        )
-    ).all()
+    rows = connection.execute(select(*_target(keys)).where(keys.c.key_id.in_(set(named.values()))))
+    seen = _seen(connection, caller, rows.all())
+    return {name: key_id for name, key_id in named.items() if key_id in seen}
+
+
+def _seen(connection: Connection, caller: Caller, rows: Sequence[Row[Any]]) -> set[str]:
+    if caller.sees_all:
+        return {row.key_id for row in rows}
     # No team is asked about like any other, so that the number of statements says nothing.
     facts = of_teams(connection, caller, {row.team_id or "" for row in rows} or {""})
-    seen = {
+    return {
         row.key_id
         for row in rows
         if may_see_key(
@@ -50,4 +95,3 @@ def _visible(connection: Connection, caller: Caller, named: Mapping[str, str]) -
             standing_in(facts, row.team_id),
         )
     }
-    return {name: key_id for name, key_id in named.items() if key_id in seen}

@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
 
 from app.domain.access import Caller
 from app.models import budgets, object_permissions, organization_members, organizations, team_members
-from app.services.key_views import KeyView
 from app.services.refusals import unknown_reference
 
 _LISTS = frozenset(
@@ -57,7 +56,11 @@ def _tiers(transaction: Connection, budget_ids: AbstractSet[str]) -> dict[str, s
     if not budget_ids:
         return {}
     rows = transaction.execute(
-        select(budgets.c.budget_id, budgets.c.budget_duration).where(budgets.c.budget_id.in_(budget_ids))
+        # Held until the end: a tier that changes its window meanwhile would not know of this key's.
+        select(budgets.c.budget_id, budgets.c.budget_duration)
+        .where(budgets.c.budget_id.in_(budget_ids))
+        .order_by(budgets.c.budget_id)
+        .with_for_update(read=True)
     )
     return {row.budget_id: row.budget_duration for row in rows}
 
@@ -137,8 +140,15 @@ def _permission(stored: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> di
     return {**before, **{name: defaults[name] if value is None else value for name, value in sent.items()}}
 
 
-def drop_permissions(transaction: Connection, views: Sequence[KeyView]) -> None:
-    """Remove the object permissions that belonged to these keys alone."""
+class HoldsPermission(Protocol):
+    """A view of what has an object permission of its own: a key, a team, a user or an organization."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]: ...
+
+
+def drop_permissions(transaction: Connection, views: Sequence[HoldsPermission]) -> None:
+    """Remove the object permissions that belonged to these alone."""
     ids = [view.columns["object_permission_id"] for view in views if view.columns["object_permission_id"]]
     if ids:
         transaction.execute(delete(object_permissions).where(object_permissions.c.object_permission_id.in_(ids)))

@@ -56,14 +56,20 @@ class KeyRotation:
 
         The old secret stops at once, or at the end of the grace that was asked for; secrets that are in grace
         already keep theirs. Raises NothingFound, InvalidRequest, BadAlias, Conflict, Forbidden and its kin and
-        StoreUnavailable, all without any change, and WriteStands. Sent again, it rotates again.
+        StoreUnavailable, all without any change, and WriteStands, after which only a secret that the caller chose
+        is known to anybody. Sent again, it rotates again; by a secret that opens nothing since the first time it
+        raises NothingFound, but not before it has announced the change once more: so a WriteStands is made good.
         """
         if self._callers.is_master(reference):
             raise InvalidRequest("The master key cannot be regenerated.", "key")
         settings = settings_of(sent, _ROTATION_FIELDS)
         with self._database.read() as connection:
             key_id = key_names.by_reference(connection, act.caller, [reference], act.at).get(reference)
+            rotated: set[str] = set()
+            if key_id is None:
+                rotated = key_names.rotated_lately(connection, act.caller, reference, act.at)
         if key_id is None:
+            self._policies.publish([policies.key(key_id) for key_id in rotated])
             raise _not_found()
         with rules(settings.get("key_alias")):
             revoke_at = self._end_of_grace(sent.get("grace_period"), act.at)
@@ -116,7 +122,7 @@ class KeyRotation:
         transaction.execute(
             update(keys).where(keys.c.key_id == key_id).values(updated_at=act.at, updated_by=act.caller.user_id)
         )
-        key_secrets.retire_current(transaction, key_id, revoke_at)
+        key_secrets.retire_current(transaction, key_id, revoke_at, act.at)
         key_secrets.insert_current(transaction, key_id, secret, act.at)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         changes = [Changed(key_id, before.stored_fields(), view.stored_fields())]

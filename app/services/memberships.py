@@ -36,7 +36,7 @@ def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calenda
     if not joinings:
         return
     shared_ids = {joining.team["member_budget_id"] for joining in joinings} - {None}
-    tiers = budget_rows.rows_of(transaction, shared_ids)
+    tiers = budget_rows.linked(transaction, shared_ids) if shared_ids else {}
     own: dict[str, dict[str, Any]] = {}
     members: list[dict[str, Any]] = []
     opened: list[Account] = []

@@ -72,7 +72,7 @@ class Organizations:
     ) -> OrganizationView:
         budget_id = request.get("budget_id")
         if budget_id:
-            tier = budget_rows.rows_of(transaction, [budget_id]).get(budget_id)
+            tier = budget_rows.linked(transaction, [budget_id]).get(budget_id)
             if tier is None:
                 raise unknown_reference("budget_id")
         else:
@@ -115,7 +115,7 @@ class Organizations:
             chosen = organizations.c.organization_id == organization_id
             found = organization_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
-                raise _not_found(organization_id)
+                raise organization_not_found(organization_id)
             members = organization_rows.members(connection, organization_id, self._calendar, act.at)
             shown = team_rows.load(connection, _teams_seen(act.caller, organization_id), self._calendar, act.at)
         return OrganizationInfo(found[0], [_shown(act.caller, member) for member in members], shown)
@@ -125,7 +125,7 @@ def _shown(caller: Caller, member: OrganizationMemberView) -> dict[str, Any]:
     return {**member.fields(), "user": None if member.user is None else shown_to(caller, member.user)}
 
 
-def _not_found(organization_id: str) -> NotFound:
+def organization_not_found(organization_id: str) -> NotFound:
     return NotFound(f"Organization not found, passed organization_id={organization_id}", "organization_id")
 
 

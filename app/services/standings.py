@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select, union
 
 from app.domain.access import NO_STANDING, Caller, Standing
 from app.models import budgets, organization_members, organizations, team_members, teams
@@ -40,12 +40,7 @@ def of_teams(
         return {}
     statement = (
         select(teams, team_members.c.role.label("caller_role"))
-        .select_from(
-            teams.outerjoin(
-                team_members,
-                and_(team_members.c.team_id == teams.c.team_id, team_members.c.user_id == caller.user_id),
-            )
-        )
+        .select_from(teams.outerjoin(team_members, _membership_of(caller)))
         .where(teams.c.team_id.in_(wanted))
         .order_by(teams.c.team_id)
     )
@@ -53,6 +48,29 @@ def of_teams(
         statement = statement.with_for_update(of=teams)
     rows = connection.execute(statement).mappings()
     return {row["team_id"]: TeamFacts(dict(row), _standing(row, caller)) for row in rows}
+
+
+def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
+    """Every team in which the caller is somebody: a member, or an administrator of its organization."""
+    known = union(
+        select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id),
+        select(teams.c.team_id).where(teams.c.organization_id.in_(sorted(caller.organization_admin_of))),
+    )
+    statement = (
+        select(
+            teams.c.team_id,
+            teams.c.organization_id,
+            teams.c.team_member_permissions,
+            team_members.c.role.label("caller_role"),
+        )
+        .select_from(teams.outerjoin(team_members, _membership_of(caller)))
+        .where(teams.c.team_id.in_(known))
+    )
+    return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
+
+
+def _membership_of(caller: Caller) -> ColumnElement[bool]:
+    return and_(team_members.c.team_id == teams.c.team_id, team_members.c.user_id == caller.user_id)
 
 
 def _standing(row: Mapping[Any, Any], caller: Caller) -> Standing:

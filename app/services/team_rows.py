@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, select
 
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
@@ -44,6 +44,15 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
     found = [dict(row) for row in rows]
     members = _by_team(_members(connection, where, calendar, now)) if found else {}
     return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
+
+
+def member(
+    connection: Connection, team_id: str, user_id: str, calendar: Calendar, now: datetime
+) -> MemberView | None:
+    """One membership as it is, or None where there is none."""
+    chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
+    found = _members(connection, chosen, calendar, now)
+    return found[0] if found else None
 
 
 def _members(

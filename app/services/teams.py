@@ -90,7 +90,7 @@ class Teams:
     def _draft(self, act: Act, team_id: str, request: Mapping[str, Any]) -> _Draft:
         if team_id == DASHBOARD_TEAM:
             raise InvalidRequest(f"Team id = {team_id} is reserved. Use a different team id.", "team_id")
-        columns = access.bounded(act.caller, columns_of(request, self._calendar, act.at))
+        columns = access.bounded(act.caller, columns_of(request, None, self._calendar, act.at))
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         enforce(access.within_own_rates(act.caller, request))
         return _Draft(

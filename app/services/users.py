@@ -83,15 +83,15 @@ class Users:
         request = {name: value for name, value in sent.items() if value is not None}
         self._check(act, request)
         user_id = request.get("user_id") or str(uuid.uuid4())
-        taken = _taken(user_id, request)
-        with rules(request.get("key_alias"), taken):
+        names_taken = taken(user_id, request)
+        with rules(request.get("key_alias"), names_taken):
             draft = self._draft(act, user_id, request)
             # The user stands in the versions of each of its keys, in whatever team.
             with (
                 self._policies.change([policies.user(user_id)]) as before_commit,
                 self._database.transaction() as transaction,
             ):
-                claims.check_user(transaction, act.caller, user_id, taken["pk_users"])
+                claims.check_user(transaction, act.caller, user_id, names_taken["pk_users"])
                 view = self._create(transaction, act, draft)
                 key = None
                 if request.get("auto_create_key", True):
@@ -166,11 +166,11 @@ class Users:
         """
         wanted = user_id or act.caller.user_id
         if wanted is None or not access.may_see_user(act.caller, wanted):
-            raise _not_found(wanted)
+            raise user_not_found(wanted)
         with self._database.read() as connection:
             found = user_rows.load(connection, users.c.user_id == wanted, self._calendar, act.at)
             if not found and not (act.caller.key_id is None and wanted == act.caller.user_id):
-                raise _not_found(wanted)
+                raise user_not_found(wanted)
             owned = key_rows.newest(connection, keys.c.user_id == wanted, NEWEST_KEYS, self._calendar, act.at)
             joined = select(team_members.c.team_id).where(team_members.c.user_id == wanted)
             shown = team_rows.load(connection, teams.c.team_id.in_(joined), self._calendar, act.at)
@@ -189,7 +189,7 @@ def _organizations(transaction: Connection, caller: Caller, request: Mapping[str
     return wanted
 
 
-def _taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:
+def taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:
     return {
         "pk_users": Conflict(f"User with id {user_id} already exists.", "user_id"),
         "uq_users_email_folded": Conflict(
@@ -199,5 +199,5 @@ def _taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:
     }
 
 
-def _not_found(user_id: str | None) -> NotFound:
-    return NotFound(f"User not found, passed user_id={user_id}", "user_id")
+def user_not_found(value: str | None, field: str = "user_id") -> NotFound:
+    return NotFound(f"User not found, passed {field}={value}", field)

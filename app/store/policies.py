@@ -8,6 +8,9 @@ meets the old state, and no process can bring an old token back: every call brin
 
 Deadlines are read from Redis's clock, which all writers and readers share; a writer counts its own time on a
 monotonic clock from before the mark was set, so it gives up before anybody else sees the mark lapse.
+
+A mark may be lost with Redis before the commit, and somebody may keep the old state after that: only publication
+ends it. So no writer answers a success, nor that there was nothing to do, before it has published.
 """
 
 import secrets
@@ -145,7 +148,8 @@ class Policies:
         Yields a check that the body calls as the last thing in its transaction: it raises StoreUnavailable
         rather than let a commit come so late that the mark may lapse first. Raises StoreUnavailable before
         anything is written when the change cannot be announced. Publishing happens whether the body succeeded
-        or not; if it fails after a success and the mark has lapsed meanwhile, raises WriteStands.
+        or not. Where it fails, raises WriteStands after a success; after an error StoreUnavailable in its place,
+        because "it is not there" or "it is so already" is the answer to one who asks again after a WriteStands.
         """
         entities = tuple(dict.fromkeys(entities))
         mark = f"mark:{secrets.token_hex(8)}"
@@ -157,21 +161,20 @@ class Policies:
             if deadline - self._monotonic() <= self._commit_seconds:
                 raise StoreUnavailable("The change took too long and was given up; nothing was written.")
 
-        committed = False
         try:
             yield before_commit
-            committed = True
-        finally:
-            try:
-                self._publish(entities, mark)
-            except StoreUnavailable:
-                # While the mark stands everybody decides from SQL; once it lapses every cached copy is stale.
-                if committed and self._monotonic() >= deadline:
-                    raise WriteStands from None
+        except Exception:
+            self._publish(entities, mark)
+            raise
+        try:
+            self._publish(entities, mark)
+        except StoreUnavailable:
+            raise WriteStands from None
 
     def publish(self, entities: Sequence[Entity]) -> None:
-        """Make cached copies of the entities stale, without a mark; raises StoreUnavailable."""
-        self._publish(tuple(entities), "mark:none")
+        """Make cached copies of the entities, if any, stale, without a mark; raises StoreUnavailable."""
+        if entities:
+            self._publish(tuple(entities), "mark:none")
 
     def _mark(self, entities: Sequence[Entity], mark: str) -> None:
         with self._redis.lease() as lease:

@@ -15,6 +15,20 @@ from tests.factories import add_organization, add_person, add_team, add_user
 TEAM = "crew"
 ORGANIZATION = "acme"
 
+# What each caller is answered who asks for a change of the team that is for those who manage it.
+MANAGING_THE_TEAM = {
+    "master": 200,
+    "proxy admin": 200,
+    "org admin": 200,
+    "team admin": 200,
+    "member": 403,
+    "team key": 403,
+    "viewer": 403,
+    "org member": 404,
+    "other org admin": 404,
+    "stranger": 404,
+}
+
 
 @dataclass(frozen=True)
 class People:

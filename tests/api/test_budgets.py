@@ -8,36 +8,13 @@ import pytest
 from app.config import Settings
 from app.container import Services
 from app.models import audit
+from tests.api.budgets import FIELDS, new, shown
 from tests.api.counting import statements
 from tests.api.identities import without_redis
 from tests.api.settings import NO_MONEY, NO_WINDOWS, WINDOWS
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import add_person, rows, unchanged
-
-FIELDS: dict[str, Any] = {
-    "budget_id": "gold",
-    "max_budget": 12.5,
-    "soft_budget": 0.000000001,
-    "budget_duration": "30d",
-    "model_max_budget": {"gpt-4o": {"budget_limit": 0.5, "time_period": "1d"}},
-    "max_parallel_requests": 2**31 - 1,
-    "tpm_limit": 2**63 - 1,
-    "rpm_limit": 0,
-    "tpd_limit": 7,
-}
-
-
-def new(api: Api, **fields: Any) -> dict[str, Any]:
-    answer = api.post("/budget/new", fields)
-    assert answer.status == 200, answer
-    return answer.body
-
-
-def shown(api: Api, *ids: str) -> list[dict[str, Any]]:
-    answer = api.post("/budget/info", {"budgets": list(ids)})
-    assert answer.status == 200, answer
-    return answer.body
 
 
 def test_every_field_is_stored_and_shown_as_sent(api: Api):

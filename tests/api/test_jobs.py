@@ -21,7 +21,12 @@ from tests.clocks import MovableClock
 from tests.factories import JOBS, on_one_store
 
 # In seconds; the others run by the interval of the expiry.
-INTERVALS = {TaskName.RESET_BUDGETS: 7, TaskName.FOLD_LEDGER: 11, TaskName.REAP_HOLDS: 9}
+INTERVALS = {
+    TaskName.RESET_BUDGETS: 7,
+    TaskName.FOLD_LEDGER: 11,
+    TaskName.REAP_HOLDS: 9,
+    TaskName.PURGE_LEDGER: 3600,
+}
 NEVER = {"state": "unknown", "last_finished_at": None, "failures": 0}
 
 

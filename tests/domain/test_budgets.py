@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.budgets import check_within, limits_of, present_reset, tier_of
+from app.domain.budgets import check_within, limits_nothing, limits_of, present_reset, tier_changes, tier_of
 from app.domain.teams import member_id
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
@@ -93,7 +93,50 @@ def test_a_tier_takes_an_increase_only_with_its_end():
     both = tier_of({"temp_budget_increase": Decimal(3), "temp_budget_expiry": until}, CALENDAR, NOW)
 
     assert (both["temp_budget_increase_nanos"], both["temp_budget_expiry"]) == (3_000_000_000, until)
-    assert "temp_budget_increase_nanos" not in tier_of({"temp_budget_increase": Decimal(3)}, CALENDAR, NOW)
+    half = tier_of({"temp_budget_increase": Decimal(3)}, CALENDAR, NOW)
+    assert (half["temp_budget_increase_nanos"], half["temp_budget_expiry"]) == (None, None)
+
+
+STORED = {"budget_duration": "1d", "budget_reset_at": NOW, "max_budget_nanos": 1}
+NEXT_DAY, NEXT_MONTH = datetime(2026, 11, 19, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({}, {}),
+        ({"max_budget": None}, {"max_budget_nanos": None}),
+        ({"allowed_models": None}, {"allowed_models": []}),
+        ({"budget_duration": "1d"}, {"budget_duration": "1d"}),
+        ({"budget_duration": "30d"}, {"budget_duration": "30d", "budget_reset_at": NEXT_MONTH}),
+        ({"budget_duration": None}, {"budget_duration": None, "budget_reset_at": None}),
+        ({"budget_reset_at": NEXT_MONTH}, {"budget_reset_at": NEXT_MONTH}),
+        ({"budget_reset_at": None}, {"budget_reset_at": NEXT_DAY}),
+        (
+            {"budget_duration": "30d", "budget_reset_at": NEXT_DAY},
+            {"budget_duration": "30d", "budget_reset_at": NEXT_DAY},
+        ),
+        ({"temp_budget_expiry": None}, {"temp_budget_increase_nanos": None, "temp_budget_expiry": None}),
+    ],
+)
+def test_what_is_sent_of_a_tier_changes_and_what_hangs_on_it(sent: dict[str, Any], expected: dict[str, Any]):
+    assert tier_changes(sent, STORED, CALENDAR, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, True),
+        ({"max_budget_nanos": None, "allowed_models": [], "model_max_budget": {}, "budget_reset_at": NOW}, True),
+        ({"max_budget_nanos": 0}, False),
+        ({"rpm_limit": 0}, False),
+        ({"budget_duration": "1d"}, False),
+        ({"allowed_models": ["m"]}, False),
+        ({"temp_budget_increase_nanos": 1}, False),
+    ],
+)
+def test_zero_is_a_limit_and_nothing_is_none(columns: dict[str, Any], expected: bool):
+    assert limits_nothing(columns) is expected
 
 
 def test_two_memberships_never_share_a_name():

@@ -45,8 +45,8 @@ class Request:
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.may_commit = False
         self.lost_its_mark = False
-        self.missed_redis = False
         self._work = work
         self._killed = False
         self._go, self._stopped = Semaphore(0), Semaphore(0)
@@ -112,7 +112,6 @@ class SteppedRedis(HotRedis):
         gate()
         if self.fails_next:
             self.fails_next = False
-            _here.request.missed_redis = True
             raise StoreUnavailable
         with super().lease() as lease:
             yield self._kind(lease._connection)
@@ -209,6 +208,7 @@ class World:
         ):
             transaction.execute(update(keys).values(rpm_limit=state))
             before_commit()
+            _here.request.may_commit = True
 
     def _state_in(self, snapshots: Snapshots) -> int:
         snapshot = snapshots.of(self._token, START)

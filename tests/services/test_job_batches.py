@@ -16,7 +16,13 @@ from tests.clocks import MovableClock
 from tests.services.due import DUE, Due
 
 KEY = "sk-of-the-jobs-0123456789"
-JOBS = (TaskName.EXPIRE_KEYS, TaskName.RESET_BUDGETS, TaskName.END_INCREASES, TaskName.END_GRACES)
+JOBS = (
+    TaskName.EXPIRE_KEYS,
+    TaskName.RESET_BUDGETS,
+    TaskName.END_INCREASES,
+    TaskName.END_GRACES,
+    TaskName.PURGE_LEDGER,
+)
 
 
 def run(services: Services, name: str) -> int:
@@ -149,7 +155,12 @@ def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
 
     done = {name: run(services, name) for name in JOBS if name != TaskName.RESET_BUDGETS}
 
-    assert done == {TaskName.EXPIRE_KEYS: 2, TaskName.END_INCREASES: 1, TaskName.END_GRACES: 1}
+    assert done == {
+        TaskName.EXPIRE_KEYS: 2,
+        TaskName.END_INCREASES: 1,
+        TaskName.END_GRACES: 1,
+        TaskName.PURGE_LEDGER: 0,
+    }
     shown = [
         (key["spend"], key["budget_reset_at"])
         for key in api.get("/key/list", return_full_object="true").body["keys"]

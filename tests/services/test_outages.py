@@ -153,7 +153,7 @@ def test_a_redis_that_dies_and_comes_back_is_used_again_by_itself(api: Api, redi
 
 
 @pytest.mark.parametrize("verb", ["block", "update", "delete"])
-def test_a_change_whose_publication_redis_swallows_is_a_success_under_its_mark(
+def test_a_change_whose_publication_redis_swallows_stands_under_its_mark_and_is_called_no_success(
     settings: Settings, clock: MovableClock, redis: RedisServer, verb: str
 ) -> None:
     """Redis hangs between mark and publication: the mark stands, so nobody decides from a copy."""
@@ -169,7 +169,8 @@ def test_a_change_whose_publication_redis_swallows_is_a_success_under_its_mark(
             answer, seconds = timed(lambda: writer.post(f"/key/{verb}", change))
             seen = reader.get("/models", key)
 
-    assert answer.status == 200
+    assert answer.status == 503
+    assert "The change is stored" in answer.body["error"]["message"]
     assert seconds <= REDIS_WAIT_SECONDS + SLACK_SECONDS
     assert seen.status == 401
 

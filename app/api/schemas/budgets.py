@@ -28,6 +28,10 @@ class BudgetNewRequestSchema(LimitsSchema):
     budget_reset_at = Instant()
 
 
+class BudgetUpdateRequestSchema(BudgetNewRequestSchema):
+    """A merge patch: what is not sent stays, null takes a limit off."""
+
+
 class BudgetRequestSchema(Request):
     budgets = TextList(required=True, longest=MOST_BUDGETS, metadata={"description": "Ids"})
 

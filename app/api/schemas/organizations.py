@@ -1,6 +1,8 @@
 """What the organization endpoints take and answer."""
 
-from marshmallow import fields
+from typing import Any
+
+from marshmallow import fields, post_load
 from marshmallow import fields as f
 
 from app.api.fields import Instant, Name, Object, Rates, TextList
@@ -10,19 +12,42 @@ from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request, Te
 from app.api.schemas.teams import LiteLLM_TeamTableSchema
 
 
-class NewOrganizationRequestSchema(LimitsSchema, TemporaryIncreaseSchema):
-    """An organization over the tier that `budget_id` names, or over one of its own with these limits."""
+class OrganizationBudgetSchema(LimitsSchema, TemporaryIncreaseSchema):
+    """The limits of an organization's tier."""
 
-    organization_alias = Name(required=True, nullable=False)
-    organization_id = Name()
-    budget_id = Name()
     budget_reset_at = Instant()
     allowed_models = TextList()
+
+
+class OrganizationSettingsSchema(OrganizationBudgetSchema):
+    """The settings that making and changing an organization have in common."""
+
+    budget_id = Name()
     models = TextList()
     metadata = Object()
     model_rpm_limit = Rates()
     model_tpm_limit = Rates()
     object_permission = fields.Nested(LiteLLM_ObjectPermissionBaseSchema(), allow_none=True)
+
+
+class NewOrganizationRequestSchema(OrganizationSettingsSchema):
+    """An organization over the tier that `budget_id` names, or over one of its own with these limits."""
+
+    organization_alias = Name(required=True, nullable=False)
+    organization_id = Name()
+
+
+class LiteLLM_OrganizationTableUpdateSchema(OrganizationSettingsSchema):  # noqa: N801 - the wire's component name
+    """A merge patch; limits of the tier stand beside the rest, or in `litellm_budget_table`."""
+
+    organization_id = Name()
+    organization_alias = Name()
+    litellm_budget_table = fields.Nested(OrganizationBudgetSchema(), allow_none=True)
+
+    @post_load
+    def _flatten(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """What stands beside the nested limits is said with more emphasis."""
+        return {**(data.pop("litellm_budget_table", None) or {}), **data}
 
 
 class OrganizationInfoQuerySchema(Request):

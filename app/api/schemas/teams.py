@@ -8,7 +8,13 @@ from marshmallow import fields as f
 from app.api.fields import Choice, Fault, Flag, Line, Money, Name, Object, Rates, Text, TextList, Whole, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
-from app.api.schemas.keys import BudgetLimits, LiteLLM_ObjectPermissionBaseSchema, Request
+from app.api.schemas.keys import (
+    BudgetLimits,
+    LiteLLM_ObjectPermissionBaseSchema,
+    ModelBudgets,
+    Request,
+    TemporaryIncreaseSchema,
+)
 from app.domain.teams import ROLES
 
 # One transaction adds them all; a store takes so many parameters in a statement at the most.
@@ -26,6 +32,12 @@ def at_most(longest: int) -> Any:
     return check
 
 
+def need_somebody(data: dict[str, Any]) -> None:
+    """Refuse a request that names a user neither by id nor by address."""
+    if not data.get("user_id") and not (data.get("user_email") or "").strip():
+        raise ValidationError([Fault("value_error", "Either user_id or user_email must be provided")])
+
+
 class MemberSchema(Request):
     """Somebody and the role to have; an unknown e-mail becomes a user."""
 
@@ -35,8 +47,7 @@ class MemberSchema(Request):
 
     @validates_schema
     def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("user_id") and not (data.get("user_email") or "").strip():
-            raise ValidationError([Fault("value_error", "Either user_id or user_email must be provided")])
+        need_somebody(data)
 
 
 _MEMBER = {"$ref": "#/components/schemas/Member"}
@@ -54,13 +65,11 @@ class Members(fields.Field[Any]):
         return (self._several if isinstance(value, list) else self._one).deserialize(value)
 
 
-class NewTeamRequestSchema(LimitsSchema):
-    team_id = Name()
+class TeamSettingsSchema(LimitsSchema):
+    """The settings that making and changing a team have in common."""
+
     team_alias = Name()
     organization_id = Name()
-    members_with_roles = fields.List(
-        fields.Nested(MemberSchema()), allow_none=True, validate=at_most(MOST_MEMBERS)
-    )
     models = TextList()
     model_aliases = Object()
     metadata = Object()
@@ -88,12 +97,48 @@ class NewTeamRequestSchema(LimitsSchema):
     model_tpm_limit = Rates()
 
 
+class NewTeamRequestSchema(TeamSettingsSchema):
+    team_id = Name()
+    members_with_roles = fields.List(
+        fields.Nested(MemberSchema()), allow_none=True, validate=at_most(MOST_MEMBERS)
+    )
+
+
+class UpdateTeamRequestSchema(TeamSettingsSchema):
+    """A merge patch: what is not sent stays, null means the default."""
+
+    team_id = Name(required=True, nullable=False)
+
+
+class BlockTeamRequestSchema(Request):
+    team_id = Name(required=True, nullable=False)
+
+
 class TeamMemberAddRequestSchema(Request):
     team_id = Name(required=True, nullable=False)
     member = Members(required=True)
     max_budget_in_team = Money()
     budget_duration = Text(max_length=64)
     allowed_models = TextList()
+
+
+class TeamMemberUpdateRequestSchema(TemporaryIncreaseSchema):
+    """A merge patch of a membership: its role, and the limits of the member's own tier."""
+
+    team_id = Name(required=True, nullable=False)
+    user_id = Name()
+    user_email = Line()
+    role = Choice(*ROLES)
+    max_budget_in_team = Money()
+    budget_duration = Text(max_length=64)
+    allowed_models = TextList()
+    tpm_limit = Whole()
+    rpm_limit = Whole()
+    model_max_budget = ModelBudgets()
+
+    @validates_schema
+    def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
+        need_somebody(data)
 
 
 class TeamInfoQuerySchema(Request):
@@ -145,6 +190,25 @@ class LiteLLM_TeamTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's co
 class TeamAddMemberResponseSchema(LiteLLM_TeamTableSchema):
     updated_users = f.List(f.Dict(), required=True)
     updated_team_memberships = f.List(f.Nested(TeamMembershipSchema()), required=True)
+
+
+class UpdateTeamResponseSchema(Answer):
+    team_id = f.String(required=True)
+    data = f.Nested(LiteLLM_TeamTableSchema(), required=True)
+
+
+class TeamMemberUpdateResponseSchema(MemberAnswerSchema):
+    """The membership as it is now, under the names of the request."""
+
+    team_id = f.String(required=True)
+    max_budget_in_team = f.Float(required=True, allow_none=True)
+    budget_duration = f.String(required=True, allow_none=True)
+    allowed_models = f.List(f.String(), required=True)
+    tpm_limit = f.Integer(required=True, allow_none=True)
+    rpm_limit = f.Integer(required=True, allow_none=True)
+    model_max_budget = f.Dict(required=True)
+    temp_budget_increase = f.Float(required=True, allow_none=True)
+    temp_budget_expiry = f.String(required=True, allow_none=True)
 
 
 class TeamInfoResponseObjectSchema(Answer):

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import fields, validates_schema
 from marshmallow import fields as f
 
 from app.api.fields import Anything, Choice, Flag, Line, Money, Name, Object, Text, TextList, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
 from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request
-from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most
+from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most, need_somebody
 from app.domain.access import Role
 from app.domain.teams import ROLES
 
@@ -47,19 +47,25 @@ class Refused(Anything):
         raise refuse("value_error", "Passwords are not accepted here: users have keys, not passwords")
 
 
-class NewUserRequestSchema(LimitsSchema):
+class UserSettingsSchema(LimitsSchema):
+    """The settings that making and changing a user have in common."""
+
     user_id = Name()
     user_email = Line()
     user_alias = Name()
     user_role = Choice(*Role)
     sso_user_id = Name()
-    teams = fields.List(Team(), allow_none=True, validate=at_most(MOST_TEAMS))
-    organizations = TextList(longest=MOST_TEAMS)
     models = TextList()
     metadata = Object()
     object_permission = fields.Nested(LiteLLM_ObjectPermissionBaseSchema(), allow_none=True)
     policies = TextList()
     allowed_cache_controls = TextList()
+    password = Refused()
+
+
+class NewUserRequestSchema(UserSettingsSchema):
+    teams = fields.List(Team(), allow_none=True, validate=at_most(MOST_TEAMS))
+    organizations = TextList(longest=MOST_TEAMS)
     auto_create_key = Flag(metadata={"description": "false makes the user only"})
     key_alias = Name()
     duration = Text(max_length=64)
@@ -67,7 +73,14 @@ class NewUserRequestSchema(LimitsSchema):
     config = Object()
     permissions = Object()
     send_invite_email = Flag()
-    password = Refused()
+
+
+class UpdateUserRequestSchema(UserSettingsSchema):
+    """A merge patch: what is not sent stays, null means the default. `user_email` finds the user without an id."""
+
+    @validates_schema
+    def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
+        need_somebody(data)
 
 
 class UserInfoQuerySchema(Request):
@@ -94,6 +107,11 @@ class NewUserResponseSchema(LiteLLM_UserTableSchema):
 
     key = f.String(required=True, metadata={"description": "The plaintext: this answer alone shows it"})
     expires = f.String(required=True, allow_none=True)
+
+
+class UpdateUserResponseSchema(Answer):
+    user_id = f.String(required=True)
+    data = f.Nested(LiteLLM_UserTableSchema(), required=True)
 
 
 class UserInfoResponseSchema(Answer):

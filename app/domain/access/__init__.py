@@ -27,6 +27,10 @@ from app.domain.access.identities import (
     may_see_organization,
     may_see_team,
     may_see_user,
+    may_turn_organization,
+    may_update_budget,
+    may_update_organization,
+    may_update_user,
     sees_every_key_of,
     sees_every_team_of,
     within_own_rates,
@@ -49,6 +53,8 @@ from app.domain.access.keys import (
     may_update_in_bulk,
     within_own_caps,
 )
+from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
+from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -63,6 +69,7 @@ __all__ = [
     "Kind",
     "Refusal",
     "Role",
+    "SpendReach",
     "Standing",
     "bounded",
     "fits_team",
@@ -77,7 +84,10 @@ __all__ = [
     "may_delete",
     "may_generate",
     "may_leave_team",
+    "may_manage_team",
+    "may_move_team",
     "may_move_to_team",
+    "may_permit_team",
     "may_regenerate",
     "may_reset_spend",
     "may_see_key",
@@ -85,10 +95,17 @@ __all__ = [
     "may_see_team",
     "may_see_user",
     "may_set",
+    "may_turn_organization",
+    "may_turn_team",
     "may_update",
+    "may_update_budget",
     "may_update_in_bulk",
+    "may_update_organization",
+    "may_update_user",
     "sees_every_key_of",
     "sees_every_team_of",
+    "sees_spend_of",
+    "spend_reach",
     "within_own_caps",
     "within_own_rates",
 ]

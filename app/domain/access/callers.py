@@ -122,7 +122,7 @@ def gate(caller: Caller, route: str, method: str) -> Refusal | None:
             Kind.VIEWER,
             f"user not allowed to access this route, role= {caller.role}. Trying to access: {route}",
         )
-    if route in routes.INFO | routes.SELF_MANAGED or _role_reaches(caller, route):
+    if route in routes.INFO | routes.REPORTS | routes.SELF_MANAGED or _role_reaches(caller, route):
         return None
     if caller.allowed_routes:  # an administrator listed this very route
         return None
@@ -138,6 +138,8 @@ def _role_reaches(caller: Caller, route: str) -> bool:
     if caller.organization_admin_of and route in routes.ORGANIZATION_ADMIN:
         return True
     if caller.is_service_account and route in {"/key/generate", "/key/update"}:
+        return True
+    if caller.has_owner and caller.role in {Role.INTERNAL_USER, Role.ORG_ADMIN} and route in routes.PERSONAL:
         return True
     return caller.has_owner and caller.role is Role.INTERNAL_USER and route in routes.KEY_MANAGEMENT
 

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role, Standing
+from app.domain.access.ceilings import lifted
+
+# What a user may change of itself; an address is how others find and invite somebody, so it is not among them.
+PERSONAL_FIELDS = frozenset({"user_alias", "metadata"})
 
 
 def may_create_in_organization(caller: Caller, organization_id: str | None) -> Refusal | None:
@@ -84,3 +88,58 @@ def sees_every_team_of(caller: Caller, organization_id: str) -> bool:
 
 def may_see_organization(caller: Caller, organization_id: str, *, is_member: bool) -> bool:
     return caller.sees_all or is_member or organization_id in caller.organization_admin_of
+
+
+def may_update_user(
+    caller: Caller, user_id: str, sent: Mapping[str, Any], stored: Mapping[str, Any]
+) -> Refusal | None:
+    """Whether the caller may change these fields of this user; sending back what stands there is no change.
+
+    `stored` holds what the user's texts are at present. Limits count even where they are sent as they are: they
+    are not the user's to say.
+    """
+    if caller.is_admin:
+        return None
+    if not may_see_user(caller, user_id):
+        return HIDDEN
+    if caller.user_id != user_id:
+        return Refusal(Kind.FORBIDDEN, "Only proxy admins can change other users.")
+    for field in sorted(sent.keys() - PERSONAL_FIELDS):
+        if field not in stored or sent[field] != stored[field]:
+            return Refusal(Kind.FORBIDDEN, f"Only proxy admins can change '{field}' of a user.", field)
+    return None
+
+
+def may_update_budget(caller: Caller) -> Refusal | None:
+    """Whether the caller may change a tier, and so the limits of everything that is linked to it."""
+    return None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can change a budget.")
+
+
+def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
+    """Whether the caller may change the organization at all; `may_turn_organization` says how far."""
+    if caller.is_admin or organization_id in caller.organization_admin_of:
+        return None
+    if not may_see_organization(caller, organization_id, is_member=is_member):
+        return HIDDEN
+    return Refusal(
+        Kind.FORBIDDEN, "You do not have access to this organization: only its admins and proxy admins change it."
+    )
+
+
+def may_turn_organization(
+    caller: Caller, sent: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Refusal | None:
+    """Whether an admin of an organization may turn the columns of it and of its tier from `before` into `after`.
+
+    It keeps the limits that others have set or lowers them; whose tier it is, is not its to say.
+    """
+    if caller.is_admin:
+        return None
+    changed = [*lifted(before, after), *sorted({"budget_id", "object_permission"} & sent.keys())]
+    if changed:
+        return Refusal(
+            Kind.FORBIDDEN,
+            f"Only proxy admins can raise or remove a limit of an organization: {', '.join(changed)}.",
+            changed[0],
+        )
+    return None

@@ -1,0 +1,52 @@
+"""Another window for a tier is another window for everything that is linked to it.
+
+Each account's window is computed by the clock from the moment that it was armed, so a new spelling has to arm them
+all in the transaction that stores it.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, and_, literal, select, tuple_, union_all
+
+from app.domain.scopes import ScopeKind
+from app.domain.windows import Calendar
+from app.models import budget_state, keys, organizations, team_members
+from app.services import accounts
+from app.services.team_rows import MEMBER_ID
+
+
+def rearm_linked(
+    transaction: Connection,
+    budget_id: str,
+    *,
+    before: str | None,
+    after: str | None,
+    calendar: Calendar,
+    now: datetime,
+) -> None:
+    """Give every key without a window of its own, member and organization linked to a tier the window `after`.
+
+    By the rules of `accounts.rearm`, in as many statements for a million as for one. The caller holds the tier, so
+    that nothing is linked to it meanwhile.
+    """
+    accounts.rearm(transaction, _linked(budget_id), before=before, after=after, calendar=calendar, now=now)
+
+
+def _linked(budget_id: str) -> ColumnElement[bool]:
+    """The accounts whose window is the tier's."""
+    named = tuple_(budget_state.c.scope, budget_state.c.scope_id)
+    return and_(budget_state.c.sub == "", named.in_(_scopes(budget_id)))
+
+
+def _scopes(budget_id: str) -> CompoundSelect[Any]:
+    """Kind and id of everything whose window is the tier's."""
+    return union_all(
+        select(literal(ScopeKind.KEY.value), keys.c.key_id).where(
+            keys.c.budget_id == budget_id, keys.c.budget_duration.is_(None)
+        ),
+        select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.budget_id == budget_id),
+        select(literal(ScopeKind.ORGANIZATION.value), organizations.c.organization_id).where(
+            organizations.c.budget_id == budget_id
+        ),
+    )
