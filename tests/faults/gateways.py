@@ -66,6 +66,11 @@ class Gateway:
         assert reply.status == 200, reply
         return reply
 
+    def get(self, path: str) -> Any:
+        reply = self._callers[self._turn % len(self._callers)].get(path)
+        assert reply.status == 200, reply
+        return reply.body
+
     def verify(self, key: str, cost: float, request_id: str, **more: Any) -> Any:
         return self.post(
             "/key/verify",
@@ -131,7 +136,7 @@ def make_world(pair: Pair, caps: dict[ScopeKind, float], number_of_keys: int = 1
             team_id=team,
             organization_id=organization,
             max_budget=caps[ScopeKind.TEAM] if caps[ScopeKind.TEAM] <= caps[ScopeKind.ORGANIZATION] else None,
-            budget_duration="30d",
+            budget_duration="1y",
         )
         gateway.post(
             "/team/member_add",
@@ -145,8 +150,8 @@ def make_world(pair: Pair, caps: dict[ScopeKind, float], number_of_keys: int = 1
                 team_id=team,
                 user_id=user,
                 max_budget=caps[ScopeKind.KEY],
-                budget_duration="1d",
-                model_max_budget={MODEL: {"budget_limit": caps[ScopeKind.KEY_MODEL], "time_period": "1d"}},
+                budget_duration="1y",
+                model_max_budget={MODEL: {"budget_limit": caps[ScopeKind.KEY_MODEL], "time_period": "1y"}},
             )
             for _ in range(number_of_keys)
         ]
