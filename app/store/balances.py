@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from app.domain.limits import Account, Numbers, Plan, Unit
+from app.domain.reservations import SETTLED_WITHIN
 from app.domain.scopes import Scope
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
@@ -26,6 +27,9 @@ _EXPIRED = Script("balances_expired")
 _NOTE = Script("balances_note")
 _SET = Script("balances_set")
 
+# Were an open hold forgotten, its money would stay held for ever: so long may the reapers be dead. An older call cannot
+# be settled any more.
+_OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
 _CLOSED_AT_ONCE = 200
 
@@ -210,7 +214,7 @@ class Balances:
         """Let an open hold end no sooner than `deadline`; its deadline then, or the state that forbids it."""
         with self._redis.lease() as lease:
             names = [_hold(lease, key_id, request_id), lease.name("holds")]
-            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms])
+            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms, _OPEN_MS])
         return _instant(until) if state == "open" else str(state)
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
@@ -242,6 +246,7 @@ class Balances:
             ],
             "slots": [str(slots.limit) for slots in plan.slots],
             "keep": str(self._keep_ms),
+            "open": str(_OPEN_MS),
             "loss": str(self._loss_ms),
             "key_id": call.key_id,
             "request_id": call.request_id,
@@ -308,9 +313,9 @@ def _scope(scope: Scope) -> tuple[str, ...]:
 
 def _counter(lease: Lease, account: Account) -> str:
     """The counter of an account in one window of one arming: the next window begins at zero by its name."""
-    if account.window is None or account.armed_at is None:
-        return lease.name("balance", *_scope(account.scope), "-")
-    return lease.name("balance", *_scope(account.scope), _ms(account.armed_at), _ms(account.window.start))
+    armed_at = "-" if account.armed_at is None else _ms(account.armed_at)
+    start = "-" if account.window is None else _ms(account.window.start)
+    return lease.name("balance", *_scope(account.scope), armed_at, start)
 
 
 def _rate(lease: Lease, scope: Scope, unit: Unit, now: datetime) -> str:

@@ -119,13 +119,13 @@ def account(database: Database, calendar: Calendar, clock: MovableClock, folding
 def test_a_new_account_is_empty(account: KeyAccount):
     opened = account.open(None)
 
-    assert opened == Account(SCOPE)
+    assert opened == Account(SCOPE, armed_at=START)
     assert account.spend == Spend(0, 0, None)
     assert account.state == {
         "scope": "key",
         "scope_id": KEY,
         "sub": "",
-        "armed_at": None,
+        "armed_at": START,
         "parked_at": None,
         "window_start": None,
         "reset_at": None,
@@ -218,11 +218,12 @@ def test_without_a_window_the_spend_so_far_stays(account: KeyAccount, clock: Mov
     account.open("1d")
     account.correct(500)
 
+    taken_away_at = clock.advance(timedelta(hours=1))
     account.rearm(None)
     clock.advance(timedelta(days=400))
 
     assert (account.spend.window_nanos, account.spend.lifetime_nanos, account.spend.reset_at) == (500, 500, None)
-    assert account.state["armed_at"] is None
+    assert (account.state["armed_at"], account.state["window_start"]) == (taken_away_at, None)
 
 
 @pytest.mark.parametrize("spelling", ["14d", None])
