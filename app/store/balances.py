@@ -30,7 +30,7 @@ _SET = Script("balances_set")
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
 _CLOSED_AT_ONCE = 200
 
-# With an open hold that Redis forgets, nobody could give back what it holds; one that is closed may be forgotten soon.
+# What an open hold that was forgotten holds could not be given back; one that is closed may be forgotten soon.
 _OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 
 
