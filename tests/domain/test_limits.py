@@ -147,6 +147,23 @@ def test_the_temporary_increase_of_a_tier_counts_only_where_its_cap_does():
     assert caps(planned(snapshot(tier=tier, key={"max_budget_nanos": 1}))) == {OWN: 1}
 
 
+@pytest.mark.parametrize(
+    "rows", [{"team": {}, "user": {}, "member_tier": {}}, {"organization": {}, "organization_tier": {}}]
+)
+def test_the_temporary_increase_of_a_members_or_an_organizations_tier_counts_until_its_instant(
+    rows: dict[str, Any],
+):
+    raised = {
+        "max_budget_nanos": 7,
+        "temp_budget_increase_nanos": 2,
+        "temp_budget_expiry": NOW + timedelta(seconds=1),
+    }
+    found = snapshot(**{name: raised if name.endswith("_tier") else row for name, row in rows.items()})
+
+    assert list(caps(planned(found)).values()) == [9]
+    assert list(caps(planned(found, now=NOW + timedelta(seconds=1))).values()) == [7]
+
+
 # --- models and further windows ------------------------------------------------------------------------------
 
 
