@@ -1,4 +1,4 @@
-"""From the text of a setting to its value; each raises ValueError or OSError, with a text that says what is needed.
+"""From the text of a setting to its value; each raises ValueError or OSError, whose text says what is needed.
 
 No text repeats a value that may hold a secret.
 """
