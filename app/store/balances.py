@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from app.domain.limits import Account, Numbers, Plan, Unit
+from app.domain.reservations import SETTLED_WITHIN
 from app.domain.scopes import Scope
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
@@ -28,6 +29,9 @@ _SET = Script("balances_set")
 
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
 _CLOSED_AT_ONCE = 200
+
+# What an open hold that was forgotten holds could not be given back; one that is closed may be forgotten soon.
+_OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class Balances:
         """Let an open hold end no sooner than `deadline`; its deadline then, or the state that forbids it."""
         with self._redis.lease() as lease:
             names = [_hold(lease, key_id, request_id), lease.name("holds")]
-            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms])
+            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms, _OPEN_MS])
         return _instant(until) if state == "open" else str(state)
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
@@ -247,6 +251,7 @@ class Balances:
             ],
             "slots": [str(slots.limit) for slots in plan.slots],
             "keep": str(self._keep_ms),
+            "open": str(_OPEN_MS),
             "loss": str(self._loss_ms),
             "key_id": call.key_id,
             "request_id": call.request_id,

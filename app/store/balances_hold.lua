@@ -88,6 +88,6 @@ redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'state', 'open', 'amount', call.amount, 'deadline', call.deadline,
   'reservation', call.reservation, 'key_id', call.key_id, 'request_id', call.request_id,
   'counters', cjson.encode(counters), 'tokens', cjson.encode(tokens), 'slots', cjson.encode(places))
-redis.call('PEXPIRE', KEYS[2], call.keep)
+redis.call('PEXPIRE', KEYS[2], call.open)
 redis.call('ZADD', KEYS[3], call.deadline, KEYS[2])
 return {'HELD', budgets, rates, slots}
