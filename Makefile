@@ -12,13 +12,16 @@ INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requir
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: run test test-client check
+.PHONY: run test test-kills test-client check
 
 run: .venv/.installed
 	@exec $(BIN)/keyledger up
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n 2 --ignore tests/client
+
+test-kills: .venv/.installed-dev
+	$(BIN)/python -m pytest tests/faults/test_settlement_durability.py -rP --calls 20000
 
 test-client: .venv/.installed-dev .venv-client/.installed
 	$(BIN)/python -m pytest tests/client

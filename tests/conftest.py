@@ -21,6 +21,12 @@ from tests.stores import PostgresStore, copy_of, sqlite_template
 SALT_KEY = "salt-of-the-tests-0123456789"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--calls", type=int, default=400, help="how many calls are made while processes are killed (default: 400)"
+    )
+
+
 # --- no key anywhere ---------------------------------------------------------------------------------------
 
 

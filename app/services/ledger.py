@@ -85,7 +85,8 @@ def append(transaction: Connection, entries: Sequence[Entry], act: Act) -> list[
     statement = insertion(transaction, ledger).on_conflict_do_nothing()
     found = transaction.execute(
         statement.returning(ledger.c.ledger_id, ledger.c.key_id, ledger.c.request_id),
-        [entry.row(act) for entry in entries],
+        # In one order for everybody: batches that share calls wait for each other here.
+        [entry.row(act) for entry in sorted(entries, key=_order)],
     )
     ids = {(row.key_id, row.request_id): row.ledger_id for row in found}
     waiting, is_new = [], []
@@ -106,3 +107,7 @@ def append(transaction: Connection, entries: Sequence[Entry], act: Act) -> list[
     if waiting:
         transaction.execute(insert(ledger_unfolded), waiting)
     return is_new
+
+
+def _order(entry: Entry) -> tuple[str, str]:
+    return entry.columns.get("key_id") or "", entry.request_id

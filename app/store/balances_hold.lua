@@ -19,8 +19,10 @@ local held = redis.call('HMGET', KEYS[2], 'state', 'reservation', 'deadline', 'a
 if held[1] == 'open' or (held[1] == 'charged' and held[2]) then
   return {'REPLAY', budgets, rates, slots, held[2], held[3], held[4]}
 end
-if #call.budgets > 0 and tonumber(call.now) < tonumber(born) + tonumber(call.loss) then
-  return {'LOST', budgets, rates, slots, string.format('%.0f', tonumber(born) + tonumber(call.loss))}
+-- Processes' clocks differ: one that is behind the first call of all is no sign of a loss.
+local loss = tonumber(call.loss)
+if #call.budgets > 0 and loss > 0 and tonumber(call.now) < tonumber(born) + loss then
+  return {'LOST', budgets, rates, slots, string.format('%.0f', tonumber(born) + loss)}
 end
 if #cold > 0 then
   return {'COLD', budgets, rates, slots, cold}

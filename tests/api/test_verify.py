@@ -7,6 +7,7 @@ import pytest
 from app.container import Services
 from app.dispatch import TaskName
 from tests.clients import Api
+from tests.clocks import MovableClock
 
 
 def verify(api: Api, key: str, cost: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -56,3 +57,12 @@ def test_a_spend_that_is_set_counts_in_the_very_next_decision(api: Api, budgeted
 
     assert (full["code"], full["limits"][0]["used"]) == ("budget_exceeded", 3)
     assert (again["allowed"], again["limits"][0]["used"]) == (True, 0.5)
+
+
+def test_a_process_whose_clock_is_behind_is_not_refused_for_a_loss_of_redis(
+    api: Api, clock: MovableClock, budgeted: str
+):
+    verify(api, budgeted)
+    clock.advance(-0.5)
+
+    assert verify(api, budgeted)["code"] == "allowed"

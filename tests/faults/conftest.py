@@ -51,3 +51,9 @@ def shared(pair: Pair) -> Iterator[Database]:
     pair.wait()
     with opened(pair.database_url) as database:
         yield database
+
+
+@pytest.fixture
+def calls(request: pytest.FixtureRequest) -> int:
+    """How many calls are made while processes are killed."""
+    return int(request.config.getoption("--calls"))
