@@ -1,0 +1,158 @@
+"""What really happened, kept beside the protocol, and what must hold whatever happened in between.
+
+It learns of events (a hold opened, a charge committed …), never of what the stores make of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.model.scopes import LEASE, SCOPES, Counter, Scope, counter
+from tests.model.sql import Entry, Snapshot
+
+if TYPE_CHECKING:
+    from tests.model.requests import Reservation
+    from tests.model.world import World
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def must(holds: bool, invariant: str, *facts: object) -> None:
+    if not holds:
+        raise Broken(f"{invariant}: {facts}")
+
+
+@dataclass
+class Held:
+    """A hold as its caller sees it."""
+
+    estimate: int
+    deadline: int
+    counters: tuple[Counter, ...]
+    given_up: bool = False
+
+
+@dataclass
+class Charge:
+    """`held`: what an open hold still keeps for it; `counted`: the counters that have been told of it since."""
+
+    entry: Entry
+    held: dict[Counter, int]
+    counted: set[Counter] = field(default_factory=set)
+
+
+@dataclass
+class Truth:
+    world: "World"
+    known: int = 0  # the place in the policies' history of the youngest change that was acknowledged
+    holds: dict[str, Held] = field(default_factory=dict)
+    charges: dict[str, Charge] = field(default_factory=dict)
+    releasing: list[str] = field(default_factory=list)  # what callers are giving up at this moment
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def decided(self, snapshot: Snapshot, known: int) -> None:
+        since = [policy.snapshot() for policy in self.world.sql.history[known:]]
+        must(snapshot in since, "5: a verify was decided by a state older than an acknowledged change", snapshot, since)
+
+    def allowed(self, reservation: "Reservation", caps: dict[Counter, int]) -> None:
+        for each, cap in caps.items():
+            taken = self._taken(each)
+            fits = taken < cap and taken + reservation.estimate <= cap
+            must(fits, "4: a call was allowed beyond the cap", each, taken, reservation.estimate, cap)
+        if reservation.request_id in self.charges:
+            return  # what it holds will never be charged
+        deadline = self.world.now + LEASE
+        self.holds[reservation.request_id] = Held(reservation.estimate, deadline, tuple(caps))
+
+    def committed(self, entry: Entry) -> None:
+        if entry.request_id in self.charges:
+            return
+        hold = self.holds.pop(entry.request_id, None)
+        # Settled after its lease, after being given up, or without a hold: nothing is kept for it.
+        given_up = hold is not None and (hold.given_up or entry.request_id in self.releasing)
+        in_time = hold is not None and self.world.now <= hold.deadline and not given_up
+        held = dict.fromkeys(hold.counters, min(hold.estimate, entry.amount)) if hold is not None and in_time else {}
+        self.charges[entry.request_id] = Charge(entry, held)
+
+    def corrected(self, entry: Entry) -> None:
+        self.charges[entry.request_id] = Charge(entry, {})
+
+    def counted(self, entry: Entry) -> None:
+        self.charges[entry.request_id].counted.update(entry.counters)
+
+    def healed(self, entries: Iterable[Entry], counters: Iterable[Counter]) -> None:
+        for entry in entries:
+            self.charges[entry.request_id].counted.update(counters)
+
+    def settled(self, request_id: str, amount: int) -> None:
+        recorded = self.charges[request_id].entry.amount
+        must(amount == recorded, "3: a repeated settle reported another amount", request_id, amount, recorded)
+
+    @contextmanager
+    def given_up(self, request_id: str) -> Iterator[None]:
+        """While its caller releases a hold, and ever after, the caller has no claim to it."""
+        self.releasing.append(request_id)
+        if request_id in self.holds:
+            self.holds[request_id].given_up = True
+        try:
+            yield
+        finally:
+            self.releasing.remove(request_id)
+
+    def extended(self, request_id: str) -> None:
+        if request_id in self.holds:
+            hold = self.holds[request_id]
+            hold.deadline = max(hold.deadline, self.world.now + LEASE)
+
+    def given_back(self, request_id: str) -> None:
+        charge = self.charges.get(request_id)
+        must(charge is None or not charge.held, "4: a settled hold gave its money back", request_id)
+        hold = self.holds.pop(request_id, None)
+        given_up = hold is None or hold.given_up or request_id in self.releasing
+        must(given_up or hold.deadline < self.world.now, "4: a hold was closed within its lease", request_id)
+
+    def lost_redis(self) -> None:
+        self.holds.clear()
+        for charge in self.charges.values():
+            charge.held.clear()
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """After every step."""
+        for scope in SCOPES:
+            self._check_sums(scope)
+        holds = [hold for hold in self.world.redis.holds.values() if hold.state == "open"]
+        charges = [self.charges[name].entry for name, hold in self.world.redis.holds.items() if hold.state == "charged"]
+        for each, balance in self.world.redis.balances.items():
+            held = sum(hold.estimate for hold in holds if each in hold.counters)
+            must(balance.held == held, "4: held is not the sum of the open holds", each, balance.held, held)
+            short = balance.seeded and balance.used + balance.held < self._taken(each)
+            must(not short, "4: a counter lets more through than is left", each, balance, self._taken(each))
+            charged = sum(max(entry.amount, 0) for entry in charges if each in entry.counters)
+            must(balance.applied <= charged, "3: a charge was applied twice", each, balance.applied, charged)
+
+    def spend(self, of: Counter) -> int:
+        return sum(charge.entry.amount for charge in self.charges.values() if of in charge.entry.counters)
+
+    def _check_sums(self, scope: Scope) -> None:
+        sql, now = self.world.sql, counter(scope, self.world.now)
+        lifetime = sum(charge.entry.amount for charge in self.charges.values() if scope in charge.entry.scopes)
+        must(sql.lifetime_spend(scope) == lifetime, "3: the lifetime spend is not the sum of the charges", scope)
+        must(sql.current_spend(now) == self.spend(now), "3: the current spend is not the sum of the charges", now)
+
+    def _taken(self, of: Counter) -> int:
+        """The least that is taken of a cap: what nobody may give to somebody else."""
+        taken = sum(hold.estimate for hold in self.holds.values() if of in hold.counters)
+        for charge in self.charges.values():
+            amount = charge.entry.amount if of in charge.entry.counters else 0
+            if of in charge.counted or amount < 0:
+                taken += amount
+            elif amount:
+                taken += charge.held.get(of, 0)
+        return taken
+
