@@ -28,7 +28,13 @@ def move(team: Scope) -> Change:
     return of_key(team=team)
 
 
+def together(one: Change, other: Change) -> Change:
+    """Two edits in one transaction."""
+    return Change((*one.entities, *other.entities), lambda policy: other.edit(one.edit(policy)))
+
+
 BLOCK, UNBLOCK = of_key(blocked=True), of_key(blocked=False)
+TIGHTEN, LOOSEN = (together(of_key(cap=cap), of_team(TEAMS[0], cap=cap)) for cap in (5, 9))
 DELETE, CREATE = of_key(deleted=True), of_key(deleted=False)
 ALL: list[Change] = [
     *(of_key(cap=cap) for cap in (4, 8, 8)),
@@ -36,4 +42,5 @@ ALL: list[Change] = [
     *(of_team(TEAMS[0], blocked=blocked) for blocked in (True, False)),
     *(move(team) for team in TEAMS),
     *(BLOCK, UNBLOCK, UNBLOCK, DELETE, CREATE, CREATE),
+    *(TIGHTEN, TIGHTEN, LOOSEN, LOOSEN),
 ]

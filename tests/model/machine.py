@@ -7,6 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from hypothesis.strategies import integers, sampled_from
 
 from tests.model import changes
+from tests.model.redis import Verdict
+from tests.model.requests import Answer
 from tests.model.scopes import SCOPES, WINDOW
 from tests.model.world import PROCESSES, World
 
@@ -24,7 +26,7 @@ has_reservation = precondition(lambda self: self.world.reservations and len(self
 class Machine(RuleBasedStateMachine):
     """`parts` are exchanged for faulty ones by whoever plants a fault."""
 
-    parts: ClassVar[dict[str, type]] = {}
+    parts: ClassVar[dict[str, Any]] = {}
     steps: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -48,11 +50,16 @@ class Machine(RuleBasedStateMachine):
     def go_on(self, which: int, distance: int) -> None:
         self.world.go_on(which % len(self.world.under_way), distance or 1)
 
+    @precondition(lambda self: self.world.under_way)
+    @rule(which=indexes)
+    def fail(self, which: int) -> None:
+        self.world.fail(which % len(self.world.under_way))
+
     @rule(ticks=sampled_from([1, 1, 2, 4, WINDOW]))
     def tick(self, ticks: int) -> None:
         self.world.tick(ticks)
 
-    @rule(process=processes, name=sampled_from(["flushall", "crash", "crash", "lose_redis", "lose_redis"]))
+    @rule(process=processes, name=sampled_from(["flushall", "crash", "crash"]))
     def trouble(self, process: int, name: str) -> None:
         getattr(self.world, name)(*([] if name == "flushall" else [process]))
 
@@ -62,8 +69,7 @@ class Machine(RuleBasedStateMachine):
 
     def _reservation(self, which: int) -> Any:
         """The latest ones first."""
-        known = list(self.world.reservations.values())
-        return known[-1 - which % len(known)]
+        return self.world.reservations[-1 - which % len(self.world.reservations)]
 
 
 class Policies(Machine):
@@ -75,38 +81,50 @@ class Policies(Machine):
         self._begin(distance, process, "change", change)
 
 
-class Balances(Machine):
-    """How much: calls are settled, given up or forgotten, and the books are kept."""
+class Calls(Machine):
+    """How much: calls are settled, given up or forgotten."""
+
+    @has_room
+    @rule(process=processes, estimate=integers(1, 5), amount=integers(0, 6), distance=distances)
+    def call(self, process: int, estimate: int, amount: int, distance: int) -> None:
+        """A verify that is allowed in one go, and the settle that follows."""
+        request_id = self.world.fresh()
+        answer = self.world.do(process, "verify", request_id, estimate)
+        if isinstance(answer, Answer) and answer.verdict is Verdict.ALLOWED:
+            self._begin(distance, process, "settle", self.world.reservation(request_id), amount)
 
     @has_reservation
     @rule(process=processes, which=indexes, amount=integers(0, 6), distance=distances)
     def settle(self, process: int, which: int, amount: int, distance: int) -> None:
         self._begin(distance, process, "settle", self._reservation(which), amount)
 
-    @has_room
-    @rule(process=processes, amount=integers(1, 3), distance=distances)
-    def settle_without_hold(self, process: int, amount: int, distance: int) -> None:
-        self._begin(distance, process, "settle_without_hold", self.world.fresh(), amount)
-
     @has_reservation
-    @rule(process=processes, which=indexes, name=sampled_from(["release", "extend"]), distance=distances)
+    @rule(
+        process=processes, which=indexes, name=sampled_from(["release", "release", "extend"]), distance=distances
+    )
     def release_or_extend(self, process: int, which: int, name: str, distance: int) -> None:
         self._begin(distance, process, name, self._reservation(which).request_id)
 
-    @has_room
-    @rule(process=processes, scope=sampled_from(SCOPES), spend=integers(0, 6), distance=distances)
-    def correct(self, process: int, scope: Any, spend: int, distance: int) -> None:
-        self._begin(distance, process, "correct", scope, spend)
+
+class Books(Machine):
+    """What was never held is charged or corrected, and the books are kept."""
 
     @has_room
-    @rule(process=processes, limit=integers(1, 3), distance=distances)
-    def fold(self, process: int, limit: int, distance: int) -> None:
-        self._begin(distance, process, "fold", limit)
+    @rule(process=processes, scope=sampled_from([None, *SCOPES]), amount=integers(0, 6), distance=distances)
+    def charge_or_correct(self, process: int, scope: Any, amount: int, distance: int) -> None:
+        """A charge that nobody held, or an administrator who sets what a scope has spent."""
+        name, what = ("correct", scope) if scope else ("settle_without_hold", self.world.fresh())
+        self._begin(distance, process, name, what, amount)
 
     @has_room
-    @rule(process=processes, name=sampled_from(["reap", "reap", "move"]), distance=distances)
-    def reap_or_move(self, process: int, name: str, distance: int) -> None:
-        self._begin(distance, process, name)
+    @rule(process=processes, name=sampled_from(["fold 1", "fold 3", "reap", "reap", "move"]), distance=distances)
+    def keep_the_books(self, process: int, name: str, distance: int) -> None:
+        name, *limit = name.split()
+        self._begin(distance, process, name, *map(int, limit))
+
+
+class Balances(Calls, Books):
+    """How much, as a whole."""
 
 
 class Everything(Policies, Balances):

@@ -40,7 +40,7 @@ class Decision(NamedTuple):
     """`counters`: the cold ones, or those that refuse and have moved since their last confirmation."""
 
     verdict: Verdict
-    counters: list[Counter] = []
+    counters: Sequence[Counter] = ()
     expired: bool = False
 
 
@@ -162,13 +162,18 @@ class Redis:
         balance.noted += 1
         return Note(balance.nonce, balance.applied, balance.noted)
 
-    def set(self, counter: Counter, note: Note, spend: int) -> bool:
-        """Take over the spend that was read after the note, plus whatever was applied since."""
+    def set(self, counter: Counter, note: Note, spend: int | None) -> bool:
+        """Take over the spend that was read after the note, plus whatever was applied since.
+
+        None where the counter's window is no longer the stored one: nobody shall decide by this counter any more.
+        """
         balance = self.balances.get(counter)
         if balance is None or balance.nonce != note.nonce or balance.based > note.number:
             return False
-        balance.used = spend + (balance.applied - note.applied)
-        balance.seeded, balance.based, balance.confirmed = True, note.number, note.applied
+        balance.seeded, balance.based = spend is not None, note.number
+        if spend is not None:
+            balance.used = spend + (balance.applied - note.applied)
+            balance.confirmed = note.applied
         return True
 
     def apply(
@@ -194,7 +199,11 @@ class Redis:
     def release(self, request_id: str, deadline: int | None = None) -> bool:
         """Give the hold's money back; returns whether it was open."""
         hold = self.holds.get(request_id)
-        if hold is None or hold.state is not State.OPEN or (deadline is not None and not self._still(hold, deadline)):
+        if (
+            hold is None
+            or hold.state is not State.OPEN
+            or (deadline is not None and not self._still(hold, deadline))
+        ):
             return False
         self._close(hold)
         hold.state = State.RELEASED

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from tests.model.redis import Freshness, Verdict, Versions
+from tests.model.redis import Decision, Freshness, Verdict, Versions
 from tests.model.scopes import COMMIT, KEY, Counter, Scope, counter
 from tests.model.sql import Entry, Policy, Snapshot
 
@@ -52,7 +52,6 @@ class Change(NamedTuple):
 class Answer(NamedTuple):
     verdict: Verdict
     snapshot: Snapshot
-    reservation: Reservation | None = None
 
 
 def entities(snapshot: Snapshot) -> tuple[str, ...]:
@@ -128,18 +127,8 @@ class Requests:
         snapshot, versions = self.process.cache or (yield from self.load())
         reaped = False
         for _ in range(ROUNDS):
-            if not snapshot.opens:
-                if versions is None:
-                    return Answer(Verdict.REFUSED, snapshot)
-                yield "check"
-                found = self.redis.check(versions, self.token())
-                if found is Freshness.FRESH:
-                    return Answer(Verdict.REFUSED, snapshot)
-                snapshot, versions = yield from self.again(found)
-                continue
-            caps = self.plan(snapshot, now)
-            yield "verify"
-            decision = self.redis.verify(versions, caps, request_id, estimate, self.token())
+            caps = self.plan(snapshot, now) if snapshot.opens else None
+            decision = yield from self.ask(versions, caps, request_id, estimate)
             match decision.verdict:
                 case Verdict.DIRTY | Verdict.STALE:
                     snapshot, versions = yield from self.again(Freshness(decision.verdict))
@@ -151,15 +140,27 @@ class Requests:
                     reaped = True
                 case Verdict.REFUSED if decision.counters:
                     yield from self.rebase(decision.counters)
-                case Verdict.ALLOWED:
-                    scopes = tuple(counter.scope for counter in caps)
-                    reservation = Reservation(request_id, estimate, scopes, now)
+                case Verdict.ALLOWED if caps is not None:
+                    reservation = Reservation(request_id, estimate, tuple(each.scope for each in caps), now)
                     self.truth.allowed(reservation, caps)
-                    self.world.reservations[request_id] = reservation
-                    return Answer(decision.verdict, snapshot, reservation)
+                    self.world.reservations.append(reservation)
+                    return Answer(decision.verdict, snapshot)
                 case _:
                     return Answer(decision.verdict, snapshot)
         raise NoVerdict
+
+    def ask(
+        self, versions: Versions | None, caps: dict[Counter, int] | None, request_id: str, estimate: int
+    ) -> Steps[Decision]:
+        """The one script; what the snapshot alone refuses (no caps) needs only its versions looked at."""
+        if caps is not None:
+            yield "verify"
+            return self.redis.verify(versions, caps, request_id, estimate, self.token())
+        if versions is None:
+            return Decision(Verdict.REFUSED)
+        yield "check"
+        found = self.redis.check(versions, self.token())
+        return Decision(Verdict.REFUSED if found is Freshness.FRESH else Verdict(found))
 
     def again(self, found: Freshness) -> Steps[tuple[Snapshot, Versions | None]]:
         if found is Freshness.STALE:
@@ -182,9 +183,8 @@ class Requests:
         yield "read"
         spends = {each: self.current_spend(each) for each in notes}
         for each, spend in spends.items():
-            if spend is not None:
-                yield "set"
-                self.redis.set(each, notes[each], spend)
+            yield "set"
+            self.redis.set(each, notes[each], spend)
         return None in spends.values()
 
     def current_spend(self, of: Counter) -> int | None:
@@ -247,10 +247,13 @@ class Requests:
     # --- the books ---------------------------------------------------------------------------------------------------
 
     def fold(self, limit: int) -> Steps[None]:
-        yield "claim"
-        claimed, touched = self.sql.fold(limit)
+        """Re-base the counters first: the unfolded row is what reminds everybody that it must be done."""
+        yield "unfolded"
+        rows, touched = self.sql.to_fold(limit)
         yield from self.rebase(touched)
-        self.truth.healed(claimed, touched)
+        self.truth.healed(rows.values(), touched)
+        yield "fold"
+        self.sql.fold(rows)
 
     def move(self) -> Steps[None]:
         yield "move"

@@ -1,7 +1,8 @@
 """The truth: committed rows. Each public method is one statement or one transaction, so one step."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from tests.model.scopes import KEY, SCOPES, Counter, Scope, counter, window_start
@@ -52,7 +53,7 @@ class Entry:
     scopes: tuple[Scope, ...]
     occurred_at: int
 
-    @property
+    @cached_property
     def counters(self) -> tuple[Counter, ...]:
         return tuple(counter(scope, self.occurred_at) for scope in self.scopes)
 
@@ -121,20 +122,23 @@ class Sql:
                 return None
             if state.window_start < of.window_start:
                 return 0
-        return state.window_spend + sum(entry.amount for entry in self._unfolded() if of in entry.counters)
+        return state.window_spend + sum(entry.amount for entry in self.unfolded_rows() if of in entry.counters)
 
     def lifetime_spend(self, scope: Scope) -> int:
-        unfolded = sum(entry.amount for entry in self._unfolded() if scope in entry.scopes)
+        unfolded = sum(entry.amount for entry in self.unfolded_rows() if scope in entry.scopes)
         return self.state[scope].lifetime_spend + unfolded
 
-    def fold(self, limit: int) -> tuple[list[Entry], list[Counter]]:
-        """Claim unfolded rows and add them to the state; returns them and the counters of the scopes they touch."""
-        claimed = [self._claim(ledger_id) for ledger_id in sorted(self.unfolded)[:limit]]
-        for entry in claimed:
-            for scope in entry.scopes:
-                self._add(scope, entry)
-        touched = dict.fromkeys(scope for entry in claimed for scope in entry.scopes)
-        return claimed, [self._stored(scope) for scope in touched]
+    def to_fold(self, limit: int) -> tuple[dict[int, Entry], list[Counter]]:
+        """Some unfolded rows, and the counters of the scopes they touch."""
+        rows = {ledger_id: self.ledger[ledger_id] for ledger_id in sorted(self.unfolded)[:limit]}
+        return rows, [self.stored(scope) for scope in dict.fromkeys(self._scopes(rows))]
+
+    def fold(self, ledger_ids: Iterable[int]) -> None:
+        """Claim those of the rows that are still unfolded and add them to the state."""
+        for ledger_id in self.unfolded.intersection(ledger_ids):
+            self.unfolded.remove(ledger_id)
+            for scope in self.ledger[ledger_id].scopes:
+                self._add(scope, self.ledger[ledger_id])
 
     def move(self, now: int) -> None:
         """The job that moves passed windows."""
@@ -146,20 +150,20 @@ class Sql:
         self.ledger[ledger_id] = entry
         self.unfolded.add(ledger_id)
 
-    def _unfolded(self) -> list[Entry]:
+    def unfolded_rows(self) -> list[Entry]:
         return [self.ledger[ledger_id] for ledger_id in self.unfolded]
 
-    def _claim(self, ledger_id: int) -> Entry:
-        self.unfolded.remove(ledger_id)
-        return self.ledger[ledger_id]
+    def _scopes(self, rows: dict[int, Entry]) -> Iterator[Scope]:
+        return (scope for entry in rows.values() for scope in entry.scopes)
 
     def _add(self, scope: Scope, entry: Entry) -> None:
         state = self.state[scope]
         state.lifetime_spend += entry.amount
-        if self._stored(scope) in entry.counters:
+        if self.stored(scope) in entry.counters:
             state.window_spend += entry.amount
 
-    def _stored(self, scope: Scope) -> Counter:
+    def stored(self, scope: Scope) -> Counter:
+        """The counter of the window that is stored."""
         return Counter(scope, self.state[scope].window_start if scope == KEY else None)
 
     def _move(self, scope: Scope, at: int) -> None:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.model.scopes import LEASE, SCOPES, Counter, Scope, counter
+from tests.model.redis import Balance, State
+from tests.model.scopes import KEY, LEASE, SCOPES, Counter, Scope, counter
 from tests.model.sql import Entry, Snapshot
 
 if TYPE_CHECKING:
@@ -37,11 +38,24 @@ class Held:
 
 @dataclass
 class Charge:
-    """`held`: what an open hold still keeps for it; `counted`: the counters that have been told of it since."""
+    """`held`: what an open hold still keeps for it; `counted`: the counters that have been told of it since.
+
+    `exempt`: what no hold could keep of it: above its estimate, after its lease, without a hold, or corrected.
+    """
 
     entry: Entry
-    held: dict[Counter, int]
+    held: dict[Counter, int] = field(default_factory=dict)
     counted: set[Counter] = field(default_factory=set)
+    exempt: dict[Counter, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.exempt = {of: max(self.entry.amount - self.held.get(of, 0), 0) for of in self.entry.counters}
+
+    def lose_redis(self) -> None:
+        """What a lost hold kept is exempt as well, but for the counters that were told before."""
+        for of in self.held.keys() & self.exempt.keys() - self.counted:
+            self.exempt[of] += self.held[of]
+        self.held.clear()
 
 
 @dataclass
@@ -56,7 +70,12 @@ class Truth:
 
     def decided(self, snapshot: Snapshot, known: int) -> None:
         since = [policy.snapshot() for policy in self.world.sql.history[known:]]
-        must(snapshot in since, "5: a verify was decided by a state older than an acknowledged change", snapshot, since)
+        must(
+            snapshot in since,
+            "5: a verify was decided by a state older than an acknowledged change",
+            snapshot,
+            since,
+        )
 
     def allowed(self, reservation: "Reservation", caps: dict[Counter, int]) -> None:
         for each, cap in caps.items():
@@ -72,14 +91,13 @@ class Truth:
         if entry.request_id in self.charges:
             return
         hold = self.holds.pop(entry.request_id, None)
-        # Settled after its lease, after being given up, or without a hold: nothing is kept for it.
-        given_up = hold is not None and (hold.given_up or entry.request_id in self.releasing)
-        in_time = hold is not None and self.world.now <= hold.deadline and not given_up
-        held = dict.fromkeys(hold.counters, min(hold.estimate, entry.amount)) if hold is not None and in_time else {}
+        held: dict[Counter, int] = {}
+        if hold is not None and not self._is_over(hold, entry.request_id):
+            held = dict.fromkeys(hold.counters, min(hold.estimate, entry.amount))
         self.charges[entry.request_id] = Charge(entry, held)
 
     def corrected(self, entry: Entry) -> None:
-        self.charges[entry.request_id] = Charge(entry, {})
+        self.charges[entry.request_id] = Charge(entry)
 
     def counted(self, entry: Entry) -> None:
         self.charges[entry.request_id].counted.update(entry.counters)
@@ -112,13 +130,13 @@ class Truth:
         charge = self.charges.get(request_id)
         must(charge is None or not charge.held, "4: a settled hold gave its money back", request_id)
         hold = self.holds.pop(request_id, None)
-        given_up = hold is None or hold.given_up or request_id in self.releasing
-        must(given_up or hold.deadline < self.world.now, "4: a hold was closed within its lease", request_id)
+        over = hold is None or self._is_over(hold, request_id)
+        must(over, "4: a hold was closed within its lease", request_id)
 
     def lost_redis(self) -> None:
         self.holds.clear()
         for charge in self.charges.values():
-            charge.held.clear()
+            charge.lose_redis()
 
     # --- what must hold ----------------------------------------------------------------------------------------------
 
@@ -126,15 +144,9 @@ class Truth:
         """After every step."""
         for scope in SCOPES:
             self._check_sums(scope)
-        holds = [hold for hold in self.world.redis.holds.values() if hold.state == "open"]
-        charges = [self.charges[name].entry for name, hold in self.world.redis.holds.items() if hold.state == "charged"]
         for each, balance in self.world.redis.balances.items():
-            held = sum(hold.estimate for hold in holds if each in hold.counters)
-            must(balance.held == held, "4: held is not the sum of the open holds", each, balance.held, held)
-            short = balance.seeded and balance.used + balance.held < self._taken(each)
-            must(not short, "4: a counter lets more through than is left", each, balance, self._taken(each))
-            charged = sum(max(entry.amount, 0) for entry in charges if each in entry.counters)
-            must(balance.applied <= charged, "3: a charge was applied twice", each, balance.applied, charged)
+            self._check_cap(each)
+            self._check_balance(each, balance)
 
     def spend(self, of: Counter) -> int:
         return sum(charge.entry.amount for charge in self.charges.values() if of in charge.entry.counters)
@@ -145,9 +157,48 @@ class Truth:
         must(sql.lifetime_spend(scope) == lifetime, "3: the lifetime spend is not the sum of the charges", scope)
         must(sql.current_spend(now) == self.spend(now), "3: the current spend is not the sum of the charges", now)
 
+    def _check_cap(self, of: Counter) -> None:
+        """The promise to the letter; what counters may let through (below) is the same, seen from Redis."""
+        policies = self.world.sql.history
+        cap = max(each.key.cap if of.scope == KEY else each.teams[of.scope].cap for each in policies)
+        exempt = sum(charge.exempt.get(of, 0) for charge in self.charges.values())
+        total = self.spend(of) + self._open(of)
+        must(total <= cap + exempt, "4: charges and open holds pass the cap", of, total, cap, exempt)
+
+    def _check_balance(self, of: Counter, balance: Balance) -> None:
+        holds = self.world.redis.holds
+        held = sum(hold.estimate for hold in holds.values() if hold.state is State.OPEN and of in hold.counters)
+        must(balance.held == held, "4: held is not the sum of the open holds", of, balance, held)
+        charged = [self.charges[name].entry for name, hold in holds.items() if hold.state is State.CHARGED]
+        applied = sum(max(entry.amount, 0) for entry in charged if of in entry.counters)
+        must(balance.applied <= applied, "3: a charge was applied twice", of, balance, applied)
+        if not balance.seeded:
+            return
+        taken = self._taken(of)
+        must(
+            balance.used + balance.held >= taken, "4: a counter lets more through than is left", of, balance, taken
+        )
+        if of == self.world.sql.stored(of.scope):
+            unheard = {entry.request_id for entry in self._unheard(of)}
+            waiting = {entry.request_id for entry in self.world.sql.unfolded_rows()}
+            must(
+                unheard <= waiting, "4: a row is folded that its counter was never told of", of, unheard - waiting
+            )
+        if balance.applied == balance.confirmed:
+            spend = self.spend(of) - self._unheard_refunds(of)
+            must(balance.used <= spend, "4: a counter is confirmed beyond what was spent", of, balance, spend)
+
+    def _unheard_refunds(self, of: Counter) -> int:
+        return sum(min(entry.amount, 0) for entry in self._unheard(of))
+
+    def _unheard(self, of: Counter) -> list[Entry]:
+        """What counts in it, and it has not been told of."""
+        charges = self.charges.values()
+        return [each.entry for each in charges if of in each.entry.counters and of not in each.counted]
+
     def _taken(self, of: Counter) -> int:
         """The least that is taken of a cap: what nobody may give to somebody else."""
-        taken = sum(hold.estimate for hold in self.holds.values() if of in hold.counters)
+        taken = self._open(of)
         for charge in self.charges.values():
             amount = charge.entry.amount if of in charge.entry.counters else 0
             if of in charge.counted or amount < 0:
@@ -156,3 +207,9 @@ class Truth:
                 taken += charge.held.get(of, 0)
         return taken
 
+    def _open(self, of: Counter) -> int:
+        return sum(hold.estimate for hold in self.holds.values() if of in hold.counters)
+
+    def _is_over(self, hold: Held, request_id: str) -> bool:
+        """Its lease has ended, or its caller gave it up."""
+        return hold.deadline < self.world.now or hold.given_up or request_id in self.releasing

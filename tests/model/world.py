@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from tests.model.redis import Redis, Verdict, Versions
-from tests.model.requests import ON_REDIS, NoVerdict, RedisAway, Requests
+from tests.model.requests import ON_REDIS, NoVerdict, RedisAway, Requests, Reservation
 from tests.model.scopes import KEY, TEAMS, counter, window_start
 from tests.model.sql import Key, Policy, Snapshot, Sql, Team
 from tests.model.truth import Broken, Truth, must
@@ -19,7 +19,6 @@ class Process:
 
     world: "World"
     cache: tuple[Snapshot, Versions] | None = None
-    loses_redis: bool = False
 
 
 class Request:
@@ -30,7 +29,7 @@ class Request:
         self.step: str | None = None
         self.answer: Any = None
         self._steps = steps
-        self._resume(steps.__next__)
+        self._resume(self._steps.__next__)
 
     @property
     def done(self) -> bool:
@@ -38,12 +37,11 @@ class Request:
 
     def go(self) -> None:
         """Do the next step."""
-        away = self.step in ON_REDIS and self.process.loses_redis
-        if away:
-            self.process.loses_redis = False
-        self.process.world.steps += 1
-        self._resume((lambda: self._steps.throw(RedisAway())) if away else self._steps.__next__)
-        self.process.world.truth.check()
+        self._resume(self._steps.__next__)
+
+    def fail(self) -> None:
+        """Do the next step, with Redis away."""
+        self._resume(lambda: self._steps.throw(RedisAway()) if self.step in ON_REDIS else next(self._steps))
 
     def until(self, step: str) -> "Request":
         """Go on until the named step is the next one."""
@@ -69,6 +67,8 @@ class Request:
             self.step, self.answer = None, stop.value
         except (RedisAway, NoVerdict) as error:
             self.step, self.answer = None, error
+        self.process.world.steps += 1
+        self.process.world.truth.check()
 
 
 @dataclass
@@ -82,7 +82,7 @@ class World:
     steps: int = 0
     flushes: int = 0
     under_way: list[Request] = field(default_factory=list)
-    reservations: dict[str, Any] = field(default_factory=dict)
+    reservations: list[Reservation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._numbers = count(1)
@@ -118,15 +118,22 @@ class World:
         if request.done:
             self.under_way.remove(request)
 
+    def fail(self, which: int) -> None:
+        """Let a request do its next step with Redis away."""
+        request = self.under_way[which]
+        request.fail()
+        if request.done:
+            self.under_way.remove(request)
+
+    def reservation(self, request_id: str) -> Reservation:
+        """The latest one of this request."""
+        return next(each for each in reversed(self.reservations) if each.request_id == request_id)
+
     def crash(self, process: int) -> None:
         """The process is gone with all it had under way; another one takes its place."""
         gone = self.processes[process]
         self.under_way = [request for request in self.under_way if request.process is not gone]
         self.processes[process] = Process(self)
-
-    def lose_redis(self, process: int) -> None:
-        """For the next call of the process."""
-        self.processes[process].loses_redis = True
 
     def flushall(self) -> None:
         self.redis.flushall()
@@ -143,8 +150,6 @@ class World:
         """Nothing in flight, all leases ended, reaped, folded."""
         while self.under_way:
             self.under_way.pop(0).finish()
-        for process in self.processes:
-            process.loses_redis = False
         self.tick(max([self.now, *(hold.deadline for hold in self.redis.holds.values())]) + 1 - self.now)
         self.do(0, "reap")
         while self.sql.unfolded:
@@ -154,7 +159,12 @@ class World:
         self._check_what_fits()
         for each, balance in self.redis.balances.items():
             must(balance.held == 0, "4: money is held at rest", each, balance)
-        live = [each for each in self.redis.balances if each.window_start in (None, window_start(self.now))]
+        live = [each for each in self.redis.balances if each.window_start in {None, window_start(self.now)}]
+        for each in live:
+            balance, spend = self.redis.balances[each], self.truth.spend(each)
+            must(
+                not balance.seeded or balance.used >= spend, "4: a counter is short at rest", each, balance, spend
+            )
         self.do(0, "rebase", live)
         for each in live:
             used, spend = self.redis.balances[each].used, self.truth.spend(each)
@@ -174,5 +184,13 @@ class World:
         answer = self.do(0, "verify", name, room)
         if isinstance(answer, Exception):
             raise Broken("4: no verdict at rest") from answer
-        must(answer.verdict is Verdict.ALLOWED, "4: a call that fits was refused at rest", room, self.redis.balances)
+        must(
+            answer.verdict is Verdict.ALLOWED, "4: a call that fits was refused at rest", room, self.redis.balances
+        )
         self.do(0, "release", name)
+
+
+def charge(world: World, request_id: str, amount: int) -> None:
+    """A call, verified and settled."""
+    world.do(0, "verify", request_id, amount)
+    world.do(0, "settle", world.reservation(request_id), amount)
