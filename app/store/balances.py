@@ -27,7 +27,7 @@ _EXPIRED = Script("balances_expired")
 _NOTE = Script("balances_note")
 _SET = Script("balances_set")
 
-# Were an open hold forgotten, its money would stay held for ever: so long the reapers may be dead, and no call can be
+# Were an open hold forgotten, its money would stay held for ever. So long the reapers may be dead; no call can be
 # settled after that.
 _OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
