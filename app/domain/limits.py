@@ -21,7 +21,10 @@ from app.domain.windows import Calendar, Window
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A scope in one of its windows: what a charge counts in. `armed_at` is None where there is no window."""
+    """A scope in one of its windows, or without one: what a charge counts in.
+
+    `armed_at` is when it got its window, or lost it: what was counted before is another account. None: never.
+    """
 
     scope: Scope
     window: Window | None = None
@@ -137,11 +140,10 @@ def _entries(
 
     def account(kind: ScopeKind, identity: str, spelling: str | None, sub: str = "") -> Account:
         scope = Scope(kind, identity, sub)
-        armed_at = snapshot.armed_at.get((kind, sub)) if spelling is not None else None
-        if spelling is not None and armed_at is None and kind in _OPENED_BY_USE:
+        armed_at = snapshot.armed_at.get((kind, sub))
+        if armed_at is None and kind in _OPENED_BY_USE:
             armed_at = snapshot.key["created_at"]
-        window = calendar.running(spelling, armed_at, now)
-        return Account(scope) if window is None else Account(scope, window, armed_at)
+        return Account(scope, calendar.running(spelling, armed_at, now), armed_at)
 
     key, tier = snapshot.key, snapshot.tier
     key_id = key["key_id"]

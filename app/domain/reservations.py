@@ -69,17 +69,18 @@ def unpacked(packed: Mapping[str, Any]) -> Reservation:
 
 def _packed_account(account: Account) -> Sequence[Any]:
     scope = [account.scope.kind.value, account.scope.id, account.scope.sub]
-    if account.window is None or account.armed_at is None:
+    if account.armed_at is None:
         return scope
-    return [*scope, *map(_micros, (account.armed_at, account.window.start, account.window.end))]
+    window = () if account.window is None else (account.window.start, account.window.end)
+    return [*scope, *map(_micros, (account.armed_at, *window))]
 
 
 def _unpacked_account(kind: str, identity: str, sub: str, *instants: int) -> Account:
     scope = Scope(ScopeKind(kind), identity, sub)
     if not instants:
         return Account(scope)
-    armed_at, start, end = map(_instant, instants)
-    return Account(scope, Window(start, end), armed_at)
+    armed_at, *window = map(_instant, instants)
+    return Account(scope, Window(*window) if window else None, armed_at)
 
 
 def _micros(instant: datetime) -> int:

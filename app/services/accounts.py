@@ -5,7 +5,9 @@ number that is meant.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -15,8 +17,8 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     false,
+    literal_column,
     null,
     or_,
     select,
@@ -44,7 +46,7 @@ def open_account(
 
 
 def armed_account(scope: Scope, spelling: str | None, calendar: Calendar, now: datetime) -> Account:
-    """The account as it is when its window is armed now."""
+    """The account as it is when its window, if it has one, is armed now."""
     return Account(scope) if spelling is None else Account(scope, calendar.window(spelling, now, now), now)
 
 
@@ -59,8 +61,8 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
         return
     statement = insertion(transaction, budget_state)
     new = statement.excluded
-    keeps = false() if at_zero else new.armed_at.is_(None)
-    waiting = spends.unfolded(budget_state, new.window_start, new.reset_at)
+    keeps = false() if at_zero else new.window_start.is_(None)
+    waiting = spends.unfolded(_STANDING, _proposed("window_start"), _proposed("reset_at"))
     transaction.execute(
         statement.on_conflict_do_update(
             index_elements=["scope", "scope_id", "sub"],
@@ -85,13 +87,13 @@ def replace_further(
 ) -> None:
     """Follow a change of the budgets that a key has for models and for further windows, spellings by scope.
 
-    One that is gone is forgotten; one that is new, or runs by another spelling, starts at zero.
+    One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
+    charges: some may wait yet, and if it comes again its lifetime goes on.
     """
-    gone = before.keys() - after.keys()
-    if gone:
-        transaction.execute(delete(budget_state).where(among(gone)))
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
-    open_accounts(transaction, [armed_account(s, after[s], calendar, now) for s in fresh], at_zero=True)
+    # Armed without a window too: what the account was before is another one, in Redis as well.
+    restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
+    open_accounts(transaction, restarted, at_zero=True)
 
 
 def rearm(
@@ -113,7 +115,7 @@ def rearm(
     # In a statement of its own: one that had to wait would see the charges of before beside the state of after.
     lock(transaction, which)
     window = None if after is None else calendar.window(after, now, now)
-    armed = _columns(window, None if window is None else now)
+    armed = _columns(window, now)
     spent = budget_state.c.window_spend_nanos + spends.unfolded(
         budget_state, budget_state.c.window_start, budget_state.c.reset_at
     )
@@ -139,8 +141,9 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
     A compare-and-set on the start of the window and on its arming: an account that was armed anew since is left
     alone. Moving twice, late or side by side leaves the same state. Nothing is locked where nothing moves.
     """
-    windowed = sorted((account for account in accounts if account.window is not None), key=_order)
-    by_use = [account for account in windowed if account.scope.sub]
+    ordered = sorted(accounts, key=_order)
+    windowed = [account for account in ordered if account.window is not None]
+    by_use = [account for account in ordered if account.scope.sub]
     if by_use:
         opened = insertion(transaction, budget_state).on_conflict_do_nothing()
         transaction.execute(opened, [{**names(a.scope), **_columns(a.window, a.armed_at)} for a in by_use])
@@ -208,9 +211,18 @@ def _order(account: Account) -> tuple[str, str, str]:
 
 
 def _columns(window: Window | None, armed_at: datetime | None) -> dict[str, Any]:
-    if window is None:
-        return {"armed_at": None, "window_start": None, "reset_at": None}
-    return {"armed_at": armed_at, "window_start": window.start, "reset_at": window.end}
+    start, end = (None, None) if window is None else (window.start, window.end)
+    return {"armed_at": armed_at, "window_start": start, "reset_at": end}
+
+
+# So ON CONFLICT names the row that stands and the one proposed; as tables of a subquery they would be all rows.
+_STANDING = SimpleNamespace(
+    c=SimpleNamespace(**{name: literal_column(f"budget_state.{name}") for name in ("scope", "scope_id", "sub")})
+)
+
+
+def _proposed(name: str) -> ColumnElement[Any]:
+    return literal_column(f"excluded.{name}", budget_state.c[name].type)
 
 
 _START = bindparam("start", type_=budget_state.c.window_start.type)

@@ -81,6 +81,5 @@ class Rebasing:
 
 def _account(row: Mapping[Any, Any]) -> Account:
     scope = Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"])
-    if row["armed_at"] is None:
-        return Account(scope)
-    return Account(scope, Window(row["window_start"], row["reset_at"]), row["armed_at"])
+    window = None if row["window_start"] is None else Window(row["window_start"], row["reset_at"])
+    return Account(scope, window, row["armed_at"])

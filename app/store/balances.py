@@ -27,11 +27,11 @@ _EXPIRED = Script("balances_expired")
 _NOTE = Script("balances_note")
 _SET = Script("balances_set")
 
+# Were an open hold forgotten, its money would stay held for ever. So long the reapers may be dead; no call can be
+# settled after that.
+_OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
 _CLOSED_AT_ONCE = 200
-
-# What an open hold that was forgotten holds could not be given back; one that is closed may be forgotten soon.
-_OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +318,9 @@ def _scope(scope: Scope) -> tuple[str, ...]:
 
 def _counter(lease: Lease, account: Account) -> str:
     """The counter of an account in one window of one arming: the next window begins at zero by its name."""
-    if account.window is None or account.armed_at is None:
-        return lease.name("balance", *_scope(account.scope), "-")
-    return lease.name("balance", *_scope(account.scope), _ms(account.armed_at), _ms(account.window.start))
+    armed_at = "-" if account.armed_at is None else _ms(account.armed_at)
+    start = "-" if account.window is None else _ms(account.window.start)
+    return lease.name("balance", *_scope(account.scope), armed_at, start)
 
 
 def _rate(lease: Lease, scope: Scope, unit: Unit, now: datetime) -> str:

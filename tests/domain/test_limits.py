@@ -105,7 +105,7 @@ def test_a_window_is_the_keys_else_its_tiers(own: str | None, tier: str | None, 
     (account,) = planned(snapshot(armed={("key", ""): ARMED}, **rows)).accounts
 
     assert (None if account.window is None else account.window.start.isoformat()[:16]) == start
-    assert account.armed_at == (None if start is None else ARMED)
+    assert account.armed_at == ARMED
 
 
 def test_every_scope_runs_by_its_own_window():

@@ -222,7 +222,7 @@ def test_without_a_window_the_spend_so_far_stays(account: KeyAccount, clock: Mov
     clock.advance(timedelta(days=400))
 
     assert (account.spend.window_nanos, account.spend.lifetime_nanos, account.spend.reset_at) == (500, 500, None)
-    assert account.state["armed_at"] is None
+    assert account.state["window_start"] is None
 
 
 @pytest.mark.parametrize("spelling", ["14d", None])
