@@ -4,23 +4,19 @@ A missing or bad value never surfaces later: `parse` names every fault at once i
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from app.db import normalise_url
+from app import setting_parsers as parsers
 from app.dispatch import TaskName
-from app.domain import durations, money, outbound, prices
+from app.domain import durations
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
-from app.domain.outbound import Allowance, UnusableUrl
-from app.domain.values import InvalidValue
+from app.domain.outbound import Allowance
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
@@ -29,7 +25,6 @@ MINIMUM_PUBLIC_MASTER_KEY = 16
 SHORTEST_LEDGER_DAYS = 32
 # What it does can wait for days, and a run goes on batch after batch.
 PURGE_INTERVAL_SECONDS = 3600.0
-_TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
 class WithoutRedis(StrEnum):
@@ -147,13 +142,13 @@ class _Reader:
         self._faults: list[str] = []
 
     def settings(self) -> Settings:
-        redis_url = self._required("REDIS_URL", _redis_url)
+        redis_url = self._required("REDIS_URL", parsers.redis_url)
         values = {
-            "database_url": self._required("DATABASE_URL", _database_url),
+            "database_url": self._required("DATABASE_URL", parsers.database_url),
             "redis_url": redis_url,
-            "hot_redis_url": self._value("KEYLEDGER_HOT_REDIS_URL", _redis_url, redis_url),
-            "master_key": self._required("KEYLEDGER_MASTER_KEY", _master_key, "LITELLM_MASTER_KEY"),
-            "salt_key": self._required("KEYLEDGER_SALT_KEY", _salt_key, "LITELLM_SALT_KEY"),
+            "hot_redis_url": self._value("KEYLEDGER_HOT_REDIS_URL", parsers.redis_url, redis_url),
+            "master_key": self._required("KEYLEDGER_MASTER_KEY", parsers.master_key, "LITELLM_MASTER_KEY"),
+            "salt_key": self._required("KEYLEDGER_SALT_KEY", parsers.salt_key, "LITELLM_SALT_KEY"),
         }
         for name, attribute, parse in _OPTIONAL:
             if name in self._environment:
@@ -185,7 +180,7 @@ class _Reader:
     def _check_master_key(self, values: dict[str, object]) -> None:
         master = values["master_key"]
         host = str(values.get("host", Settings.host))
-        if not isinstance(master, Secret) or _is_loopback(host):
+        if not isinstance(master, Secret) or parsers.is_loopback(host):
             return
         plaintext = master.reveal()
         random_part = plaintext.removeprefix(PREFIX)
@@ -214,169 +209,42 @@ class _Reader:
             self._faults.append("KEYLEDGER_LEASE_SECONDS must not be above KEYLEDGER_LONGEST_LEASE_SECONDS.")
 
 
-def _database_url(raw: str) -> str:
-    return normalise_url(raw).render_as_string(hide_password=False)
-
-
-def _redis_url(raw: str) -> str:
-    try:
-        parts = urlsplit(raw)
-        _ = parts.port  # what it says of a bad one would repeat a password that stands in its place
-    except ValueError:
-        raise ValueError("not a URL with a host and a port") from None
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("a redis://, rediss:// or unix:// URL is needed")
-    if parts.scheme == "unix" and not parts.path:
-        raise ValueError("the URL names no socket")
-    if parts.scheme != "unix" and not parts.hostname:
-        raise ValueError("the URL names no host")
-    return raw
-
-
-def _master_key(raw: str) -> Secret:
-    if not raw.startswith(PREFIX):
-        raise ValueError(f"it must start with '{PREFIX}'")
-    return Secret(raw)
-
-
-def _salt_key(raw: str) -> Secret:
-    return Secret(raw)
-
-
-def _http_url(raw: str) -> str:
-    try:
-        outbound.parse(raw)
-    except UnusableUrl as error:
-        raise ValueError(str(error)) from None
-    return raw
-
-
-def _price_file(raw: str) -> Path:
-    try:
-        prices.parse(Path(raw).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError("a price file must be UTF-8 text") from error
-    return Path(raw)
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,18}", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"a whole number from {low} to {high} is needed")
-        return int(raw)
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(raw: str) -> float:
-        try:
-            value = float(raw)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise ValueError(f"a number of seconds from {low:g} to {high:g} is needed")
-        return value
-
-    return parse
-
-
-def _flag(raw: str) -> bool:
-    if raw.lower() in {"true", "1", "yes", "on"}:
-        return True
-    if raw.lower() in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("true or false is needed")
-
-
-def _zone(raw: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(raw)
-    except Exception as error:
-        raise ValueError("an IANA time zone is needed, such as Europe/Paris") from error
-
-
-def _time_of_day(raw: str) -> time:
-    if not re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", raw):
-        raise ValueError(_TIME_NEEDED)
-    try:
-        return time.fromisoformat(raw)
-    except ValueError as error:
-        raise ValueError(_TIME_NEEDED) from error
-
-
-def _budget_status(raw: str) -> int:
-    if raw not in {"422", "429", "400"}:
-        raise ValueError("422 (LiteLLM's), 429 or 400 is needed")
-    return int(raw)
-
-
-def _dollars(raw: str) -> int:
-    try:
-        return money.nanos(money.decimal(raw, "it"), "it")
-    except InvalidValue as error:
-        raise ValueError("an amount in US dollars is needed, such as 0.01") from error
-
-
-def _choice(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
-    def parse(raw: str) -> StrEnum:
-        try:
-            return kind(raw)
-        except ValueError:
-            raise ValueError(f"one of {', '.join(kind)} is needed") from None
-
-    return parse
-
-
-def _log_level(raw: str) -> str:
-    if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise ValueError("DEBUG, INFO, WARNING or ERROR is needed")
-    return raw.upper()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_HOST", "host", str),
-    ("PORT", "port", _integer(1, 65535)),
+    ("PORT", "port", parsers.integer(1, 65535)),
     ("KEYLEDGER_DATA_DIR", "data_dir", Path),
-    ("KEYLEDGER_TIMEZONE", "timezone", _zone),
-    ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", _time_of_day),
-    ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", _budget_status),
-    ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", _flag),
+    ("KEYLEDGER_TIMEZONE", "timezone", parsers.zone),
+    ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", parsers.time_of_day),
+    ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", parsers.budget_status),
+    ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", parsers.flag),
     ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", durations.parse),
-    ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", _integer(1024, 64 * 1024 * 1024)),
-    ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", _seconds(0.05, 60)),
-    ("WEB_CONCURRENCY", "web_processes", _integer(1, 256)),
-    ("KEYLEDGER_WEB_THREADS", "web_threads", _integer(1, 256)),
-    ("KEYLEDGER_MAX_CLOCK_SKEW_SECONDS", "max_clock_skew_seconds", _seconds(0.1, 60)),
-    ("KEYLEDGER_CHANGE_SECONDS", "change_seconds", _seconds(1, 300)),
-    ("KEYLEDGER_COMMIT_SECONDS", "commit_seconds", _seconds(0.1, 60)),
-    ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", _seconds(1, 3600)),
-    ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", _seconds(1, 3600)),
-    ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", _seconds(1, 3600)),
-    ("KEYLEDGER_LEDGER_DAYS", "ledger_days", _integer(SHORTEST_LEDGER_DAYS, 36_500)),
-    ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", _seconds(1, 60)),
-    ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", _salt_key),
-    ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", _seconds(1, 86_400)),
-    ("KEYLEDGER_LONGEST_LEASE_SECONDS", "longest_lease_seconds", _seconds(1, 86_400)),
-    ("KEYLEDGER_DEFAULT_ESTIMATE", "default_estimate_nanos", _dollars),
-    ("KEYLEDGER_USER_BUDGET_ON_TEAM_KEYS", "user_budget_on_team_keys", _flag),
-    ("KEYLEDGER_WITHOUT_REDIS", "without_redis", _choice(WithoutRedis)),
-    ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", _choice(AfterRedisLoss)),
-    ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", _seconds(1, 3600)),
-    ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", _seconds(1, 3600)),
+    ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", parsers.integer(1024, 64 * 1024 * 1024)),
+    ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", parsers.seconds(0.05, 60)),
+    ("WEB_CONCURRENCY", "web_processes", parsers.integer(1, 256)),
+    ("KEYLEDGER_WEB_THREADS", "web_threads", parsers.integer(1, 256)),
+    ("KEYLEDGER_MAX_CLOCK_SKEW_SECONDS", "max_clock_skew_seconds", parsers.seconds(0.1, 60)),
+    ("KEYLEDGER_CHANGE_SECONDS", "change_seconds", parsers.seconds(1, 300)),
+    ("KEYLEDGER_COMMIT_SECONDS", "commit_seconds", parsers.seconds(0.1, 60)),
+    ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_LEDGER_DAYS", "ledger_days", parsers.integer(SHORTEST_LEDGER_DAYS, 36_500)),
+    ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", parsers.seconds(1, 60)),
+    ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", parsers.salt_key),
+    ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", parsers.seconds(1, 86_400)),
+    ("KEYLEDGER_LONGEST_LEASE_SECONDS", "longest_lease_seconds", parsers.seconds(1, 86_400)),
+    ("KEYLEDGER_DEFAULT_ESTIMATE", "default_estimate_nanos", parsers.dollars),
+    ("KEYLEDGER_USER_BUDGET_ON_TEAM_KEYS", "user_budget_on_team_keys", parsers.flag),
+    ("KEYLEDGER_WITHOUT_REDIS", "without_redis", parsers.choice(WithoutRedis)),
+    ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", parsers.choice(AfterRedisLoss)),
+    ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
-    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", _seconds(0.1, 30)),
-    ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", _seconds(0.2, 60)),
-    ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", _integer(1, 256)),
-    ("KEYLEDGER_PRICE_FILE", "price_file", _price_file),
-    ("KEYLEDGER_GCS_ENDPOINT", "gcs_endpoint", _http_url),
-    ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", _seconds(0, 60)),
-    ("KEYLEDGER_LOG_LEVEL", "log_level", _log_level),
+    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 30)),
+    ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),
+    ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", parsers.integer(1, 256)),
+    ("KEYLEDGER_PRICE_FILE", "price_file", parsers.price_file),
+    ("KEYLEDGER_GCS_ENDPOINT", "gcs_endpoint", parsers.http_url),
+    ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", parsers.seconds(0, 60)),
+    ("KEYLEDGER_LOG_LEVEL", "log_level", parsers.log_level),
 )

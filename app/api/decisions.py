@@ -60,11 +60,13 @@ def settle(sent: dict[str, Any]) -> Response:
     """Charge one call, or each of `charges`, answered on its own."""
     batch = sent.get("charges")
     if batch is None:
-        (settled,) = services().settlements.settle(act(), [_usage(sent)])
-        if isinstance(settled, ServiceError):
-            raise settled
-        return answer(responses.settled(settled))
-    results = services().settlements.settle(act(), [_usage(charge) for charge in batch])
+        (charged,) = services().settlements.settle(act(), [_usage(sent)])
+        if isinstance(charged, ServiceError):
+            raise charged
+        return answer(responses.settled(charged))
+    read = [_read(charge) for charge in batch]
+    settled = iter(services().settlements.settle(act(), [usage for usage in read if isinstance(usage, Usage)]))
+    results = [next(settled) if isinstance(found, Usage) else found for found in read]
     shown = [
         {"error": error_body(result)} if isinstance(result, ServiceError) else responses.settled(result)
         for result in results
@@ -139,6 +141,14 @@ def _asked(sent: dict[str, Any]) -> Asked:
             required=bool(sent.get("require_estimate")),
         )
     return Asked(sent["key"], call, estimate, sent.get("request_id") or request_id(), _lease(sent))
+
+
+def _read(sent: dict[str, Any]) -> Usage | ServiceError:
+    """A charge among others, or what is wrong with it: the others are charged all the same."""
+    try:
+        return _usage(sent)
+    except ServiceError as error:
+        return error
 
 
 def _usage(sent: dict[str, Any]) -> Usage:

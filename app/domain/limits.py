@@ -161,16 +161,13 @@ def _entries(
         team = snapshot.team or {}
         yield account(ScopeKind.TEAM, key["team_id"], team.get("budget_duration")), team.get("max_budget_nanos")
         if key["user_id"] is not None:
-            shared = snapshot.member_tier or {}
-            identity = member_id(key["team_id"], key["user_id"])
-            yield (
-                account(ScopeKind.MEMBER, identity, shared.get("budget_duration")),
-                shared.get("max_budget_nanos"),
-            )
+            shared = snapshot.member_tier
+            member = member_id(key["team_id"], key["user_id"])
+            yield account(ScopeKind.MEMBER, member, _spelling(shared)), _tier_cap(shared, now)
     if snapshot.organization_id is not None:
-        shared = snapshot.organization_tier or {}
-        whole = account(ScopeKind.ORGANIZATION, snapshot.organization_id, shared.get("budget_duration"))
-        yield whole, shared.get("max_budget_nanos")
+        shared = snapshot.organization_tier
+        whole = account(ScopeKind.ORGANIZATION, snapshot.organization_id, _spelling(shared))
+        yield whole, _tier_cap(shared, now)
     if key["user_id"] is not None:
         user = snapshot.user or {}
         yield account(ScopeKind.USER, key["user_id"], user.get("budget_duration")), user.get("max_budget_nanos")
@@ -179,14 +176,27 @@ def _entries(
 def _key_cap(snapshot: Snapshot, now: datetime) -> int | None:
     """The key's cap, its own or its tier's, raised by the temporary increases that run now."""
     cap: int | None = snapshot.key["max_budget_nanos"]
-    increase = temporary_increase(snapshot.key["metadata"], now)
-    if cap is None and snapshot.tier is not None:
-        cap = snapshot.tier["max_budget_nanos"]
-        ends_at = snapshot.tier["temp_budget_expiry"]
-        if ends_at is not None and ends_at > now:
-            increase += snapshot.tier["temp_budget_increase_nanos"] or 0
+    if cap is None:
+        cap = _tier_cap(snapshot.tier, now)
+    return None if cap is None else _raised(cap, temporary_increase(snapshot.key["metadata"], now))
+
+
+def _tier_cap(tier: Row | None, now: datetime) -> int | None:
+    """The cap of a tier, raised by its temporary increase while that runs."""
+    if tier is None or tier["max_budget_nanos"] is None:
+        return None
+    ends_at = tier["temp_budget_expiry"]
+    runs = ends_at is not None and ends_at > now
+    return _raised(tier["max_budget_nanos"], (tier["temp_budget_increase_nanos"] or 0) if runs else 0)
+
+
+def _raised(cap: int, increase: int) -> int:
     # The ceiling keeps every number that Redis compares exact.
-    return None if cap is None else min(cap + increase, money.MAXIMUM_NANOS)
+    return min(cap + increase, money.MAXIMUM_NANOS)
+
+
+def _spelling(tier: Row | None) -> str | None:
+    return None if tier is None else tier["budget_duration"]
 
 
 def _own_or(own: Row, tier: Row | None, name: str) -> Any:

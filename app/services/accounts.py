@@ -5,6 +5,7 @@ number that is meant.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -45,8 +46,8 @@ def open_account(
 
 
 def armed_account(scope: Scope, spelling: str | None, calendar: Calendar, now: datetime) -> Account:
-    """The account as it is when its window is armed now, or taken away."""
-    return Account(scope, None if spelling is None else calendar.window(spelling, now, now), now)
+    """The account as it is when its window, if it has one, is armed now."""
+    return Account(scope) if spelling is None else Account(scope, calendar.window(spelling, now, now), now)
 
 
 def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_zero: bool = False) -> None:
@@ -86,11 +87,13 @@ def replace_further(
 ) -> None:
     """Follow a change of the budgets that a key has for models and for further windows, spellings by scope.
 
-    One that is new, or runs by another spelling, starts at zero. That of one that is gone stays: charges may wait
-    for it yet, and if it comes again its lifetime goes on.
+    One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
+    charges: some may wait yet, and if it comes again its lifetime goes on.
     """
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
-    open_accounts(transaction, [armed_account(s, after[s], calendar, now) for s in fresh], at_zero=True)
+    # Armed without a window too: what the account was before is another one, in Redis as well.
+    restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
+    open_accounts(transaction, restarted, at_zero=True)
 
 
 def rearm(

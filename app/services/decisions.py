@@ -13,7 +13,7 @@ from datetime import datetime
 from app.clock import Clock
 from app.domain import access, minting, refusals
 from app.domain.limit_states import LimitKind, LimitState, states
-from app.domain.limits import Account, Numbers
+from app.domain.limits import Account, Numbers, admits
 from app.domain.refusals import Refused
 from app.errors import ServiceError, StoreUnavailable
 from app.services.callers import Callers
@@ -31,7 +31,7 @@ from app.store.policies import Freshness, together
 # How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.
 DECIDING_SECONDS = 5.0
 CONFIRMING_SECONDS = 1.0
-# A parallel request ends when it ends: nobody can say when.
+# A call under way ends when it ends: nobody can say when.
 _SOON_SECONDS = 1.0
 
 
@@ -249,6 +249,9 @@ def refusal_of(
             status=budget_status,
             sub=scope.sub,
         )
+        if admits(state.used, 0, state.asked, state.limit):
+            # Only calls under way stand in its way.
+            return refused, _SOON_SECONDS
         return refused, None if state.resets_at is None else (state.resets_at - now).total_seconds()
     if state.kind is LimitKind.PARALLEL_REQUESTS:
         refused = refusals.concurrency_refused(

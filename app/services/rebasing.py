@@ -75,9 +75,8 @@ class Rebasing:
             return True
         with self._database.read() as connection:
             found = spends.current(connection, [note.account for note in notes])
-        known = [(note, spend) for note, spend in zip(notes, found, strict=True) if spend is not None]
-        self._balances.set(known)
-        return len(known) == len(notes)
+        self._balances.set(zip(notes, found, strict=True))
+        return None not in found
 
 
 def _account(row: Mapping[Any, Any]) -> Account:

@@ -27,8 +27,8 @@ _EXPIRED = Script("balances_expired")
 _NOTE = Script("balances_note")
 _SET = Script("balances_set")
 
-# Were an open hold forgotten, its money would stay held for ever: so long may the reapers be dead. An older call cannot
-# be settled any more.
+# Were an open hold forgotten, its money would stay held for ever. So long the reapers may be dead; no call can be
+# settled after that.
 _OPEN_MS = int(SETTLED_WITHIN.total_seconds() * 1000)
 # Holds that are closed in one go: enough for a rollup to be quick, few enough for nobody else to wait long.
 _CLOSED_AT_ONCE = 200
@@ -185,15 +185,20 @@ class Balances:
                 if entry
             ]
 
-    def set(self, spends: Iterable[tuple[Note, int]]) -> None:
-        """Set the noted counters to the spends that were read since; one that has changed hands is left alone."""
+    def set(self, spends: Iterable[tuple[Note, int | None]]) -> None:
+        """Set the noted counters to the spends that were read since; one that has changed hands is left alone.
+
+        None is the spend of a window that is over for the ledger: its counter is cold from then on.
+        """
         spends = list(spends)
         with self._redis.lease() as lease:
             mine = [(note, spend) for note, spend in spends if note.run_id == lease.run_id]
             if mine:
                 names = [_counter(lease, note.account) for note, _ in mine]
                 arguments: list[str | int] = [
-                    part for note, spend in mine for part in (note.nonce, note.applied, note.number, spend)
+                    part
+                    for note, spend in mine
+                    for part in (note.nonce, note.applied, note.number, "" if spend is None else spend)
                 ]
                 lease.run(_SET, names, arguments)
 

@@ -1,5 +1,5 @@
--- Let a hold that is open end later. KEYS: the hold, all open holds. ARGV: deadline, how long to keep what it counts
--- in, and the hold itself.
+-- Let a hold that is open end later. KEYS: the hold, all open holds. ARGV: deadline, how long to keep
+-- counters and slots, and how long an open hold.
 -- Answers the hold's state and its deadline.
 local found = redis.call('HMGET', KEYS[1], 'state', 'deadline', 'counters', 'slots')
 if found[1] ~= 'open' then

@@ -1,44 +1,22 @@
 """What an operation costs in SQL statements and Redis commands: fixed numbers, whatever the size of the call."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from app.container import Services
 from app.db import Database
 from app.services.audit import SYSTEM, Act
-from app.store import balances, policies
+from tests.api.costs import Cost, Measure, measuring
 from tests.clients import MASTER_KEY, Api
 from tests.factories import add_organization, add_person, add_team, add_tier, add_user
-from tests.faults.proxy import Command, RedisProxy, runs
+from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer
-
-# By what each script is known below.
-SCRIPTS = {
-    "adopt": policies._ADOPT,
-    "check": policies._CHECK,
-    "mark": policies._MARK,
-    "publish": policies._PUBLISH,
-    "note": balances._NOTE,
-}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Statements (an executemany is one), write transactions, and the Redis scripts in their order."""
-
-    statements: int
-    transactions: int = 0
-    scripts: tuple[str, ...] = ()
-
 
 CHANGE = ("mark", "publish")
 # The counters are looked for afterwards, and set where Redis has any.
 SPEND_CHANGE = (*CHANGE, "note")
-Measure = Callable[[Callable[[], Any]], Cost]
 
 
 @pytest.fixture
@@ -56,40 +34,8 @@ def redis_url(proxy: RedisProxy) -> str:
 
 @pytest.fixture
 def cost(services: Services, proxy: RedisProxy) -> Iterator[Measure]:
-    """What a call sends to both stores, once connections are open and scripts known."""
-    statements: list[str] = []
-    transactions: list[str] = []
-    commands: list[Command] = []
-
-    def executed(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
-        # SQLite's own way to begin; PostgreSQL's driver begins unseen.
-        if text != "BEGIN IMMEDIATE":
-            statements.append(text)
-
-    def committed(connection: Any) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            transactions.append("commit")
-
-    def measure(work: Callable[[], Any]) -> Cost:
-        statements.clear()
-        transactions.clear()
-        commands.clear()
-        work()
-        return Cost(len(statements), len(transactions), tuple(map(_named, commands)))
-
-    engine = services.database.engine
-    event.listen(engine, "before_cursor_execute", executed)
-    event.listen(engine, "commit", committed)
-    proxy.watch = commands.append
-    yield measure
-    proxy.watch = None
-    event.remove(engine, "before_cursor_execute", executed)
-    event.remove(engine, "commit", committed)
-
-
-def _named(command: Command) -> str:
-    found = [name for name, script in SCRIPTS.items() if runs(command, script)]
-    return found[0] if found else command[0].decode()
+    with measuring(services, proxy) as measure:
+        yield measure
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from app.db import Database
 from app.domain import minting
 from app.models import audit, budget_state, deleted_keys, key_secrets, keys, ledger, object_permissions, outbox
+from app.services import spends
 from tests.faults.web import Caller, Pair, Reply, all_at_once
 
 pytestmark = pytest.mark.processes
@@ -213,12 +214,18 @@ def test_corrections_of_a_spend_at_once_add_up(pair: Pair, shared: Database) -> 
         charged = connection.execute(
             select(func.sum(ledger.c.amount_nanos)).where(ledger.c.key_id == key_id)
         ).scalar_one()
-        state = connection.execute(
-            select(budget_state.c.window_spend_nanos, budget_state.c.lifetime_spend_nanos).where(
-                budget_state.c.scope == "key", budget_state.c.scope_id == key_id
+        account = spends.account_part(
+            connection.execute(
+                select(*spends.account_columns()).where(
+                    budget_state.c.scope == "key", budget_state.c.scope_id == key_id
+                )
             )
-        ).one()
-    assert tuple(state) == (charged, charged)
+            .mappings()
+            .one()
+        )
+    assert account is not None
+    assert account["window_spend_nanos"] + account["pending_nanos"] == charged
+    assert account["lifetime_spend_nanos"] + account["pending_lifetime_nanos"] == charged
 
 
 def test_object_permissions_set_at_once_leave_one_behind(pair: Pair, shared: Database) -> None:

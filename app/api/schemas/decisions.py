@@ -8,6 +8,7 @@ from marshmallow import fields as f
 from app.api.fields import Anything, Flag, Instant, Money, Name, Number, Text, TextList, Whole, refuse
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import Request
+from app.api.schemas.teams import at_most
 
 MOST_CHARGES = 1_000
 MOST_NAMES = 1_000
@@ -80,7 +81,15 @@ class ChargeSchema(SubjectSchema):
 
 
 class SettleRequestSchema(ChargeSchema):
-    charges = f.List(f.Nested(ChargeSchema()), allow_none=True, validate=lambda found: len(found) <= MOST_CHARGES)
+    charges = f.List(
+        f.Nested(ChargeSchema()),
+        allow_none=True,
+        validate=at_most(MOST_CHARGES),
+        metadata={
+            "maxItems": MOST_CHARGES,
+            "description": "Many calls in the place of one, each answered on its own",
+        },
+    )
 
 
 class ExtendRequestSchema(SubjectSchema):

@@ -1,0 +1,236 @@
+"""What deciding and charging cost in round trips and statements, whatever there is of keys, charges and limits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.container import Services
+from app.dispatch import TaskName
+from app.models import ledger_unfolded
+from tests.api.calls import allowed, post_settle, refused, settle, spent
+from tests.api.costs import Cost, Measure, measuring
+from tests.clients import Api
+from tests.clocks import MovableClock
+from tests.factories import rows
+from tests.faults.proxy import RedisProxy
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer) -> Iterator[RedisProxy]:
+    redis_server.clear()
+    with RedisProxy(redis_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def redis_url(proxy: RedisProxy) -> str:
+    """Redis, reached through what counts the commands."""
+    return proxy.url
+
+
+@pytest.fixture
+def cost(services: Services, proxy: RedisProxy) -> Iterator[Measure]:
+    with measuring(services, proxy) as measure:
+        yield measure
+
+
+@pytest.fixture
+def gateway(api: Api, services: Services) -> str:
+    """A gateway of its own, with a connection open and the scripts known."""
+    key: str = api.generate(permissions={"gateway": True})["key"]
+    first = api.generate(max_budget=1, max_parallel_requests=1)["key"]
+    call = allowed(api, first, caller=key, lease_seconds=1)
+    refused(api, first, caller=key)
+    settle(api, call, 0)
+    refused(api, first, 2, caller=key)
+    api.get("/models", first)
+    api.post("/key/update", {"key": first, "spend": 0})
+    services.jobs.run(TaskName.REAP_HOLDS, lambda: True)
+    return key
+
+
+@pytest.fixture
+def everywhere(api: Api) -> dict[str, Any]:
+    """The fields of a key with every limit there is, in a team of an organization, of an owner."""
+    limits = {"max_budget": 1000, "budget_duration": "1d", "rpm_limit": 1000, "tpm_limit": 10**6}
+    parallel = {"max_parallel_requests": 1000}
+    bodies: dict[str, dict[str, Any]] = {
+        "/organization/new": {"organization_id": "o", "organization_alias": "O", **limits, **parallel},
+        "/team/new": {
+            "team_id": "t",
+            "organization_id": "o",
+            **limits,
+            **parallel,
+            "members_with_roles": [{"role": "user", "user_id": "u"}],
+        },
+        "/team/member_update": {
+            "team_id": "t",
+            "user_id": "u",
+            "max_budget_in_team": 1000,
+            "budget_duration": "1d",
+            "rpm_limit": 1000,
+        },
+        "/user/update": {"user_id": "u", **limits, **parallel},
+    }
+    for path, body in bodies.items():
+        answer = api.post(path, body)
+        assert answer.status == 200, answer
+    return {
+        "team_id": "t",
+        "user_id": "u",
+        **limits,
+        **parallel,
+        "budget_limits": [{"budget_duration": "1h", "max_budget": 1000}],
+        "model_max_budget": {"gpt-4o": {"budget_limit": 1000, "time_period": "1d"}},
+        "model_rpm_limit": {"gpt-4o": 1000},
+    }
+
+
+ONE_ROUND_TRIP = Cost(0, 0, ("hold",))
+
+
+# --- verify ----------------------------------------------------------------------------------------------------
+
+
+def test_a_warm_verify_is_one_round_trip_the_gateways_own_key_included(api: Api, cost: Measure, gateway: str):
+    key = api.generate()["key"]
+    allowed(api, key, caller=gateway)
+
+    assert cost(lambda: allowed(api, key, caller=gateway)) == ONE_ROUND_TRIP
+    assert cost(lambda: allowed(api, key)) == ONE_ROUND_TRIP
+
+
+def test_a_warm_verify_is_one_round_trip_whatever_limits_there_are(
+    api: Api, cost: Measure, gateway: str, everywhere: dict[str, Any]
+):
+    key = api.generate(**everywhere)["key"]
+    assert len(allowed(api, key, caller=gateway)["limits"]) == 21
+
+    assert cost(lambda: allowed(api, key, caller=gateway)) == ONE_ROUND_TRIP
+    assert cost(lambda: allowed(api, key, caller=gateway, request_id="r")) == ONE_ROUND_TRIP
+    assert cost(lambda: allowed(api, key, caller=gateway, request_id="r")) == ONE_ROUND_TRIP
+
+
+def test_a_refusal_without_counting_is_one_round_trip(api: Api, cost: Measure, gateway: str):
+    key = api.generate(models=["another"])["key"]
+    refused(api, key, caller=gateway)
+    refused(api, "sk-unknown-key-0000", caller=gateway)
+
+    assert cost(lambda: refused(api, key, caller=gateway)) == Cost(0, 0, ("check",))
+    assert cost(lambda: refused(api, "sk-unknown-key-0000", caller=gateway)) == Cost(0, 0, ("check",))
+
+
+@pytest.mark.parametrize("full", ["rpm_limit", "max_parallel_requests"])
+def test_a_refusal_by_a_rate_or_by_parallel_requests_is_one_round_trip(
+    api: Api, cost: Measure, gateway: str, full: str
+):
+    key = api.generate(**{full: 1})["key"]
+    allowed(api, key, caller=gateway)
+
+    assert cost(lambda: refused(api, key, caller=gateway)) == ONE_ROUND_TRIP
+
+
+def test_a_refusal_by_a_budget_is_confirmed_once_and_is_one_round_trip_then(api: Api, cost: Measure, gateway: str):
+    key = api.generate(max_budget=1)["key"]
+    allowed(api, key, cost=0, caller=gateway)
+    spent(api, key, 1)
+
+    # The refusal, the note, one SELECT, the set, and the refusal again.
+    assert cost(lambda: refused(api, key, caller=gateway)) == Cost(1, 0, ("hold", "note", "set", "hold"))
+    assert cost(lambda: refused(api, key, caller=gateway)) == ONE_ROUND_TRIP
+
+
+def test_a_refusal_asks_the_ledger_about_holds_that_are_over_in_one_statement(
+    api: Api, clock: MovableClock, cost: Measure, gateway: str
+):
+    key = api.generate(max_budget=3)["key"]
+    for _ in range(3):
+        allowed(api, key, caller=gateway, lease_seconds=60)
+    clock.advance(60)
+
+    found = cost(lambda: allowed(api, key, caller=gateway))
+
+    assert found == Cost(1, 0, ("hold", "expired", "close", "hold"))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_cold_verify_reads_the_key_and_all_its_counters_at_once(
+    api: Api, cost: Measure, gateway: str, everywhere: dict[str, Any], many: bool
+):
+    key = api.generate(**(everywhere if many else {"max_budget": 1}))["key"]
+
+    # The ids, then the snapshot; and the spends of all its accounts.
+    assert cost(lambda: allowed(api, key, caller=gateway)) == Cost(3, 0, ("adopt", "hold", "note", "set", "hold"))
+
+
+def test_a_changed_key_is_read_again_once(api: Api, cost: Measure, gateway: str):
+    key = api.generate(max_budget=9)["key"]
+    allowed(api, key, caller=gateway)
+    api.post("/key/update", {"key": key, "max_budget": 8})
+
+    # One script finds the memory old; both keys that it was decided by are read again.
+    assert cost(lambda: allowed(api, key, caller=gateway)) == Cost(4, 0, ("hold", "adopt", "adopt", "hold"))
+    assert cost(lambda: allowed(api, key, caller=gateway)) == ONE_ROUND_TRIP
+
+
+# --- settle, release, extend -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_charging_takes_as_many_statements_for_a_hundred_calls_as_for_one(
+    api: Api, cost: Measure, gateway: str, everywhere: dict[str, Any], count: int
+):
+    key = api.generate(**everywhere)["key"]
+    held = [allowed(api, key, caller=gateway) for _ in range(count)]
+    charges = [{"reservation_id": call["reservation_id"], "cost": 0.5} for call in held]
+
+    # Accounts that use opens, the move of windows, the charges, and where they wait.
+    first = cost(lambda: post_settle(api, caller=gateway, charges=charges))
+    assert first == Cost(4, 1, ("check", "close"))
+    # Again: what was charged before is read, and healed.
+    again = cost(lambda: post_settle(api, caller=gateway, charges=charges))
+    assert again == Cost(6, 1, ("check", "close", "note", "set"))
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_charging_calls_that_were_never_held_reads_their_key_once(
+    api: Api, cost: Measure, gateway: str, count: int
+):
+    key = api.generate(max_budget=900)["key"]
+    allowed(api, key, caller=gateway)
+    charges = [{"key": key, "request_id": str(number), "cost": 0.5} for number in range(count)]
+
+    found = cost(lambda: post_settle(api, caller=gateway, charges=charges))
+
+    reads = ("HGET",) * count
+    assert found == Cost(2, 1, ("check", "check", *reads, "close"))
+
+
+def test_releasing_and_extending(api: Api, cost: Measure, gateway: str):
+    key = api.generate(max_budget=9)["key"]
+    sent = {"reservation_id": allowed(api, key, caller=gateway)["reservation_id"]}
+    api.post("/key/extend", sent, key=gateway)
+
+    assert cost(lambda: api.post("/key/extend", sent, key=gateway)) == Cost(0, 0, ("check", "extend"))
+    assert cost(lambda: api.post("/key/release", sent, key=gateway)) == Cost(1, 0, ("check", "close"))
+
+
+# --- the rollup ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_folding_takes_as_many_statements_for_a_hundred_charges_as_for_one(
+    api: Api, services: Services, cost: Measure, gateway: str, everywhere: dict[str, Any], count: int
+):
+    key = api.generate(**everywhere)["key"]
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    held = [allowed(api, key, caller=gateway, tags=["a"], user="e") for _ in range(count)]
+    post_settle(api, charges=[{"reservation_id": call["reservation_id"], "cost": 0.5} for call in held])
+
+    found = cost(lambda: services.jobs.run(TaskName.FOLD_LEDGER, lambda: True))
+
+    # Twelve in the transaction that folds and before it, and the record of the run.
+    assert found == Cost(13, 2, ("close", "note", "set"))
+    assert rows(services.database, ledger_unfolded) == []
