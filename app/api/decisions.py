@@ -42,6 +42,12 @@ settlements = Blueprint("settlements")
 )
 @decisions.takes(VerifyRequestSchema())
 def verify(sent: dict[str, Any]) -> Response:
+    """May this key make this call?
+
+    Judges the call by its key and everything around it, checks every limit, and holds what the call may cost, or
+    nothing at all. A refusal is an answer like any other (200), with its stable code and what LiteLLM would have
+    answered. Settle, release or extend what was held before its lease ends; time gives back what nobody settles.
+    """
     asked = _asked(sent)
     verdict = services().decisions.verify(g.credential, asked, request.path)
     return answer(responses.verdict(asked, verdict))
@@ -57,7 +63,12 @@ def verify(sent: dict[str, Any]) -> Response:
 )
 @settlements.takes(SettleRequestSchema())
 def settle(sent: dict[str, Any]) -> Response:
-    """Charge one call, or each of `charges`, answered on its own."""
+    """Charge a call.
+
+    Charge one call, or each of `charges`, answered on its own. A charge counts exactly once by its key and request
+    id: sent again, it says what was charged first. Tokens are priced where no cost is given; what is above the
+    estimate is charged in full.
+    """
     batch = sent.get("charges")
     if batch is None:
         (charged,) = services().settlements.settle(act(), [_usage(sent)])
@@ -84,6 +95,11 @@ def settle(sent: dict[str, Any]) -> Response:
 )
 @settlements.takes(SubjectSchema())
 def release(sent: dict[str, Any]) -> Response:
+    """Give back what is held.
+
+    Give back what is held for a call that has cost nothing. Doing it again changes nothing, and what was charged
+    stays charged.
+    """
     reservation, state = services().settlements.release(act(), _subject(sent))
     return answer({"key_id": reservation.key_id, "request_id": reservation.request_id, "state": state})
 
@@ -98,6 +114,10 @@ def release(sent: dict[str, Any]) -> Response:
 )
 @settlements.takes(ExtendRequestSchema())
 def extend(sent: dict[str, Any]) -> Response:
+    """Hold for longer.
+
+    Let what is held for a call stand for longer, counted from now. Only what is still open can be extended.
+    """
     lease_seconds = _lease(sent)
     reservation, found = services().settlements.extend(act(), _subject(sent), lease_seconds)
     return answer(responses.extended(reservation, found))
@@ -113,7 +133,10 @@ def extend(sent: dict[str, Any]) -> Response:
 )
 @settlements.takes(ExplainRequestSchema())
 def explain(sent: dict[str, Any]) -> Response:
-    """What verify would answer, now or `at` another time, and why; nothing is held."""
+    """Why a call would be allowed or refused.
+
+    What verify would answer, now or `at` another time, and every rule behind it; nothing is held.
+    """
     asked = _asked(sent)
     return answer(responses.explanation(asked, services().explaining.explain(act(), asked, sent.get("at"))))
 

@@ -68,6 +68,7 @@ OWN_STATUSES = {
 PUBLIC = {"GET /health/liveliness", "GET /health/liveness", "GET /health/readiness"}
 
 EXAMPLES = 8
+OF_ONE_KEY = {"/key/update", "/key/verify", "/key/explain", "/key/settle", "/key/release", "/key/extend"}
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +285,27 @@ def test_every_error_has_a_row():
     assert {kind for kind in kinds(ServiceError) if not set(kind.__mro__) & TABLE.keys()} == set()
 
 
+def test_a_reader_is_told_what_each_operation_of_gateways_and_each_field_of_theirs_is(
+    document: dict[str, Any], operations: dict[str, dict[str, Any]]
+):
+    for path in sorted(OF_ONE_KEY - {"/key/update"}):
+        operation = operations[f"POST {path}"]
+        assert len(operation["description"]) > 40, path
+        body = _resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
+        answered = _resolved(document, operation["responses"]["200"]["content"]["application/json"]["schema"])
+        for schema in (body, answered):
+            silent = [
+                name
+                for name, field in schema["properties"].items()
+                if not (field.get("description") or "$ref" in field or name in PLAIN or "enum" in field)
+            ]
+            assert silent == [], path
+
+
+# Fields whose name says it all.
+PLAIN = {"key_id", "model", "message", "status", "type", "user", "duplicate", "extended", "allowed", "cost"}
+
+
 # --- true of what the service answers ----------------------------------------------------------------------
 
 
@@ -319,7 +341,7 @@ def test_whatever_is_sent_no_answer_breaks_the_document(app: Flask):
             | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
         )
         def calls(case: Case) -> None:
-            if case.path == "/key/update" and isinstance(case.body, dict):
+            if case.path in OF_ONE_KEY and isinstance(case.body, dict):
                 case.body["key"] = existing  # by chance it would never be found
             response = case.call(headers={"x-litellm-api-key": MASTER_KEY})
             case.validate_response(response, checks=checks)
