@@ -13,7 +13,6 @@ from app.api import auth, body
 from app.api.body import MISSING, WrongBody
 from app.api.errors import Detail, ErrorEnvelopeSchema, HTTPValidationErrorSchema, row_of
 from app.api.responses.tabular import CSV
-from app.domain import keys, teams
 from app.errors import (
     Forbidden,
     RoleRefused,
@@ -42,15 +41,19 @@ CHANGED_BY = {
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest is not typed
     """Routes of one noun; `public` ones ask for no key.
 
+    `unenforced` are fields that are stored and not acted upon: an answer names those that were sent.
     `deferred` ones leave it to the use case to look at the key, which it does together with all else it looks at.
     """
 
     ARGUMENTS_PARSER = body.Parser()
 
-    def __init__(self, name: str, *, public: bool = False, deferred: bool = False) -> None:
+    def __init__(
+        self, name: str, *, public: bool = False, deferred: bool = False, unenforced: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(name, f"app.api.{name}", description="")
         self._public = public
         self._deferred = deferred
+        self._unenforced = unenforced
         self._without_body: set[str] = set()
         self._details: dict[str, Detail] = {}
         self.before_request(self._enter)
@@ -67,6 +70,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             g.act = auth.authenticate(request)
             auth.gate(g.act.caller, _route(), request.method)
         g.detail = self._details.get(request.endpoint or "")
+        g.unenforced = self._unenforced
         if g.body in (MISSING, None) and request.endpoint in self._without_body:
             g.body = {}
         if g.body is not MISSING and not isinstance(g.body, Mapping):
@@ -174,16 +178,16 @@ def finish(response: Response) -> Response:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
     response.vary.add("Origin")
+    unenforced = g.get("unenforced", frozenset()) & g.get("sent_fields", frozenset())
     for name, value in (
         ("x-keyledger-ignored-fields", g.get("ignored_fields", ())),
-        ("x-keyledger-unenforced-fields", sorted(_UNENFORCED & g.get("sent_fields", frozenset()))),
+        ("x-keyledger-unenforced-fields", sorted(unenforced)),
     ):
         if value:
             response.headers[name] = _header_list(value)
     return response
 
 
-_UNENFORCED = keys.UNENFORCED_FIELDS | teams.UNENFORCED_FIELDS
 _MOST_NAMES = 20
 
 

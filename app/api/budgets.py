@@ -12,9 +12,10 @@ from app.api.schemas.budgets import (
     BudgetUpdateRequestSchema,
     LiteLLM_BudgetTableSchema,
 )
+from app.domain.budgets import UNENFORCED_FIELDS
 from app.errors import InvalidRequest, NotFound
 
-budgets = Blueprint("budgets")
+budgets = Blueprint("budgets", unenforced=UNENFORCED_FIELDS)
 
 
 @budgets.operation(

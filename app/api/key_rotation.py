@@ -24,6 +24,7 @@ from app.api.schemas.keys import (
     RegenerateKeyRequestSchema,
     ResetSpendRequestSchema,
 )
+from app.domain.keys import UNENFORCED_FIELDS
 from app.errors import (
     BadAlias,
     Conflict,
@@ -35,7 +36,7 @@ from app.errors import (
 )
 from app.services.key_filters import AliasQuery
 
-key_rotation = Blueprint("key_rotation")
+key_rotation = Blueprint("key_rotation", unenforced=UNENFORCED_FIELDS)
 
 _REGENERATES = (InvalidRequest, BadAlias, Conflict, NothingFound, MemberPermissionMissing)
 

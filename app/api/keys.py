@@ -26,6 +26,7 @@ from app.api.schemas.keys import (
     KeyRequestSchema,
     UpdateKeyRequestSchema,
 )
+from app.domain.keys import UNENFORCED_FIELDS
 from app.errors import (
     BadAlias,
     Conflict,
@@ -41,7 +42,7 @@ from app.errors import (
 )
 from app.services.key_filters import KeyQuery
 
-keys = Blueprint("keys")
+keys = Blueprint("keys", unenforced=UNENFORCED_FIELDS)
 
 
 @keys.operation(

@@ -13,10 +13,11 @@ from app.api.schemas.organizations import (
     NewOrganizationResponseSchema,
     OrganizationInfoQuerySchema,
 )
+from app.domain.organizations import UNENFORCED_FIELDS
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.services.organizations import OrganizationInfo
 
-organizations = Blueprint("organizations")
+organizations = Blueprint("organizations", unenforced=UNENFORCED_FIELDS)
 
 
 @organizations.operation(

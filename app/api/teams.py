@@ -20,9 +20,10 @@ from app.api.schemas.teams import (
     UpdateTeamRequestSchema,
     UpdateTeamResponseSchema,
 )
+from app.domain.teams import UNENFORCED_FIELDS
 from app.errors import Conflict, InvalidRequest, MemberExists, NotFound
 
-teams = Blueprint("teams")
+teams = Blueprint("teams", unenforced=UNENFORCED_FIELDS)
 
 
 @teams.operation(

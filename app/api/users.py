@@ -15,9 +15,10 @@ from app.api.schemas.users import (
     UserInfoQuerySchema,
     UserInfoResponseSchema,
 )
+from app.domain.users import UNENFORCED_FIELDS
 from app.errors import BadAlias, Conflict, InvalidRequest, NotFound
 
-users = Blueprint("users")
+users = Blueprint("users", unenforced=UNENFORCED_FIELDS)
 
 
 @users.operation(

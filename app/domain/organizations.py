@@ -11,6 +11,9 @@ from app.domain.values import InvalidValue
 # Kept in `metadata` under their own names, as LiteLLM keeps them.
 FOLDED_FIELDS = frozenset({"model_rpm_limit", "model_tpm_limit"})
 
+# Stored and echoed, but not acted upon by any check of this service.
+UNENFORCED_FIELDS = frozenset({"allowed_models", "model_max_budget", "tpd_limit"})
+
 # What describes the organization's own tier where no `budget_id` names one.
 TIER_FIELDS = LIMIT_FIELDS | TEMPORARY_FIELDS | {"budget_reset_at", "allowed_models"}
 

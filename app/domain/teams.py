@@ -57,7 +57,21 @@ OWN_TIER_FIELDS = {
 
 # Stored and echoed, but not acted upon by any check of this service.
 UNENFORCED_FIELDS = frozenset(
-    {"default_team_member_models", "secret_manager_settings", "team_member_key_duration"}
+    {
+        "access_group_ids",
+        "allowed_passthrough_routes",
+        "budget_limits",
+        "default_team_member_models",
+        "denied_passthrough_routes",
+        "disable_global_guardrails",
+        "model_max_budget",
+        "policies",
+        "prompts",
+        "router_settings",
+        "secret_manager_settings",
+        "team_member_key_duration",
+        "tpd_limit",
+    }
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
+from app.domain import budgets, organizations, teams, users
 from app.domain.keys import UNENFORCED_FIELDS
 from app.models import audit
 from tests.api.settings import FOLDED, PLAIN
@@ -125,7 +126,7 @@ def test_parameters_that_nobody_knows_are_ignored(shared_api: Api):
 
 @pytest.mark.parametrize("field", sorted(UNENFORCED_FIELDS))
 def test_a_field_that_is_kept_but_not_enforced_is_named(shared_api: Api, field: str):
-    values = {**PLAIN, **FOLDED, "budget_limits": [], "auto_rotate": False, "rotation_interval": None}
+    values = {**PLAIN, **FOLDED, "auto_rotate": False, "rotation_interval": None}
 
     answer = shared_api.post("/key/generate", {field: values[field]})
 
@@ -133,8 +134,33 @@ def test_a_field_that_is_kept_but_not_enforced_is_named(shared_api: Api, field: 
     assert IGNORED not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/team/new", teams.UNENFORCED_FIELDS),
+        ("/user/new", users.UNENFORCED_FIELDS),
+        ("/organization/new", organizations.UNENFORCED_FIELDS),
+        ("/budget/new", budgets.UNENFORCED_FIELDS),
+    ],
+)
+def test_what_is_enforced_for_keys_alone_is_named_for_others(shared_api: Api, path: str, fields: frozenset[str]):
+    answer = shared_api.post(path, {"organization_alias": "o", **dict.fromkeys(fields)})
+
+    assert (answer.status, answer.headers[UNENFORCED]) == (200, ",".join(sorted(fields))), answer
+
+
 def test_what_is_all_used_names_nothing(shared_api: Api):
-    answer = shared_api.post("/key/generate", {"models": ["m"], "max_budget": 1, "tags": ["t"]})
+    used: dict[str, Any] = {
+        "models": ["m"],
+        "max_budget": 1,
+        "tags": ["t"],
+        "budget_limits": [{"budget_duration": "1d", "max_budget": 1}],
+        "default_estimated_output_tokens": 5,
+        "default_estimated_output_tokens_per_model": {"m": 5},
+        "model_max_budget": {"m": {"budget_limit": 1}},
+    }
+
+    answer = shared_api.post("/key/generate", used)
 
     assert {IGNORED, UNENFORCED}.isdisjoint(answer.headers)
 

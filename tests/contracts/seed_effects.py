@@ -1,7 +1,7 @@
 """Which test proves the effect of each field, parameter and header of the key-management API document.
 
-An effect that a later feature brings names the test of its round trip until then, with the feature: `verify` (the
-verdicts of the data plane), `messages` (mails and alerts).
+An effect that a later feature brings names the test of its round trip until then, with the feature: `messages` (mails
+and alerts).
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ BLOCK = "tests.api.test_block"
 HEADERS = "tests.api.test_headers"
 OPERATIONS = "tests.api.test_operations"
 HEALTH = "tests.workers.test_key_health"
+VERIFY = "tests.api.test_verify_settings"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,29 @@ def later(feature: str, module: str, function: str) -> Proof:
 
 CHANGED_BY = proven(HEADERS, "test_every_change_records_the_claim_beside_the_real_caller_and_the_request")
 
-KEPT_AT_BIRTH = later("verify", GENERATE, "test_a_setting_is_stored_and_shown_as_sent")
-FOLDED_AT_BIRTH = later("verify", GENERATE, "test_a_folded_setting_is_kept_in_the_metadata")
-CHANGED = later("verify", UPDATE, "test_a_sent_setting_changes_and_nothing_else_does")
-FOLDED_LATER = later("verify", UPDATE, "test_a_folded_setting_changes_its_own_entry_and_null_removes_it")
+# What the next call of the key feels, however the field was set.
+FORBIDS = proven(VERIFY, "test_a_setting_refuses_the_calls_that_it_forbids_and_no_others")
+FORBIDS_LATER = proven(VERIFY, "test_a_setting_that_no_new_secret_brings_refuses_the_calls_that_it_forbids")
+DELIVERED = proven(VERIFY, "test_a_setting_that_gateways_act_upon_is_delivered_to_them")
+FELT: dict[str, Proof] = {
+    "max_budget": FORBIDS,
+    "model_max_budget": FORBIDS,
+    "max_parallel_requests": FORBIDS,
+    "rpm_limit": FORBIDS,
+    "tpm_limit": FORBIDS,
+    "model_rpm_limit": FORBIDS,
+    "model_tpm_limit": FORBIDS,
+    "allowed_cache_controls": FORBIDS,
+    "guardrails": DELIVERED,
+    "tags": proven(VERIFY, "test_tags_of_a_key_label_what_its_calls_cost"),
+    "permissions": proven(VERIFY, "test_permissions_make_a_gateway_of_a_key"),
+}
+FELT_BUT_NOT_WITH_A_SECRET: dict[str, Proof] = {
+    "aliases": proven(VERIFY, "test_aliases_name_the_model_that_is_called_and_counted"),
+    "config": proven(VERIFY, "test_a_setting_that_no_new_secret_brings_is_delivered"),
+    "enforced_params": FORBIDS_LATER,
+    "object_permission": FORBIDS_LATER,
+}
 
 FILTERED = proven(LIST, "test_filters_are_exact_and_narrow_each_other")
 PAGED = proven(LIST, "test_newest_come_first_and_pages_never_overlap")
@@ -51,35 +71,26 @@ SORTED = proven(LIST, "test_missing_values_come_last_in_both_directions")
 
 REGENERATE = "tests.api.test_regenerate"
 REGENERATE_EFFECTS = "tests.api.test_regenerate_effects"
-WITH_THE_SECRET = later("verify", REGENERATE, "test_a_setting_sent_with_it_is_changed")
 REGENERATED = {
+    **FELT,
     "key": proven(REGENERATE, "test_the_key_may_be_named_by_query_hash_or_body_and_names_must_agree"),
     "key_alias": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
     "user_id": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
     "team_id": proven(REGENERATE_EFFECTS, "test_the_key_is_found_by_its_new_key_alias_user_id_and_team_id"),
     "models": proven(REGENERATE_EFFECTS, "test_models_are_those_of_the_new_secret"),
-    "tags": WITH_THE_SECRET,
     "spend": proven(REGENERATE_EFFECTS, "test_a_spend_is_a_correction_in_the_ledger"),
-    "max_budget": WITH_THE_SECRET,
-    "model_max_budget": WITH_THE_SECRET,
     "budget_duration": proven(REGENERATE_EFFECTS, "test_a_budget_duration_resets_the_spend_at_its_instant"),
     "soft_budget": later("messages", REGENERATE_EFFECTS, "test_a_soft_budget_that_is_reached_leaves_an_event"),
-    "max_parallel_requests": WITH_THE_SECRET,
     "metadata": proven(REGENERATE, "test_a_setting_sent_with_it_is_changed"),
-    "tpm_limit": WITH_THE_SECRET,
-    "rpm_limit": WITH_THE_SECRET,
-    "model_rpm_limit": WITH_THE_SECRET,
-    "model_tpm_limit": WITH_THE_SECRET,
-    "allowed_cache_controls": WITH_THE_SECRET,
     "duration": proven(REGENERATE_EFFECTS, "test_a_duration_refuses_the_new_secret_at_its_instant"),
-    "permissions": WITH_THE_SECRET,
-    "guardrails": WITH_THE_SECRET,
     "blocked": proven(REGENERATE_EFFECTS, "test_a_key_that_is_blocked_with_it_is_refused"),
     "litellm-changed-by": proven(REGENERATE_EFFECTS, "test_the_litellm_changed_by_claim_is_recorded"),
 }
 
 EFFECTS: dict[str, dict[str, Proof]] = {
     "POST /key/generate": {
+        **FELT,
+        **FELT_BUT_NOT_WITH_A_SECRET,
         "duration": proven(GENERATE_LIMITS, "test_a_key_is_refused_from_the_instant_of_its_expiry"),
         "key_alias": proven(LIST, "test_filters_are_exact_and_narrow_each_other"),
         "key": proven(GENERATE, "test_a_chosen_key_opens_what_was_made_for_it"),
@@ -87,35 +98,20 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "user_id": proven(INFO, "test_an_owner_sees_its_own_keys_and_no_others"),
         "budget_id": proven(GENERATE_LIMITS, "test_a_tier_gives_its_window_and_is_shown"),
         "models": proven(OPERATIONS, "test_a_key_lists_its_own_models"),
-        "aliases": KEPT_AT_BIRTH,
-        "config": KEPT_AT_BIRTH,
         "spend": proven(GENERATE_LIMITS, "test_spend_at_birth_is_a_correction_in_the_ledger"),
         "send_invite_email": later("messages", GENERATE, "test_an_invitation_is_an_event_where_it_is_asked_for"),
-        "max_budget": later("verify", GENERATE_LIMITS, "test_amounts_keep_every_nano_dollar_up_to_the_largest"),
         "budget_duration": proven(
             INFO, "test_the_spend_of_a_window_that_has_passed_reads_as_zero_before_any_job_runs"
         ),
-        "max_parallel_requests": KEPT_AT_BIRTH,
         "metadata": proven(HEALTH, "test_the_destination_gets_the_facts_of_the_key_and_nothing_secret"),
-        "guardrails": FOLDED_AT_BIRTH,
-        "permissions": KEPT_AT_BIRTH,
-        "model_max_budget": later("verify", GENERATE_LIMITS, "test_a_budget_per_model_is_kept_word_by_word"),
-        "model_rpm_limit": FOLDED_AT_BIRTH,
-        "model_tpm_limit": FOLDED_AT_BIRTH,
-        "allowed_cache_controls": KEPT_AT_BIRTH,
         "blocked": proven(AUTH, "test_blocked_comes_before_expired_and_expired_before_the_team"),
-        "rpm_limit": KEPT_AT_BIRTH,
-        "tpm_limit": KEPT_AT_BIRTH,
         "soft_budget": later("messages", GENERATE_LIMITS, "test_a_soft_budget_that_is_reached_leaves_one_event"),
-        "tags": FOLDED_AT_BIRTH,
-        "enforced_params": FOLDED_AT_BIRTH,
         "allowed_routes": proven(AUTH, "test_a_key_reaches_the_routes_that_it_lists_and_no_others"),
-        "object_permission": later(
-            "verify", GENERATE_LIMITS, "test_an_object_permission_is_stored_with_the_key_and_shown_whole"
-        ),
         "litellm-changed-by": CHANGED_BY,
     },
     "POST /key/update": {
+        **FELT,
+        **FELT_BUT_NOT_WITH_A_SECRET,
         "key": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
         "key_alias": proven(UPDATE, "test_a_key_is_found_by_plaintext_hash_and_alias"),
         "user_id": proven(LIST_SCOPE, "test_an_administrator_may_ask_for_what_somebody_owns_or_made"),
@@ -124,39 +120,22 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         ),
         "budget_id": proven(UPDATE_LIMITS, "test_a_tier_that_is_linked_later_gives_its_window"),
         "models": proven(UPDATE, "test_models_that_change_are_listed_at_once"),
-        "tags": FOLDED_LATER,
-        "enforced_params": FOLDED_LATER,
         "spend": proven(UPDATE_LIMITS, "test_a_set_spend_is_a_correction_and_lifetime_moves_with_it"),
-        "max_budget": CHANGED,
-        "model_max_budget": CHANGED,
         "budget_duration": proven(
             UPDATE_LIMITS, "test_a_window_that_is_armed_late_starts_at_zero_and_one_that_goes_leaves_the_spend"
         ),
         "soft_budget": later(
             "messages", UPDATE_LIMITS, "test_a_soft_budget_that_spend_reaches_leaves_one_event_per_threshold"
         ),
-        "max_parallel_requests": CHANGED,
         "metadata": proven(UPDATE, "test_sent_metadata_replaces_the_stored_and_folded_settings_go_on_top"),
-        "tpm_limit": CHANGED,
-        "rpm_limit": CHANGED,
-        "model_rpm_limit": FOLDED_LATER,
-        "model_tpm_limit": FOLDED_LATER,
-        "allowed_cache_controls": CHANGED,
         "duration": proven(UPDATE_LIMITS, "test_an_expired_key_that_is_given_time_works_again"),
-        "permissions": CHANGED,
         "send_invite_email": later("messages", UPDATE, "test_an_invitation_that_is_asked_for_is_an_event"),
-        "guardrails": FOLDED_LATER,
         "blocked": proven(UPDATE, "test_blocking_by_update_is_felt_by_the_next_request"),
-        "aliases": CHANGED,
-        "config": CHANGED,
         "temp_budget_increase": proven(
             GRANTS, "test_a_temporary_increase_raises_what_a_key_may_give_until_it_ends"
         ),
         "temp_budget_expiry": proven(GRANTS, "test_a_temporary_increase_raises_what_a_key_may_give_until_it_ends"),
         "allowed_routes": proven(UPDATE, "test_routes_that_are_taken_away_are_refused_at_once"),
-        "object_permission": later(
-            "verify", UPDATE_LIMITS, "test_an_object_permission_is_merged_into_the_one_there_is"
-        ),
         "litellm-changed-by": CHANGED_BY,
     },
     "POST /key/delete": {
