@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tests.model import changes
-from tests.model.redis import Balance, Decision, Note, Redis, State, Verdict, Versions
+from tests.model.redis import Balance, Decision, Hold, Note, Redis, State, Verdict, Versions
 from tests.model.scopes import KEY, LEASE, TEAMS, WINDOW, Counter, counter
 from tests.model.world import World, charge
 
@@ -35,6 +35,26 @@ class AppliedTwice(Redis):
         if request_id in self.holds and self.holds[request_id].state is State.CHARGED:
             self.holds[request_id].state = State.RELEASED
         return super().apply(request_id, counters, amount, new=new, deadline=deadline)
+
+
+class TombstoneOfADuplicate(Redis):
+    """A repeated settle that finds no record leaves one, though it has added nothing."""
+
+    def apply(
+        self, request_id: str, counters: Iterable[Counter], amount: int, *, new: bool, deadline: int | None = None
+    ) -> bool:
+        if request_id not in self.holds and not new and deadline is None:
+            self.holds[request_id] = Hold(State.CHARGED, 0, 0, tuple(counters))
+        return super().apply(request_id, counters, amount, new=new, deadline=deadline)
+
+
+def a_repeated_settle_overtakes_the_first(world: World) -> None:
+    world.do(0, "verify", "a", 5)
+    world.flushall()
+    world.do(1, "rebase", [counter(KEY, 0)])
+    first = world.start(0, "settle", world.reservation("a"), 5).until("apply")
+    world.do(1, "settle", world.reservation("a"), 5)
+    first.finish()
 
 
 class ApplyCreates(Redis):

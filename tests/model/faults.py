@@ -64,6 +64,9 @@ FAULTS: dict[str, Fault] = {
     "confirmed as of the set": Fault(
         balances.ConfirmedAsOfTheSet, balances.a_charge_is_applied_after_its_fold, Balances
     ),
+    "tombstone of a duplicate": Fault(
+        balances.TombstoneOfADuplicate, balances.a_repeated_settle_overtakes_the_first, None
+    ),
     "charged where held": Fault(
         balances.ChargedWhereHeld, balances.a_call_is_settled_where_it_was_held_first, None
     ),
