@@ -13,6 +13,7 @@ from app.container import Services
 from app.dispatch import TaskName
 from app.domain.scopes import Scope
 from app.models import ledger
+from app.store import balances
 from tests.faults.gateways import (
     LEVELS,
     MODEL,
@@ -30,6 +31,7 @@ from tests.faults.gateways import (
     open_holds,
     spend_shown,
 )
+from tests.faults.proxy import runs
 from tests.faults.web import Pair
 from tests.servers import eventually
 
@@ -170,6 +172,30 @@ def test_a_settle_that_is_sent_again_and_again_changes_nothing(pair: Pair) -> No
     for repeated in (again, once_more, at_last):
         assert {answer["duplicate"] for answer in repeated} == {True}
         assert [answer["cost"] for answer in repeated] == [answer["cost"] for answer in first]
+
+
+def test_a_charge_that_reaches_redis_after_its_fold_counts_once(pair: Pair) -> None:
+    pair.wait()
+    world = make_world(pair, dict.fromkeys(LEVELS, PLENTY))
+    charged = round(ESTIMATE * NANOS)
+    once = {Balance(charged, charged, 0)}
+
+    with Gateway(pair) as gateway, beside(pair) as services:
+        held = gateway.verify(world.keys[0], ESTIMATE, "told late")
+        with pair.proxies[0].holding(lambda command: runs(command, balances._CLOSE)):
+            gateway.settle(held["reservation_id"], ESTIMATE)
+            fold(services)
+            folded = books(services, world.scope_ids)
+            before = scripts_run(pair)
+        eventually(lambda: scripts_run(pair) > before)
+        assert set(folded.values()) == once
+        assert set(books(services, world.scope_ids).values()) == once
+
+
+def scripts_run(pair: Pair) -> int:
+    """How often Redis has run a script that it knows."""
+    with Redis.from_url(pair.redis.url) as client:
+        return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
 def test_a_call_settled_by_many_at_once_is_charged_once_and_all_are_told_the_same_amount(pair: Pair) -> None:
