@@ -17,7 +17,10 @@ class LimitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """Nano-dollars of a budget, counts of anything else; `asked` is what the call would take of it."""
+    """Nano-dollars of a budget, counts of anything else; `asked` is what the call would take of it.
+
+    Parallel requests do not end all at once: `frees_at` is when the first is over by time alone.
+    """
 
     scope: Scope
     kind: LimitKind
@@ -26,6 +29,7 @@ class LimitState:
     held: int
     asked: int
     resets_at: datetime | None = None
+    frees_at: datetime | None = None
 
     @property
     def remaining(self) -> int:
@@ -54,6 +58,7 @@ def states(plan: Plan, numbers: Numbers, amount_nanos: int, tokens: int, now: da
     for rate, count in zip(plan.rates, numbers.rates, strict=True):
         asked = tokens if rate.unit is Unit.TOKENS else 1
         found.append(LimitState(rate.scope, LimitKind(rate.unit), rate.limit, count, 0, asked, minute_end))
-    for slots, count in zip(plan.slots, numbers.slots, strict=True):
-        found.append(LimitState(slots.scope, LimitKind.PARALLEL_REQUESTS, slots.limit, 0, count, 1))
+    for slots, count, frees_at in zip(plan.slots, numbers.slots, numbers.frees_at, strict=True):
+        kind = LimitKind.PARALLEL_REQUESTS
+        found.append(LimitState(slots.scope, kind, slots.limit, 0, count, 1, frees_at=frees_at))
     return found

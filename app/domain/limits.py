@@ -75,13 +75,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it."""
+    """How full the limits of a plan are, in its order; a `confirmed` counter is as the ledger has it.
+
+    `frees_at` is when the first of the calls in a plan's slots is over by time alone.
+    """
 
     used: Sequence[int]
     held: Sequence[int]
     confirmed: Sequence[bool]
     rates: Sequence[int]
     slots: Sequence[int]
+    frees_at: Sequence[datetime | None]
 
 
 def admits(used: int, held: int, amount: int, cap: int) -> bool:

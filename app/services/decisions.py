@@ -186,7 +186,7 @@ class Decisions:
                 self._rebase([case.plan.budgets[full.which].account])
                 return None
         state = states_of(case, full.numbers)[_place(case, full)]
-        refused, retry_after = refusal_of(case, state, self._budget_exceeded_status, full.frees_at)
+        refused, retry_after = refusal_of(case, state, self._budget_exceeded_status)
         return Verdict(case, refused, full.numbers, retry_after=retry_after)
 
     def _rebase(self, accounts: list[Account]) -> None:
@@ -232,13 +232,8 @@ def _place(case: Case, full: Full) -> int:
     return before[full.limit] + full.which
 
 
-def refusal_of(
-    case: Case, state: LimitState, budget_status: int, frees_at: datetime | None = None
-) -> tuple[Refused, float | None]:
-    """The refusal of a limit without room, and seconds until there may be some, where that is known.
-
-    `frees_at` is when the first of the parallel requests under way ends by time alone.
-    """
+def refusal_of(case: Case, state: LimitState, budget_status: int) -> tuple[Refused, float | None]:
+    """The refusal of a limit without room, and seconds until there may be some, where that is known."""
     scope, now = state.scope, case.at
     if state.kind is LimitKind.BUDGET:
         refused = refusals.budget_refused(
@@ -255,7 +250,7 @@ def refusal_of(
         return refused, None if state.resets_at is None else (state.resets_at - now).total_seconds()
     if state.kind is LimitKind.PARALLEL_REQUESTS:
         refused = refusals.concurrency_refused(
-            scope.kind, case.snapshot, limit=state.limit, reset_at=frees_at or now, now=now
+            scope.kind, case.snapshot, limit=state.limit, reset_at=state.frees_at or now, now=now
         )
         return refused, _SOON_SECONDS
     reset_at = state.resets_at or now

@@ -74,7 +74,8 @@ class Explaining:
         used = [spend or 0 for spend in found]
         if not present:
             nothing = [0] * len(used)
-            return Numbers(used, nothing, [True] * len(used), [0] * len(plan.rates), [0] * len(plan.slots))
+            slots = len(plan.slots)
+            return Numbers(used, nothing, [True] * len(used), [0] * len(plan.rates), [0] * slots, [None] * slots)
         # A verify closes what is past its lease before it refuses.
         self._reaping.reap(case.at)
         return replace(self._balances.look(plan, case.at), used=used)

@@ -60,16 +60,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A limit has no room: `which` of the plan's budgets, rates or slots.
-
-    `ripe` tells that holds are past their lease, `frees_at` when the first slot is free by time alone.
-    """
+    """A limit has no room: `which` of the plan's budgets, rates or slots; `ripe`: holds are past their lease."""
 
     numbers: Numbers
     limit: str
     which: int
     ripe: bool
-    frees_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +272,7 @@ def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
         case "REPLAY":
             return Held(numbers, rest[0], _instant(rest[1]), replayed=True)
         case "REFUSED":
-            frees_at = _instant(rest[3]) if len(rest) > 3 and rest[3] else None  # noqa: PLR2004
-            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]), frees_at=frees_at)
+            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]))
         case "COLD":
             return Cold([int(which) for which in rest[0]])
         case _:
@@ -290,7 +285,8 @@ def _numbers(budgets: Sequence[Any], rates: Sequence[Any], slots: Sequence[Any])
         held=[int(held) for _, held, _ in budgets],
         confirmed=[bool(confirmed) for _, _, confirmed in budgets],
         rates=[int(count) for count in rates],
-        slots=[int(count) for count in slots],
+        slots=[int(count) for count, _ in slots],
+        frees_at=[_instant(soonest) if soonest else None for _, soonest in slots],
     )
 
 

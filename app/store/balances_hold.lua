@@ -54,9 +54,8 @@ for i, rate in ipairs(call.rates) do
   end
 end
 for i, limit in ipairs(call.slots) do
-  if slots[i] >= tonumber(limit) then
-    local soonest = redis.call('ZRANGE', KEYS[slot(i)], 0, 0, 'WITHSCORES')
-    return {'REFUSED', budgets, rates, slots, 'slots', i - 1, 0, soonest[2]}
+  if slots[i][1] >= tonumber(limit) then
+    return {'REFUSED', budgets, rates, slots, 'slots', i - 1, 0}
   end
 end
 
@@ -81,7 +80,7 @@ for i = 1, #call.slots do
   local name = KEYS[slot(i)]
   redis.call('ZADD', name, call.deadline, KEYS[2])
   redis.call('PEXPIRE', name, call.keep)
-  slots[i] = slots[i] + 1
+  slots[i][1] = slots[i][1] + 1
   places[i] = name
 end
 redis.call('DEL', KEYS[2])

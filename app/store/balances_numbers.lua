@@ -1,6 +1,6 @@
 -- How full limits are: `keys` from `first` on are so many budgets' counters, then rates, then slots to the end.
--- Answers the budgets' {used, held, confirmed}, the rates and the slots; and the budgets' nonces, and which of them
--- are not seeded, counted from 0.
+-- Answers the budgets' {used, held, confirmed}, the rates and the slots' {taken, when the first is free by time alone};
+-- and the budgets' nonces, and which of them are not seeded, counted from 0.
 local function numbers(keys, first, budgets, rates, now)
   local found, nonces, cold = {}, {}, {}
   for i = 1, budgets do
@@ -19,7 +19,8 @@ local function numbers(keys, first, budgets, rates, now)
   local slots = {}
   for i = first + rates, #keys do
     redis.call('ZREMRANGEBYSCORE', keys[i], '-inf', now)
-    slots[#slots + 1] = redis.call('ZCARD', keys[i])
+    local soonest = redis.call('ZRANGE', keys[i], 0, 0, 'WITHSCORES')
+    slots[#slots + 1] = {redis.call('ZCARD', keys[i]), soonest[2] or ''}
   end
   return found, counts, slots, nonces, cold
 end

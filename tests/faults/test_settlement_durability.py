@@ -38,7 +38,8 @@ from tests.servers import eventually
 
 pytestmark = pytest.mark.processes
 
-GATEWAYS = 6
+# No divisor of twenty, so that each of them makes calls of every kind.
+GATEWAYS = 7
 # Between two kills, so many calls or a hundredth of all.
 CALLS_PER_KILL = 60
 PLENTY = 100_000.0
