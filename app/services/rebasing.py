@@ -56,7 +56,7 @@ class Rebasing:
     def heal(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """See to it that these rows of the ledger count in Redis, each once.
 
-        Their holds are closed, or a mark is left for a settle that comes late to it; then the counters are set.
+        Their holds are closed, as far as there are any; then the counters are set.
         """
         rows = list(rows)
         self._balances.close(

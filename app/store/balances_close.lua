@@ -45,6 +45,9 @@ for i, item in ipairs(cjson.decode(ARGV[1])) do
   local answer = state
   if item.deadline and (state ~= 'open' or found[3] ~= item.deadline) then
     answer = 'kept'
+  elseif item.amount and state == 'absent' and not item.inserted then
+    -- Whoever has written the charge may be on its way here: what is left in its place would keep it from adding.
+    answer = 'absent'
   elseif item.amount and state ~= 'charged' then
     if state == 'open' then
       free(item.hold, found[2], found[4], found[6])
@@ -56,7 +59,7 @@ for i, item in ipairs(cjson.decode(ARGV[1])) do
       for _, name in ipairs(item.counters) do
         add(name, item.amount)
       end
-    elseif state ~= 'absent' then
+    else
       each(found[4], function(counter)
         add(counter[1], item.amount)
       end)

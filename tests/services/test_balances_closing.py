@@ -74,10 +74,11 @@ def test_whoever_finds_the_charge_first_counts_it_and_a_late_settle_finds_it_cou
 
 def test_a_charge_without_a_hold_counts_for_whoever_has_written_it_and_for_nobody_else(balances: Balances):
     assert charge(balances, "written", 3, KEY) == "charged now"
-    assert charge_again(balances, "found", 4) == "charged now"
-    # A mark stays, so that a settle which comes late to it adds nothing to what a re-base has counted.
-    assert charge(balances, "found", 4, KEY) == "charged"
-    assert numbers(balances, KEY, TEAM) == [(13, 0), (20, 0)]
+    assert charge_again(balances, "found", 4) == "absent"
+    # Nothing stays in its place that would keep whoever has written it from adding it.
+    assert charge(balances, "found", 4, KEY) == "charged now"
+    assert charge_again(balances, "found", 4) == "charged"
+    assert numbers(balances, KEY, TEAM) == [(17, 0), (20, 0)]
 
 
 def test_a_charge_after_its_release_only_adds(balances: Balances):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.factories import JOBS
 from tests.servers import eventually
 from tests.workers.running import Up
 
@@ -76,4 +77,4 @@ def test_every_job_tells_its_last_run_and_with_all_of_them_at_work_the_service_i
     eventually(is_healthy, SOON_SECONDS)
 
     jobs = up.get("/health/readiness")[1]["jobs"]
-    assert [(job["state"], job["failures"]) for job in jobs] == [("alive", 0)] * 4
+    assert [(job["state"], job["failures"]) for job in jobs] == [("alive", 0)] * len(JOBS)
