@@ -84,7 +84,7 @@ def test_a_full_rate_or_slot_holds_nothing_in_what_has_room(balances: Balances):
     assert isinstance(by_tokens, Full)
     assert (by_tokens.limit, by_tokens.which, by_tokens.numbers.rates) == ("rate", 1, [1, 6])
     assert isinstance(by_slot, Full)
-    assert (by_slot.limit, by_slot.which, by_slot.frees_at) == ("slots", 0, START + LEASE)
+    assert (by_slot.limit, by_slot.which, by_slot.numbers.frees_at) == ("slots", 0, [START + LEASE])
     assert numbers(balances, KEY) == [(0, 1)]
 
 
