@@ -238,5 +238,4 @@ def test_large_batches_that_share_calls_in_any_order_charge_each_once(pair: Pair
     assert told.count(False) == LARGE
     with beside(pair) as services:
         assert charges(services, world.scope_ids) == (LARGE, total(LARGE))
-        assert agreed(books(services, world.scope_ids)) or not books(services, world.scope_ids)
         assert drifts(services, world.scope_ids) == []
