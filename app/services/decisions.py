@@ -25,7 +25,8 @@ from app.services.refusals import enforce
 from app.services.reservations import Reservations
 from app.services.snapshots import Sighting, Snapshots
 from app.store import balances
-from app.store.balances import Balances, Cold, Full, Held, Lost
+from app.store.balances import Balances
+from app.store.outcomes import Cold, Full, Held, Lost
 from app.store.policies import Freshness, together
 
 # How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.

@@ -8,15 +8,16 @@ by its settle, its release, or the reaper, who asks the ledger first.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from app.domain.limits import Account, Numbers, Plan, Unit
 from app.domain.reservations import SETTLED_WITHIN
-from app.domain.scopes import Scope
+from app.store import balance_names as names
 from app.store.connection import HotRedis, Lease, Script
+from app.store.outcomes import Outcome, numbers_of, outcome
 from app.store.policies import Freshness, Versions, fresh_token, policy_names
 
 _HOLD = Script("policies", "balances_numbers", "balances_hold")
@@ -46,44 +47,6 @@ class Call:
     now: datetime
     deadline: datetime
     reservation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The call is held; `replayed` where it was before, under the reservation of then."""
-
-    numbers: Numbers
-    reservation: str
-    deadline: datetime
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """A limit has no room: `which` of the plan's budgets, rates or slots; `ripe`: holds are past their lease."""
-
-    numbers: Numbers
-    limit: str
-    which: int
-    ripe: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cold:
-    """Some budgets' counters are not seeded yet."""
-
-    which: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Redis is so young that holds of before it may be lost; budgeted calls wait until then."""
-
-    numbers: Numbers
-    until: datetime
-
-
-Outcome = Freshness | Held | Full | Cold | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,30 +105,32 @@ class Balances:
         with self._redis.lease() as lease:
             if versions is not None and versions.run_id != lease.run_id:
                 return Freshness.STALE
-            names = [
+            keys = [
                 lease.name("born"),
-                _hold(lease, call.key_id, call.request_id),
+                names.hold(lease, call.key_id, call.request_id),
                 lease.name("holds"),
                 *policy_names(lease, () if versions is None else versions.entities),
                 *self._limits(lease, call.plan, call.now),
             ]
             tokens = () if versions is None else versions.tokens
-            answer = lease.run(_HOLD, names, [orjson.dumps(self._call(call, tokens)).decode()])
-        return _outcome(call, answer)
+            answer = lease.run(_HOLD, keys, [orjson.dumps(self._call(call, tokens)).decode()])
+        return outcome(answer, call.reservation, call.deadline)
 
     def look(self, plan: Plan, now: datetime) -> Numbers:
         """How full the limits of a plan are, as far as Redis knows; one round trip, and nothing is held."""
         with self._redis.lease() as lease:
             found = lease.run(
-                _LOOK, self._limits(lease, plan, now), [_ms(now), *map(len, (plan.budgets, plan.rates))]
+                _LOOK,
+                self._limits(lease, plan, now),
+                [names.milliseconds(now), *map(len, (plan.budgets, plan.rates))],
             )
-        return _numbers(*found)
+        return numbers_of(*found)
 
     def _limits(self, lease: Lease, plan: Plan, now: datetime) -> list[str]:
         return [
-            *(_counter(lease, budget.account) for budget in plan.budgets),
-            *(_rate(lease, rate.scope, rate.unit, now) for rate in plan.rates),
-            *(lease.name("slots", *_scope(slots.scope)) for slots in plan.slots),
+            *(names.counter(lease, budget.account) for budget in plan.budgets),
+            *(names.rate(lease, rate.scope, rate.unit, now) for rate in plan.rates),
+            *(names.slots(lease, slots) for slots in plan.slots),
         ]
 
     def note(self, accounts: Sequence[Account], *, create: bool) -> list[Note]:
@@ -173,8 +138,8 @@ class Balances:
         if not accounts:
             return []
         with self._redis.lease() as lease:
-            names = [_counter(lease, account) for account in accounts]
-            found = lease.run(_NOTE, names, [fresh_token(), int(create), self._keep_ms])
+            keys = [names.counter(lease, account) for account in accounts]
+            found = lease.run(_NOTE, keys, [fresh_token(), int(create), self._keep_ms])
             return [
                 Note(account, lease.run_id, *entry)
                 for account, entry in zip(accounts, found, strict=True)
@@ -190,13 +155,13 @@ class Balances:
         with self._redis.lease() as lease:
             mine = [(note, spend) for note, spend in spends if note.run_id == lease.run_id]
             if mine:
-                names = [_counter(lease, note.account) for note, _ in mine]
+                keys = [names.counter(lease, note.account) for note, _ in mine]
                 arguments: list[str | int] = [
                     part
                     for note, spend in mine
                     for part in (note.nonce, note.applied, note.number, "" if spend is None else spend)
                 ]
-                lease.run(_SET, names, arguments)
+                lease.run(_SET, keys, arguments)
 
     def close(self, closings: Sequence[Closing]) -> list[str]:
         """Close the holds, each once whatever is repeated; what each of them is now.
@@ -214,29 +179,29 @@ class Balances:
     def extend(self, key_id: str, request_id: str, deadline: datetime) -> datetime | str:
         """Let an open hold end no sooner than `deadline`; its deadline then, or the state that forbids it."""
         with self._redis.lease() as lease:
-            names = [_hold(lease, key_id, request_id), lease.name("holds")]
-            state, until = lease.run(_EXTEND, names, [_ms(deadline), self._keep_ms, _OPEN_MS])
-        return _instant(until) if state == "open" else str(state)
+            keys = [names.hold(lease, key_id, request_id), lease.name("holds")]
+            state, until = lease.run(_EXTEND, keys, [names.milliseconds(deadline), self._keep_ms, _OPEN_MS])
+        return names.instant(until) if state == "open" else str(state)
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
         """Holds that are still open past their deadline, the oldest first."""
         with self._redis.lease() as lease:
-            found = lease.run(_EXPIRED, [lease.name("holds")], [_ms(now), most])
+            found = lease.run(_EXPIRED, [lease.name("holds")], [names.milliseconds(now), most])
         return [Expired(*entry) for entry in found]
 
     def reservations(self, holds: Sequence[tuple[str, str]]) -> list[str | None]:
         """The reservations of holds, by key id and request id; None where nothing is known."""
         with self._redis.lease() as lease:
-            names = [_hold(lease, key_id, request_id) for key_id, request_id in holds]
-            return lease.fields(names, "reservation")
+            keys = [names.hold(lease, key_id, request_id) for key_id, request_id in holds]
+            return lease.fields(keys, "reservation")
 
     def _call(self, call: Call, tokens: Sequence[str]) -> dict[str, Any]:
         plan = call.plan
         return {
             "versions": tokens,
             "fresh": fresh_token(),
-            "now": _ms(call.now),
-            "deadline": _ms(call.deadline),
+            "now": names.milliseconds(call.now),
+            "deadline": names.milliseconds(call.deadline),
             "amount": str(call.amount_nanos),
             "budgets": [
                 (str(budget.cap_nanos), self._lifetime(budget.account, call.now)) for budget in plan.budgets
@@ -260,38 +225,8 @@ class Balances:
         return str(int(rest * 1000) + self._keep_ms)
 
 
-def _outcome(call: Call, answer: Sequence[Any]) -> Outcome:
-    kind = answer[0]
-    if len(answer) == 1:
-        return Freshness(kind)
-    budgets, rates, slots, *rest = answer[1:]
-    numbers = _numbers(budgets, rates, slots)
-    match kind:
-        case "HELD":
-            return Held(numbers, call.reservation, call.deadline)
-        case "REPLAY":
-            return Held(numbers, rest[0], _instant(rest[1]), replayed=True)
-        case "REFUSED":
-            return Full(numbers, rest[0], int(rest[1]), ripe=bool(rest[2]))
-        case "COLD":
-            return Cold([int(which) for which in rest[0]])
-        case _:
-            return Lost(numbers, _instant(rest[0]))
-
-
-def _numbers(budgets: Sequence[Any], rates: Sequence[Any], slots: Sequence[Any]) -> Numbers:
-    return Numbers(
-        used=[int(used) for used, _, _ in budgets],
-        held=[int(held) for _, held, _ in budgets],
-        confirmed=[bool(confirmed) for _, _, confirmed in budgets],
-        rates=[int(count) for count in rates],
-        slots=[int(count) for count, _ in slots],
-        frees_at=[_instant(soonest) if soonest else None for _, soonest in slots],
-    )
-
-
 def _item(lease: Lease, closing: Closing) -> Mapping[str, Any]:
-    item: dict[str, Any] = {"hold": _hold(lease, closing.key_id, closing.request_id)}
+    item: dict[str, Any] = {"hold": names.hold(lease, closing.key_id, closing.request_id)}
     if closing.amount_nanos is not None:
         item["amount"] = str(closing.amount_nanos)
     if closing.tokens is not None:
@@ -300,36 +235,5 @@ def _item(lease: Lease, closing: Closing) -> Mapping[str, Any]:
         item["deadline"] = closing.deadline
     if closing.accounts is not None:
         item["inserted"] = True
-        item["counters"] = [_counter(lease, account) for account in closing.accounts]
+        item["counters"] = [names.counter(lease, account) for account in closing.accounts]
     return item
-
-
-# --- names -------------------------------------------------------------------------------------------------------
-
-
-def _scope(scope: Scope) -> tuple[str, ...]:
-    # The length keeps an id that holds a colon apart from what follows it.
-    return scope.kind.value, str(len(scope.id)), scope.id, scope.sub
-
-
-def _counter(lease: Lease, account: Account) -> str:
-    """The counter of an account in one window of one arming: the next window begins at zero by its name."""
-    armed_at = "-" if account.armed_at is None else _ms(account.armed_at)
-    start = "-" if account.window is None else _ms(account.window.start)
-    return lease.name("balance", *_scope(account.scope), armed_at, start)
-
-
-def _rate(lease: Lease, scope: Scope, unit: Unit, now: datetime) -> str:
-    return lease.name("rate", unit.value, *_scope(scope), str(int(now.timestamp()) // 60))
-
-
-def _hold(lease: Lease, key_id: str, request_id: str) -> str:
-    return lease.name("hold", key_id, request_id)
-
-
-def _ms(instant: datetime) -> str:
-    return str(int(instant.timestamp() * 1000))
-
-
-def _instant(milliseconds: str) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

@@ -19,7 +19,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger
 from app.services import rebasing, spends
-from app.store import balances
+from app.store import balance_names
 from tests.clients import MASTER_KEY
 from tests.conftest import SALT_KEY
 from tests.faults.web import Away, Caller, Pair, Reply, all_at_once
@@ -195,7 +195,7 @@ def books(services: Services, scope_ids: Iterable[str]) -> dict[Scope, Balance]:
         accounts = [rebasing._account(row) for row in rows.mappings()]
         spent = spends.current(connection, accounts)
     with services.redis.lease() as lease:
-        names = [balances._counter(lease, account) for account in accounts]
+        names = [balance_names.counter(lease, account) for account in accounts]
         used, held = lease.fields(names, "used"), lease.fields(names, "held")
     return {
         account.scope: Balance(known or 0, int(u), int(h or 0))

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from app.domain.limits import Account, Budget, Plan, Rate, Slots
 from app.domain.scopes import Scope, ScopeKind
-from app.store.balances import Balances, Call, Closing, Held, Outcome
+from app.store.balances import Balances, Call, Closing
 from app.store.connection import HotRedis
+from app.store.outcomes import Held, Outcome
 from tests.clocks import START
 
 LEASE = timedelta(minutes=10)

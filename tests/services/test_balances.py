@@ -13,8 +13,9 @@ from app.domain.limits import Account, Budget, Rate, Slots, Unit
 from app.domain.money import MAXIMUM_NANOS
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
-from app.store.balances import Balances, Cold, Full, Held, Lost
+from app.store.balances import Balances
 from app.store.connection import HotRedis
+from app.store.outcomes import Cold, Full, Held, Lost
 from tests.clocks import START
 from tests.services.balance_calls import KEY, LEASE, TEAM, call, charge, held, numbers, opened, release, seed
 

@@ -10,8 +10,9 @@ from redis import Redis
 from app.domain.limits import Account, Budget, Slots
 from app.domain.money import MAXIMUM_NANOS
 from app.domain.scopes import Scope, ScopeKind
-from app.store.balances import Balances, Closing, Cold, Full, Note
+from app.store.balances import Balances, Closing, Note
 from app.store.connection import HotRedis
+from app.store.outcomes import Cold, Full
 from tests.clocks import START
 from tests.services.balance_calls import (
     KEY,
