@@ -20,6 +20,7 @@ from app.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from app.services.pages import Page
 
 ViewFunction = Callable[..., Any]
 
@@ -168,6 +169,21 @@ def _route() -> str:
 
 def answer(fields: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(fields), status, mimetype="application/json")
+
+
+def answer_page(fields: Any, page: Page) -> Response:
+    """A page, with what its body has no room for: where the next one begins, and whether the total goes on."""
+    response = ends(answer(fields), page.next_cursor)
+    if page.capped:
+        response.headers["x-keyledger-total-count-capped"] = "true"
+    return response
+
+
+def ends(response: Response, cursor: str | None) -> Response:
+    """A page that is not the last tells where the next one begins."""
+    if cursor is not None:
+        response.headers["x-keyledger-next-cursor"] = cursor
+    return response
 
 
 def finish(response: Response) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response
 
 from app.api.auth import act, services
-from app.api.blueprint import Blueprint, answer
+from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.errors import Detail
 from app.api.responses import keys as responses
 from app.api.schemas.key_answers import (
@@ -138,8 +138,8 @@ def reset_spend(sent: dict[str, Any], key: str) -> Response:
 @key_rotation.takes(KeyAliasesQuerySchema(), "query")
 def aliases(query: dict[str, Any]) -> Response:
     asked = AliasQuery(**query)
-    found, total = services().key_reads.aliases(act(), asked)
-    return answer(responses.aliases(found, total, asked.page, asked.size))
+    page = services().key_reads.aliases(act(), asked)
+    return answer_page(responses.aliases(page, asked), page)
 
 
 @key_rotation.operation(

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response
 
 from app.api.auth import act, services
-from app.api.blueprint import Blueprint, answer
+from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.errors import Detail
 from app.api.responses import keys as responses
 from app.api.responses.key_health import key_health
@@ -147,7 +147,7 @@ def info(query: dict[str, Any]) -> Response:
 def list_keys(query: dict[str, Any]) -> Response:
     asked = KeyQuery(**{**query, "expand": tuple(query.get("expand", ()))})
     found = services().key_reads.list(act(), asked)
-    return answer(responses.page(found, asked.page, asked.size))
+    return answer_page(responses.page(found, asked), found.page)
 
 
 @keys.operation(

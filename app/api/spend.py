@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, request
 
 from app.api.auth import act, services
-from app.api.blueprint import Blueprint, answer
+from app.api.blueprint import Blueprint, answer, ends
 from app.api.responses import spend as responses
 from app.api.responses import tabular
 from app.api.schemas.key_answers import LiteLLM_VerificationTokenSchema
@@ -158,7 +158,7 @@ def _activity(found: ActivityPage, asked: ReportQuery, *, as_csv: bool) -> Respo
     if as_csv:
         rows = responses.lines(found.rows, found.keys)
         return _told(rows, responses.ACTIVITY_COLUMNS, as_csv=True, cursor=found.next_cursor)
-    return _ends(answer(responses.activity(found, asked.page, asked.page_size)), found.next_cursor)
+    return ends(answer(responses.activity(found, asked.page, asked.page_size)), found.next_cursor)
 
 
 def _wants_csv(query: dict[str, Any]) -> bool:
@@ -173,12 +173,5 @@ def _told(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_csv: bool, cursor: str | None = None
 ) -> Response:
     if not as_csv:
-        return _ends(answer(rows), cursor)
-    return _ends(Response(tabular.table(columns, rows), mimetype=tabular.CSV), cursor)
-
-
-def _ends(response: Response, cursor: str | None) -> Response:
-    """A page that is not the last tells where the next one begins."""
-    if cursor is not None:
-        response.headers["x-keyledger-next-cursor"] = cursor
-    return response
+        return ends(answer(rows), cursor)
+    return ends(Response(tabular.table(columns, rows), mimetype=tabular.CSV), cursor)

@@ -37,34 +37,89 @@ REPORTS = frozenset(
     }
 )
 # Any authenticated caller reaches these; the use case decides.
-SELF_MANAGED = frozenset({"/team/member_add", "/team/member_update", "/team/update"})
+SELF_MANAGED = frozenset(
+    {
+        "/team/update",
+        "/team/member_add",
+        "/team/bulk_member_add",
+        "/team/member_update",
+        "/team/member_delete",
+        "/team/permissions_list",
+        "/team/permissions_update",
+        "/team/{team_id}/callback",
+        "/team/{team_id}/callback/{callback_name}",
+        "/team/{team_id}/disable_logging",
+        "/team/{team_id}/member/{user_id}/reset_spend",
+        "/team/{team_id}/member/{user_id}/reset_budget",
+        "/team/key/bulk_update",
+        "/user/list",
+    }
+)
 # A user reaches these for itself.
 PERSONAL = frozenset({"/user/update"})
-INFO = KEY_INFO | {
-    "/team/info",
-    "/user/info",
-    "/organization/info",
-    "/organization/list",
-    "/models",
-    "/v1/models",
-}
-MANAGEMENT = (
-    KEY_MANAGEMENT
-    | KEY_INFO
-    | SELF_MANAGED
-    | PERSONAL
-    | {"/team/new", "/team/info", "/team/block", "/team/unblock", "/user/new", "/user/info"}
-    | {"/organization/new", "/organization/info", "/organization/update"}
-    | {"/budget/new", "/budget/info", "/budget/update"}
+# What clients ask for at their start; nothing in it is anybody's secret.
+CATALOGUE = frozenset(
+    {
+        "/models",
+        "/v1/models",
+        "/model/info",
+        "/v1/model/info",
+        "/credentials",
+        "/v2/guardrails/list",
+        "/policies/list",
+        "/v1/unified_access_group",
+        "/access_group/list",
+    }
+)
+INFO = (
+    KEY_INFO
+    | CATALOGUE
+    | {
+        "/team/info",
+        "/team/list",
+        "/v2/team/list",
+        "/team/available",
+        "/user/info",
+        "/v2/user/info",
+        "/user/available_roles",
+        "/organization/info",
+        "/organization/list",
+    }
 )
 # What an administrator of an organization reaches beyond the rest; the use case keeps it to that organization.
-ORGANIZATION_ADMIN = KEY_MANAGEMENT | {
-    "/team/new",
-    "/team/block",
-    "/team/unblock",
-    "/user/new",
-    "/organization/update",
-}
+_OF_ORGANIZATIONS = frozenset(
+    {
+        "/team/new",
+        "/team/block",
+        "/team/unblock",
+        "/team/delete",
+        "/user/new",
+        "/user/delete",
+        "/organization/update",
+        "/organization/member_add",
+        "/organization/member_update",
+        "/organization/member_delete",
+    }
+)
+ORGANIZATION_ADMIN = KEY_MANAGEMENT | _OF_ORGANIZATIONS
+MANAGEMENT = (
+    KEY_MANAGEMENT
+    | SELF_MANAGED
+    | PERSONAL
+    | (INFO - CATALOGUE)
+    | _OF_ORGANIZATIONS
+    | {"/organization/new", "/organization/delete"}
+    | {
+        "/budget/new",
+        "/budget/info",
+        "/budget/update",
+        "/budget/list",
+        "/budget/settings",
+        "/budget/delete",
+        "/audit",
+        "/audit/{id}",
+    }
+)
 
 # What a gateway's clients call: an operation and all below it, under a version, a deployment or neither.
 _OPERATIONS = (

@@ -46,5 +46,8 @@ budget_state = Table(
         sqlite_where=text("armed_at IS NOT NULL"),
         postgresql_where=text("armed_at IS NOT NULL"),
     ),
+    # Lists are sorted by these.
     Index("ix_budget_state_spend", "scope", "window_spend_nanos", "scope_id"),
+    Index("ix_budget_state_lifetime_spend", "scope", "lifetime_spend_nanos", "scope_id"),
+    Index("ix_budget_state_reset_at", "scope", "reset_at", "scope_id"),
 )

@@ -95,6 +95,7 @@ keys = Table(
     Index("ix_keys_user_id", "user_id", "created_at", "key_id"),
     Index("ix_keys_team_id", "team_id", "created_at", "key_id"),
     Index("ix_keys_organization_id", "organization_id", "created_at", "key_id"),
+    Index("ix_keys_created_by", "created_by", "created_at", "key_id"),
     Index("ix_keys_budget_id", "budget_id"),
     Index("ix_keys_object_permission_id", "object_permission_id"),
     Index(
@@ -108,6 +109,31 @@ keys = Table(
         "expires_at",
         sqlite_where=text("expires_at IS NOT NULL AND expiry_recorded_at IS NULL"),
         postgresql_where=text("expires_at IS NOT NULL AND expiry_recorded_at IS NULL"),
+    ),
+    # One for every order of the list.
+    *(
+        Index(f"ix_keys_by_{column}", column, "key_id")
+        for column in (
+            "updated_at",
+            "key_alias",
+            "max_budget_nanos",
+            "expires_at",
+            "last_active",
+            "tpm_limit",
+            "rpm_limit",
+            "user_id",
+        )
+    ),
+    *(
+        Index(
+            f"ix_keys_{column}",
+            column,
+            "created_at",
+            "key_id",
+            sqlite_where=text(f"{column} IS NOT NULL"),
+            postgresql_where=text(f"{column} IS NOT NULL"),
+        )
+        for column in ("project_id", "agent_id")
     ),
 )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, Text, and_, cast, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.access import Caller
@@ -20,17 +20,16 @@ from app.models import (
     teams,
 )
 from app.services import spends
+from app.services.pages import Listing, Order, Wanted
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyQuery:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyQuery(Wanted):
     """What a list request asks for; None and "" leave a filter out."""
 
-    page: int = 1
-    size: int = 10
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
@@ -51,10 +50,8 @@ class KeyQuery:
     substring_matching: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AliasQuery:
-    page: int = 1
-    size: int = 50
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasQuery(Wanted):
     search: str | None = None
     team_id: str | None = None
 
@@ -76,38 +73,65 @@ SORTS = (
 )
 
 
-def ordering(query: KeyQuery, table: FromClause) -> list[Any]:
-    """Newest first unless asked otherwise; missing values last; ties in a fixed order, so pages never overlap.
+def order_of(query: KeyQuery, table: Table) -> Order:
+    """Newest first unless asked otherwise; raises InvalidRequest.
 
-    Raises InvalidRequest. As in LiteLLM, the order is only looked at beside a column.
+    As in LiteLLM, the direction is only looked at beside a column.
     """
     identity = keys.c.key_id if table is keys else table.c.id
     if not query.sort_by:
-        return [table.c.created_at.desc(), identity.desc()]
+        return Order(table.c.created_at, identity)
     if query.sort_by not in SORTS:
         raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(SORTS)}", "sort_by")
-    order = query.sort_order.lower()
-    if order not in {"asc", "desc"}:
+    direction = query.sort_order.lower()
+    if direction not in {"asc", "desc"}:
         raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
     column = _sort_column(query.sort_by, table)
-    return [(column.asc() if order == "asc" else column.desc()).nulls_last(), identity.asc()]
+    if column.table is budget_state:
+        # The same id, of the table whose index holds it beside the column.
+        identity = budget_state.c.scope_id
+    return Order(column, identity, descending=direction == "desc", gaps=column.nullable is True)
 
 
-def _sort_column(name: str, table: FromClause) -> ColumnElement[Any]:
+def _sort_column(name: str, table: Table) -> Column[Any]:
+    """Spend is as it was folded last: an index can hold nothing that is added up anew for every row."""
     if name in {"max_budget", "expires"}:
         return table.c["max_budget_nanos" if name == "max_budget" else "expires_at"]
     if table is not keys:
         stored = {"spend": "spend_nanos", "total_spend": "total_spend_nanos"}
         return table.c[stored.get(name, name)]
-    elsewhere = {
-        # As they are shown: with what is charged and not folded yet.
-        "spend": budget_state.c.window_spend_nanos
-        + spends.unfolded(budget_state, budget_state.c.window_start, budget_state.c.reset_at),
-        "total_spend": budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None),
+    elsewhere: dict[str, Column[Any]] = {
+        "spend": budget_state.c.window_spend_nanos,
+        "total_spend": budget_state.c.lifetime_spend_nanos,
         "budget_reset_at": budget_state.c.reset_at,
         "token": key_secrets.c.token,
     }
     return elsewhere[name] if name in elsewhere else table.c[name]
+
+
+def listing_of(query: KeyQuery, table: Table, where: Sequence[ColumnElement[bool]]) -> Listing:
+    """The rows to page through, joined to what they are sorted or found by and to nothing else."""
+    order = order_of(query, table)
+    by_token = bool(query.key_hash or query.search)
+    counted: FromClause = table
+    if table is keys and by_token:
+        counted = keys.join(key_secrets, _CURRENT)
+    source = counted
+    if order.column.table is budget_state:
+        source = source.join(budget_state, spends.of_state("key", keys.c.key_id))
+    elif order.column.table is key_secrets and not by_token:
+        source = source.join(key_secrets, _CURRENT)
+    return Listing(source, where, order, countable=_countable(query), counted=counted)
+
+
+_CURRENT = and_(key_secrets.c.key_id == keys.c.key_id, key_secrets.c.revoke_at.is_(None))
+# What no index narrows down; status and expiry are told by several columns.
+_SEARCHED = ("search", "project_id", "access_group_id", "agent_id", "status", "expires")
+
+
+def _countable(query: KeyQuery) -> bool:
+    searched = query.substring_matching and (query.key_alias or query.user_id)
+    return not searched and not any(getattr(query, name) for name in _SEARCHED)
 
 
 def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[ColumnElement[bool]]:
@@ -116,7 +140,6 @@ def conditions(query: KeyQuery, table: FromClause, now: datetime) -> list[Column
         raise InvalidRequest(f"Invalid status value. Supported: {', '.join(map(repr, STATUSES))}.", "status")
     if query.expires and query.expires not in EXPIRES:
         raise InvalidRequest(f"Invalid expires value. Supported: {', '.join(map(repr, EXPIRES))}.", "expires")
-    ordering(query, table)
     token = key_secrets.c.token if table is keys else table.c.token
     wanted = [or_(table.c.team_id.is_(None), table.c.team_id != DASHBOARD_TEAM)]
     exact = {"team_id": query.team_id, "project_id": query.project_id, "agent_id": query.agent_id}

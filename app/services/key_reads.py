@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection
 from sqlalchemy.sql.selectable import FromClause
 
 from app.db import Database
@@ -12,7 +12,7 @@ from app.domain import access
 from app.domain.access import Caller
 from app.domain.windows import Calendar
 from app.errors import KeyNotFound
-from app.models import deleted_keys, key_secrets, keys, users
+from app.models import deleted_keys, keys, users
 from app.services import key_names, key_rows, user_rows
 from app.services.audit import Act
 from app.services.key_filters import (
@@ -20,10 +20,11 @@ from app.services.key_filters import (
     KeyQuery,
     alias_conditions,
     conditions,
-    ordering,
+    listing_of,
     scope_of,
 )
 from app.services.key_views import KeyView
+from app.services.pages import Listing, Order, Page, page_of
 from app.services.standings import of_teams, standing_in
 from app.services.user_views import UserView
 
@@ -32,9 +33,9 @@ from app.services.user_views import UserView
 class KeyPage:
     """One page of keys; `views` is empty where only tokens were asked for, `owners` unless they were."""
 
+    page: Page
     tokens: Sequence[str]
     views: Sequence[KeyView]
-    total: int
     owners: dict[str, UserView]
 
 
@@ -68,19 +69,12 @@ class KeyReads:
             }
             return key_rows.load(connection, named, self._calendar, act.at)
 
-    def aliases(self, act: Act, query: AliasQuery) -> tuple[list[str], int]:
-        """A page of the aliases that the caller may see, in their order, and how many there are."""
+    def aliases(self, act: Act, query: AliasQuery) -> Page:
+        """A page of the aliases that the caller may see, as its `values`; raises InvalidRequest."""
+        order = Order(keys.c.key_alias, keys.c.key_id, descending=False)
+        listing = Listing(keys, alias_conditions(act.caller, query), order, countable=not query.search)
         with self._database.read() as connection:
-            where = alias_conditions(act.caller, query)
-            total = connection.execute(select(func.count()).select_from(keys).where(*where)).scalar_one()
-            page = (
-                select(keys.c.key_alias)
-                .where(*where)
-                .order_by(keys.c.key_alias, keys.c.key_id)
-                .limit(query.size)
-                .offset((query.page - 1) * query.size)
-            )
-            return list(connection.execute(page).scalars()), total
+            return page_of(connection, listing, query)
 
     def _key_id(self, connection: Connection, act: Act, reference: str | None) -> str | None:
         if reference is None:
@@ -98,49 +92,28 @@ class KeyReads:
     def list(self, act: Act, query: KeyQuery) -> KeyPage:
         """A page of the keys that match and that the caller may see.
 
-        Raises InvalidRequest for a filter or sort that does not exist, ListRefused where a filter reaches beyond
-        what the caller may see. At most five statements, however many keys there are.
+        Raises InvalidRequest for a filter, a sort or a cursor that does not exist, ListRefused where a filter
+        reaches beyond what the caller may see. At most five statements, however many keys there are.
         """
+        table = deleted_keys if query.status == "deleted" else keys
         with self._database.read() as connection:
-            table, base = _source(query)
+            where = conditions(query, table, act.at)
             scope = scope_of(connection, act.caller, query, table)
-            where = [*conditions(query, table, act.at), *scope]
-            total = connection.execute(_count(table, where)).scalar_one()
-            page = (
-                base.where(*where)
-                .order_by(*ordering(query, table))
-                .limit(query.size)
-                .offset((query.page - 1) * query.size)
-            )
-            rows = connection.execute(page).mappings().all()
+            page = page_of(connection, listing_of(query, table, [*where, *scope]), query)
             if not (query.return_full_object or query.expand):
-                return KeyPage([row["token"] for row in rows], (), total, {})
-            views = [
-                key_rows.archived_view_of(row, act.at)
-                if query.status == "deleted"
-                else key_rows.view_of(row, self._calendar, act.at)
-                for row in rows
-            ]
+                return KeyPage(page, key_rows.tokens_of(connection, table, page.ids), (), {})
+            views = self._views(connection, table, page.ids, act)
             owners = self._owners(connection, act, views) if "user" in query.expand else {}
-        return KeyPage([view.token for view in views], views, total, owners)
+        return KeyPage(page, [view.token for view in views], views, owners)
+
+    def _views(self, connection: Connection, table: FromClause, ids: Sequence[Any], act: Act) -> Sequence[KeyView]:
+        if table is deleted_keys:
+            return key_rows.archived(connection, ids, act.at)
+        views = {view.key_id: view for view in key_rows.load(connection, ids, self._calendar, act.at)}
+        return [views[key_id] for key_id in ids if key_id in views]
 
     def _owners(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> dict[str, UserView]:
         ids = {view.columns[name] for view in views for name in ("user_id", "created_by")} - {None}
         if not ids:
             return {}
         return user_rows.load(connection, users.c.user_id.in_(ids), self._calendar, act.at)
-
-
-def _source(query: KeyQuery) -> tuple[FromClause, Select[Any]]:
-    if query.status == "deleted":
-        return deleted_keys, select(deleted_keys)
-    return keys, key_rows.select_keys()
-
-
-def _count(table: FromClause, where: Sequence[Any]) -> Select[Any]:
-    source: FromClause = table
-    if table is keys:
-        source = keys.join(
-            key_secrets, (key_secrets.c.key_id == keys.c.key_id) & key_secrets.c.revoke_at.is_(None)
-        )
-    return select(func.count()).select_from(source).where(*where)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
 from app.domain import minting
@@ -95,6 +96,26 @@ def load(
         connection.execute(select(keys.c.key_id).where(wanted).order_by(keys.c.key_id).with_for_update()).all()
     statement = select_keys().where(wanted).order_by(keys.c.key_id)
     return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
+
+
+def tokens_of(connection: Connection, table: FromClause, ids: Sequence[Any]) -> list[str]:
+    """The hashes of live keys by their ids, or of archived ones, in the order of the ids."""
+    if table is deleted_keys:
+        archive = deleted_keys.c
+        statement = select(archive.id.label("identity"), archive.token).where(archive.id.in_(ids))
+    else:
+        statement = select(key_secrets.c.key_id.label("identity"), key_secrets.c.token).where(
+            key_secrets.c.key_id.in_(ids), key_secrets.c.revoke_at.is_(None)
+        )
+    found = {row.identity: row.token for row in connection.execute(statement)}
+    return [found[identity] for identity in ids if identity in found]
+
+
+def archived(connection: Connection, ids: Sequence[int], now: datetime) -> list[KeyView]:
+    """Deleted keys by their ids in the archive, in the order of the ids."""
+    rows = connection.execute(select(deleted_keys).where(deleted_keys.c.id.in_(ids))).mappings()
+    found = {row["id"]: archived_view_of(row, now) for row in rows}
+    return [found[identity] for identity in ids if identity in found]
 
 
 def newest(

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
 
-from app.clock import iso
 from app.db import Database
 from app.domain.access import Caller, SpendReach, sees_spend_of, spend_reach
 from app.domain.activity import Day, Identity, Sums, days_of
@@ -143,12 +142,12 @@ class Reports:
             reach = _reach(connection, act.caller)
             statement = select(ledger).where(*of_charges(reach, query, act.at))
             if query.cursor:
-                statement = statement.where(after(_place_of(query.cursor), *place))
+                statement = statement.where(after(cursors.decode(query.cursor, [datetime, int]), *place))
             statement = statement.order_by(*(column.desc() for column in place))
             found = connection.execute(_paged(statement, query, more=1)).mappings().all()
             rows = found[: query.page_size]
             named = reported_keys.load(connection, reach, (row["key_id"] or "" for row in rows))
-        end = [iso(rows[-1]["occurred_at"]) or "", rows[-1]["ledger_id"]] if len(found) > len(rows) else None
+        end = [rows[-1]["occurred_at"], rows[-1]["ledger_id"]] if len(found) > len(rows) else None
         return ChargePage(rows, None if end is None else cursors.encode(end), named)
 
     def summary(self, act: Act, query: ReportQuery) -> tuple[list[Row], Mapping[str, ReportedKey]]:
@@ -209,17 +208,6 @@ def _reach(connection: Connection, caller: Caller) -> SpendReach:
         return spend_reach(caller)
     known = standings.of_caller(connection, caller)
     return spend_reach(caller, (team_id for team_id, standing in known.items() if sees_spend_of(standing)))
-
-
-def _place_of(cursor: str) -> list[Any]:
-    at, ledger_id = cursors.decode(cursor, [str, int])
-    try:
-        occurred_at = datetime.fromisoformat(at)
-        if iso(occurred_at) != at:
-            raise cursors.unusable()
-    except (ValueError, OverflowError) as error:
-        raise cursors.unusable() from error
-    return [occurred_at, ledger_id]
 
 
 def _paged(statement: Select[Any], query: ReportQuery, more: int = 0) -> Select[Any]:

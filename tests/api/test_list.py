@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
+from app.dispatch import TaskName
 from tests.api.listing import aliases, listed
 from tests.clients import Api
 from tests.clocks import MovableClock
@@ -219,8 +220,9 @@ def test_missing_values_come_last_in_both_directions(api: Api, column: str):
     assert aliases(api, sort_by=column, sort_order="DESC") == ["second", "first", "none"]
 
 
-def test_every_other_column_sorts_too(api: Api, clock: MovableClock):
+def test_every_other_column_sorts_too(api: Api, services: Services, clock: MovableClock):
     made = make(api, clock, b={"spend": 1}, a={"spend": 2})
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
     by_token = sorted(made, key=lambda alias: made[alias]["token"])
 
     ascending = {"key_alias": ["a", "b"], "created_at": ["b", "a"], "updated_at": ["b", "a"], "spend": ["b", "a"]}

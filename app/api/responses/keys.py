@@ -8,9 +8,11 @@ from typing import Any
 
 from app.domain.keys import FOLDED_FIELDS
 from app.services.key_bulk import BulkItem
+from app.services.key_filters import AliasQuery, KeyQuery
 from app.services.key_reads import KeyPage
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
+from app.services.pages import Page
 
 _GENERATED = (
     "key_name",
@@ -137,13 +139,13 @@ def info(view: KeyView, reference: str | None) -> dict[str, Any]:
     return {"key": reference or view.token, "info": _without_token(view)}
 
 
-def page(found: KeyPage, number: int, size: int) -> dict[str, Any]:
+def page(found: KeyPage, asked: KeyQuery) -> dict[str, Any]:
     keys: list[Any] = [_listed(view, found) for view in found.views] if found.views else list(found.tokens)
     return {
         "keys": keys,
-        "total_count": found.total,
-        "current_page": number,
-        "total_pages": -(-found.total // size),
+        "total_count": found.page.total,
+        "current_page": asked.page,
+        "total_pages": asked.pages_of(found.page.total),
     }
 
 
@@ -152,13 +154,13 @@ def infos(views: Sequence[KeyView], references: Sequence[str] | None) -> dict[st
     return {"key": references, "info": [_without_token(view) for view in views]}
 
 
-def aliases(found: Sequence[str], total: int, number: int, size: int) -> dict[str, Any]:
+def aliases(page: Page, asked: AliasQuery) -> dict[str, Any]:
     return {
-        "aliases": list(found),
-        "total_count": total,
-        "current_page": number,
-        "total_pages": -(-total // size),
-        "size": size,
+        "aliases": page.values,
+        "total_count": page.total,
+        "current_page": asked.page,
+        "total_pages": asked.pages_of(page.total),
+        "size": asked.size,
     }
 
 

@@ -4,7 +4,8 @@ from marshmallow import fields as f
 
 from app.api.fields import MAXIMUM_INT32, Instant, Money, Name, Text, TextList, Whole
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.keys import ModelBudgets, Request
+from app.api.schemas.keys import ModelBudgets
+from app.api.schemas.requests import Request
 
 # One statement looks them all up.
 MOST_BUDGETS = 500

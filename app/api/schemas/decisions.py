@@ -7,7 +7,7 @@ from marshmallow import fields as f
 
 from app.api.fields import Anything, Flag, Instant, Money, Name, Number, Text, TextList, Whole, refuse
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.keys import Request
+from app.api.schemas.requests import Request
 from app.api.schemas.teams import at_most
 
 MOST_CHARGES = 1_000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -21,23 +21,16 @@ from app.api.fields import (
     TextList,
     Whole,
 )
+from app.api.schemas.pages import PageQuerySchema
+from app.api.schemas.requests import Request
 from app.domain.access import ADMIN_ONLY_FIELDS
 from app.domain.increases import TEMPORARY_FIELDS
 
 # Metadata entries that raise a budget or are an administrator's to set.
 LIFTED_FIELDS = ADMIN_ONLY_FIELDS | TEMPORARY_FIELDS
-# Deep enough for every list there is, and far from where an offset overflows.
-LAST_PAGE = 10**9
 # One statement holds them all, and a store takes so many parameters in one at the most.
 MOST_NAMED = 1_000
 LIMIT_TYPES = ("guaranteed_throughput", "best_effort_throughput", "dynamic")
-
-
-class Request(Schema):
-    """A request body: fields that are not known are ignored."""
-
-    class Meta:
-        unknown = EXCLUDE
 
 
 def _need_one_of(data: dict[str, Any], one: str, other: str) -> None:
@@ -226,8 +219,7 @@ class KeyInfosRequestSchema(Request):
         _need_one_of(data, "keys", "key_aliases")
 
 
-class KeyAliasesQuerySchema(Request):
-    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
+class KeyAliasesQuerySchema(PageQuerySchema):
     size = Whole(low=1, high=100, nullable=False, load_default=50)
     search = Text()
     team_id = Text()
@@ -257,8 +249,7 @@ class KeyInfoQuerySchema(Request):
     key = Text(metadata={"description": "The key (sk-...) or its hash; the caller's own key when left out"})
 
 
-class KeyListQuerySchema(Request):
-    page = Whole(low=1, high=LAST_PAGE, nullable=False, load_default=1)
+class KeyListQuerySchema(PageQuerySchema):
     size = Whole(low=1, high=100, nullable=False, load_default=10)
     user_id = Name()
     team_id = Name()

@@ -8,7 +8,8 @@ from marshmallow import fields as f
 from app.api.fields import Instant, Name, Object, Rates, TextList
 from app.api.schemas.budgets import LimitsSchema, LiteLLM_BudgetTableSchema
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request, TemporaryIncreaseSchema
+from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, TemporaryIncreaseSchema
+from app.api.schemas.requests import Request
 from app.api.schemas.teams import LiteLLM_TeamTableSchema
 
 

@@ -4,7 +4,8 @@ from marshmallow import fields as f
 
 from app.api.fields import Choice, Day, Flag, Name, Names, Text, Whole
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.keys import LAST_PAGE, Request
+from app.api.schemas.pages import LAST_PAGE, CursorQuerySchema
+from app.api.schemas.requests import Request
 
 LARGEST_PAGE = 1_000
 MOST_NAMES = 100
@@ -25,13 +26,6 @@ class ReportQuerySchema(SpendKeysQuerySchema):
     end_date = Day(metadata={"description": "The last UTC day, included"})
 
 
-class CursorSchema(Request):
-    cursor = Text(
-        max_length=8192,
-        metadata={"description": "Goes on where the page ended whose `x-keyledger-next-cursor` this is"},
-    )
-
-
 class SpendTagsQuerySchema(ReportQuerySchema):
     tags = Names(most=MOST_NAMES, metadata={"description": "Only these tags, separated by commas"})
     api_key = Text(max_length=256)
@@ -48,7 +42,7 @@ class GlobalSpendKeysQuerySchema(ReportQuerySchema):
     page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=100, data_key="limit")
 
 
-class SpendLogsQuerySchema(ReportQuerySchema, CursorSchema):
+class SpendLogsQuerySchema(ReportQuerySchema, CursorQuerySchema):
     api_key = Text(max_length=256)
     user_id = Name()
     request_id = Name()
@@ -60,7 +54,7 @@ class SpendLogsQuerySchema(ReportQuerySchema, CursorSchema):
     summarize = Flag(nullable=False, load_default=True)
 
 
-class DailyActivityQuerySchema(ReportQuerySchema, CursorSchema):
+class DailyActivityQuerySchema(ReportQuerySchema, CursorQuerySchema):
     page_size = Whole(low=1, high=LARGEST_PAGE, nullable=False, load_default=50)
     api_key = Text(max_length=256)
     model = Name()

@@ -12,9 +12,9 @@ from app.api.schemas.keys import (
     BudgetLimits,
     LiteLLM_ObjectPermissionBaseSchema,
     ModelBudgets,
-    Request,
     TemporaryIncreaseSchema,
 )
+from app.api.schemas.requests import Request
 from app.domain.teams import ROLES
 
 # One transaction adds them all; a store takes so many parameters in a statement at the most.

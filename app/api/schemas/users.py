@@ -8,7 +8,8 @@ from marshmallow import fields as f
 from app.api.fields import Anything, Choice, Flag, Line, Money, Name, Object, Text, TextList, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
-from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, Request
+from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema
+from app.api.schemas.requests import Request
 from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most, need_somebody
 from app.domain.access import Role
 from app.domain.teams import ROLES

@@ -1,0 +1,178 @@
+"""Pages of long lists: each ends with a cursor by which the next one goes on, at the same cost wherever it stands.
+
+A list is ordered by one column and, among equals, by an id, both in one direction, so that one index serves either
+direction. Rows without a value come last in both: they are a second run over the same index.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from types import NoneType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, select, tuple_, union_all
+from sqlalchemy.sql.selectable import FromClause
+
+from app.services import cursors
+
+# What no index counts is counted so far and not beyond, so that a list costs the same over any number of rows.
+MOST_COUNTED = 10_001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which page of what a request asks for: the one behind a cursor, else the one of this number.
+
+    The filters of a list are further fields of a class derived from this one.
+    """
+
+    page: int = 1
+    size: int = 10
+    cursor: str | None = None
+
+    def pages_of(self, total: int) -> int:
+        """How many pages of this size hold so many rows."""
+        return -(-total // self.size)
+
+    def fingerprint(self) -> str:
+        """Tells the lists of one noun apart: a cursor goes on with the list that it comes from and no other."""
+        place = {field.name for field in fields(Wanted)}
+        filters = [(field.name, getattr(self, field.name)) for field in fields(self) if field.name not in place]
+        return hashlib.sha256(repr(filters).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The order of a list: a column, and the id that no two rows share."""
+
+    column: ColumnElement[Any]
+    identity: ColumnElement[Any]
+    descending: bool = True
+    # Rows may lack a value; they come last.
+    gaps: bool = False
+
+    def by(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        return [column.desc() if self.descending else column.asc() for column in columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The rows that a list is drawn from, and whether an index counts them, or they are too few to matter."""
+
+    source: FromClause
+    where: Sequence[ColumnElement[bool]]
+    order: Order
+    countable: bool = True
+    # What has as many rows as the source, where that joins for the order's sake alone.
+    counted: FromClause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: the ids of its rows in their order, and what they are ordered by.
+
+    `total` is how many rows the whole list has; at least so many where it is `capped`.
+    """
+
+    ids: Sequence[Any]
+    values: Sequence[Any]
+    total: int
+    capped: bool
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a page ended; the total was counted for the first page of the walk and is carried along."""
+
+    total: int
+    capped: bool
+    value: Any
+    identity: Any
+
+
+def page_of(connection: Connection, listing: Listing, wanted: Wanted) -> Page:
+    """The page that is asked for: two statements, or one behind a cursor; raises InvalidRequest for the cursor."""
+    place = _decoded(listing.order, wanted) if wanted.cursor else None
+    rows = connection.execute(_page(listing, wanted, place)).all()
+    if place is None:
+        total, capped = _count(connection, listing)
+    else:
+        total, capped = place.total, place.capped
+    shown = rows[: wanted.size]
+    more = len(rows) > len(shown)
+    end = _Place(total, capped, shown[-1].value, shown[-1].identity) if more else None
+    cursor = None if end is None else _encoded(wanted, end)
+    return Page([row.identity for row in shown], [row.value for row in shown], total, capped, cursor)
+
+
+def _page(listing: Listing, wanted: Wanted, place: _Place | None) -> Select[Any]:
+    """The rows of the page and one more, which tells that there is another page."""
+    offset = 0 if place is not None else (wanted.page - 1) * wanted.size
+    order = listing.order
+    if not order.gaps:
+        statement = _run(listing, [] if place is None else [_behind(order, place)])
+        return statement.limit(wanted.size + 1).offset(offset)
+    runs = []
+    if place is None or place.value is not None:
+        present = [order.column.is_not(None), *([] if place is None else [_behind(order, place)])]
+        runs.append(_run(listing, present, part=0))
+    missing: list[ColumnElement[bool]] = [order.column.is_(None)]
+    if place is not None and place.value is None:
+        missing.append(_beyond(order, place.identity))
+    runs.append(_run(listing, missing, part=1))
+    # Each run ends where the page does at the latest, so what is put together is never long.
+    parts: list[Subquery] = [run.limit(offset + wanted.size + 1).subquery() for run in runs]
+    together = union_all(*(select(part) for part in parts)).subquery()
+    return (
+        select(together)
+        .order_by(together.c.part, *order.by(together.c.value, together.c.identity))
+        .limit(wanted.size + 1)
+        .offset(offset)
+    )
+
+
+def _run(listing: Listing, more: Sequence[ColumnElement[bool]], part: int = 0) -> Select[Any]:
+    order = listing.order
+    return (
+        select(literal(part).label("part"), order.column.label("value"), order.identity.label("identity"))
+        .select_from(listing.source)
+        .where(*listing.where, *more)
+        .order_by(*order.by(order.column, order.identity))
+    )
+
+
+def _behind(order: Order, place: _Place) -> ColumnElement[bool]:
+    columns = tuple_(order.column, order.identity)
+    end = tuple_(place.value, place.identity, types=[order.column.type, order.identity.type])
+    return columns < end if order.descending else columns > end
+
+
+def _beyond(order: Order, identity: Any) -> ColumnElement[bool]:
+    beyond: ColumnElement[bool] = order.identity < identity if order.descending else order.identity > identity
+    return beyond
+
+
+def _count(connection: Connection, listing: Listing) -> tuple[int, bool]:
+    source = listing.source if listing.counted is None else listing.counted
+    if listing.countable:
+        statement = select(func.count()).select_from(source).where(*listing.where)
+        return connection.execute(statement).scalar_one(), False
+    found = select(literal(1)).select_from(source).where(*listing.where).limit(MOST_COUNTED).subquery()
+    total = connection.execute(select(func.count()).select_from(found)).scalar_one()
+    return total, total == MOST_COUNTED
+
+
+def _encoded(wanted: Wanted, end: _Place) -> str:
+    return cursors.encode([wanted.fingerprint(), end.total, int(end.capped), end.value, end.identity])
+
+
+def _decoded(order: Order, wanted: Wanted) -> _Place:
+    value = order.column.type.python_type
+    fingerprint, total, capped, value, identity = cursors.decode(
+        wanted.cursor or "",
+        [str, int, int, (value, NoneType) if order.gaps else value, order.identity.type.python_type],
+    )
+    if fingerprint != wanted.fingerprint():
+        raise cursors.unusable()
+    return _Place(total, bool(capped), value, identity)

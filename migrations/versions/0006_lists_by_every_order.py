@@ -1,0 +1,51 @@
+"""An index for every order and filter of every list.
+
+Safe with the previous release because: it only adds indexes.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0006"
+down_revision: str | Sequence[str] | None = "0005"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+# Each list is walked along a column and, among equals, along an id.
+KEYS = ("updated_at", "key_alias", "max_budget_nanos", "expires_at", "last_active", "tpm_limit", "rpm_limit")
+# Few keys have one of these.
+SELDOM = ("project_id", "agent_id")
+
+
+def upgrade() -> None:
+    for column in KEYS:
+        op.create_index(f"ix_keys_by_{column}", "keys", [column, "key_id"])
+    op.create_index("ix_keys_by_user_id", "keys", ["user_id", "key_id"])
+    op.create_index("ix_keys_created_by", "keys", ["created_by", "created_at", "key_id"])
+    for column in SELDOM:
+        present = sa.text(f"{column} IS NOT NULL")
+        op.create_index(
+            f"ix_keys_{column}",
+            "keys",
+            [column, "created_at", "key_id"],
+            sqlite_where=present,
+            postgresql_where=present,
+        )
+    op.create_index(
+        "ix_budget_state_lifetime_spend", "budget_state", ["scope", "lifetime_spend_nanos", "scope_id"]
+    )
+    op.create_index("ix_budget_state_reset_at", "budget_state", ["scope", "reset_at", "scope_id"])
+
+
+def downgrade() -> None:
+    for name in ("ix_budget_state_reset_at", "ix_budget_state_lifetime_spend"):
+        op.drop_index(name, table_name="budget_state")
+    for name in (
+        *(f"ix_keys_{column}" for column in reversed(SELDOM)),
+        "ix_keys_created_by",
+        "ix_keys_by_user_id",
+        *(f"ix_keys_by_{column}" for column in reversed(KEYS)),
+    ):
+        op.drop_index(name, table_name="keys")
