@@ -1,0 +1,200 @@
+"""Rights as rows: what the oracle remembers, what an answer shows and what the store holds, in one form."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.rights import oracle, oracle_keys
+from tests.rights.calls import Call
+from tests.rights.oracle import Who
+from tests.rights.world import NANOS, NUMBERS, Caps, Key, Team, World
+
+Row = tuple[Any, ...]
+
+
+def token(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _caps(caps: Caps) -> Row:
+    return (tuple(caps.models), *(getattr(caps, name) for name in NUMBERS))
+
+
+def _answered_caps(row: dict[str, Any]) -> Row:
+    return (tuple(row["models"]), *(row[name] for name in NUMBERS))
+
+
+def _key(key: Key) -> Row:
+    named = (key.owner, key.team, key.organization, key.creator, key.account)
+    return (*named, _caps(key.caps), key.routes, key.gateway, key.blocked)
+
+
+def _answered_key(row: dict[str, Any]) -> Row:
+    organization = row["organization_id"] if "organization_id" in row else row["org_id"]
+    named = (row["user_id"], row["team_id"], organization, row["created_by"])
+    account, gateway = row["metadata"].get("service_account_id"), row["permissions"].get("gateway") is True
+    routes = tuple(row["allowed_routes"])
+    return (*named, account, _answered_caps(row), routes, gateway, bool(row["blocked"]))
+
+
+def _team(team: Team) -> Row:
+    return (team.organization, _caps(team.caps), team.blocked, team.guarded, team.members, team.admins, team.grants)
+
+
+def _answered_team(row: dict[str, Any]) -> Row:
+    return (
+        row["organization_id"],
+        _answered_caps(row),
+        row["blocked"],
+        "guardrails" in row["metadata"],
+        frozenset(row["members"]),
+        frozenset(row["admins"]),
+        frozenset(row["team_member_permissions"] or ()),
+    )
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+def of_answer(world: World, caller: Who, call: Call, body: Any) -> Iterator[tuple[Any, Any]]:
+    """What the oracle says that the answer shows, beside what it shows."""
+    target, route = call.target or "", call.route
+    if route in {"/key/generate", "/key/service-account/generate"}:
+        yield _key(world.keys[call.makes]), _answered_key(body)
+    elif route in {"/key/update", "/key/regenerate", "/key/block", "/key/unblock"}:
+        yield _key(world.keys[target]), _answered_key(body)
+    elif route == "/key/info":
+        yield _key(world.keys[target]), _answered_key(body["info"])
+    elif route == "/key/list":
+        told = oracle_keys.listed(world, caller, call)
+        yield {world.keys[name].token for name in told}, set(body["keys"])
+    elif route in {"/team/new", "/team/block", "/team/unblock", "/team/member_add"}:
+        yield _team(world.teams[target or call.makes]), _answered_team(body)
+    elif route == "/team/update":
+        yield _team(world.teams[target]), _answered_team(body["data"])
+    elif route == "/team/info":
+        yield _team(world.teams[target]), _answered_team(body["team_info"])
+        yield _tokens(world, oracle.keys_of_team(world, caller, target)), {row["token"] for row in body["keys"]}
+    elif route == "/user/info":
+        owned = {name for name, key in world.keys.items() if key.owner == target}
+        yield _tokens(world, owned), {row["token"] for row in body["keys"]}
+        joined = {name for name, team in world.teams.items() if target in team.members}
+        yield joined, {row["team_id"] for row in body["teams"]}
+    elif route == "/organization/info":
+        shown = oracle.teams_of_organization(world, caller, target)
+        yield shown, {row["team_id"] for row in body["teams"]}
+        yield world.organizations[target].members, {row["user_id"] for row in body["members"]}
+
+
+def _tokens(world: World, names: set[str]) -> set[str]:
+    return {world.keys[name].token for name in names}
+
+
+# --- what has grown --------------------------------------------------------------------------------------------
+
+
+def growth(before: World, after: World, caller: Who, call: Call) -> list[str]:
+    """What somebody holds after the call of one who is no administrator that neither it nor the caller held before."""
+    found = []
+    for name, key in after.keys.items():
+        stood = before.keys.get(name)
+        given = call.route == "/key/regenerate" and name == call.target and name != caller.name
+        if (given or stood != key) and (stood is None or given or not oracle.excess(before, caller, stood)):
+            found += [f"{name}: {what}" for what in oracle.excess(after, caller, key)]
+    for name, user in after.users.items():
+        stood_as = before.users.get(name)
+        if user.role in {"proxy_admin", "proxy_admin_viewer"} and (stood_as is None or stood_as.role != user.role):
+            found.append(f"{name}: {user.role}")
+    for name, organization in after.organizations.items():
+        added = organization.admins - before.organizations[name].admins
+        if added and name not in caller.runs:
+            found.append(f"{name}: admins {added}")
+        if _lifted(before.organizations[name].caps, organization.caps):
+            found.append(f"{name}: {organization.caps}")
+    for name, team in after.teams.items():
+        if name not in before.teams or before.teams[name].caps != team.caps:
+            above = after.organizations.get(team.organization or "")
+            stood_at = before.teams[name].caps if name in before.teams else Caps()
+            if above is not None and oracle.outgrows(_new(stood_at, team.caps), above.caps):
+                found.append(f"{name}: {team.caps} within {above.caps}")
+    return found
+
+
+def _lifted(before: Caps, after: Caps) -> bool:
+    numbers = any(oracle.above(getattr(after, name), getattr(before, name)) for name in NUMBERS)
+    return numbers or oracle.wider(after.models, before.models)
+
+
+def _new(before: Caps, after: Caps) -> Caps:
+    """The caps that have changed."""
+    numbers = (None if getattr(before, name) == getattr(after, name) else getattr(after, name) for name in NUMBERS)
+    return Caps(() if before.models == after.models else after.models, *numbers)
+
+
+# --- the store -------------------------------------------------------------------------------------------------
+
+
+def of_world(world: World) -> dict[str, dict[Any, Row]]:
+    return {
+        "keys": {key.token: _key(key) for key in world.keys.values()},
+        "teams": {name: _team(team) for name, team in world.teams.items()},
+        "users": {name: (user.role, _caps(user.caps)) for name, user in world.users.items()},
+        "organizations": {
+            name: (_caps(organization.caps), organization.members, organization.admins)
+            for name, organization in world.organizations.items()
+        },
+    }
+
+
+def of_store(path: Path) -> dict[str, dict[Any, Row]]:
+    with closing(sqlite3.connect(path)) as store:
+        store.row_factory = sqlite3.Row
+        secrets = "SELECT * FROM keys JOIN key_secrets USING (key_id) WHERE revoke_at IS NULL"
+        limits = "SELECT * FROM organizations JOIN budgets USING (budget_id)"
+        joined = store.execute("SELECT team_id AS it, user_id, role = 'admin' AS leads FROM team_members").fetchall()
+        placed = store.execute(
+            "SELECT organization_id AS it, user_id, user_role = 'org_admin' AS leads FROM organization_members"
+        ).fetchall()
+        return {
+            "keys": {row["token"]: _stored_key(row) for row in store.execute(secrets)},
+            "teams": {
+                row["team_id"]: _stored_team(row, joined) for row in store.execute("SELECT * FROM teams")
+            },
+            "users": {
+                row["user_id"]: (row["user_role"], _stored_caps(row)) for row in store.execute("SELECT * FROM users")
+            },
+            "organizations": {
+                row["organization_id"]: (_stored_caps(row), *_people(row["organization_id"], placed))
+                for row in store.execute(limits)
+            },
+        }
+
+
+def _stored_caps(row: sqlite3.Row) -> Row:
+    nanos = row["max_budget_nanos"]
+    budget = None if nanos is None else nanos / NANOS
+    return (tuple(json.loads(row["models"] or "[]")), budget, row["tpm_limit"], row["rpm_limit"])
+
+
+def _stored_key(row: sqlite3.Row) -> Row:
+    named = (row["user_id"], row["team_id"], row["organization_id"], row["created_by"])
+    account = json.loads(row["metadata"]).get("service_account_id")
+    gateway = json.loads(row["permissions"]).get("gateway") is True
+    routes = tuple(json.loads(row["allowed_routes"]))
+    return (*named, account, _stored_caps(row), routes, gateway, bool(row["blocked"]))
+
+
+def _people(name: str, rows: list[sqlite3.Row]) -> tuple[frozenset[str], frozenset[str]]:
+    inside = [row for row in rows if row["it"] == name]
+    return frozenset(row["user_id"] for row in inside), frozenset(row["user_id"] for row in inside if row["leads"])
+
+
+def _stored_team(row: sqlite3.Row, joined: list[sqlite3.Row]) -> Row:
+    guarded = "guardrails" in json.loads(row["metadata"])
+    granted = frozenset(json.loads(row["team_member_permissions"] or "[]") or ())
+    people = _people(row["team_id"], joined)
+    return (row["organization_id"], _stored_caps(row), bool(row["blocked"]), guarded, *people, granted)
