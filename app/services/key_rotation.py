@@ -8,6 +8,7 @@ from sqlalchemy import Connection, update
 
 from app.db import Database
 from app.domain import access, minting
+from app.domain.access import Caller, Owner
 from app.domain.durations import Duration, InvalidDuration
 from app.domain.keys import length
 from app.domain.minting import Secret
@@ -23,7 +24,7 @@ from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
 from app.services.refusals import enforce, rules
-from app.services.standings import of_teams, standing_in
+from app.services.standings import of_teams, other_owner, standing_in
 from app.store import policies
 from app.store.policies import Policies
 
@@ -111,6 +112,7 @@ class KeyRotation:
         facts = of_teams(transaction, act.caller, [before.columns["team_id"]])
         standing = standing_in(facts, before.columns["team_id"])
         enforce(access.may_regenerate(act.caller, before.target, standing, route), _not_found())
+        enforce(access.may_learn_secret(act.caller, before.columns, _owner(transaction, act.caller, before)))
         if before.status == "expired" and settings.get("duration") is None:
             raise InvalidRequest("The key has expired: send the duration of the new one.", "duration")
         if minting.digest(secret.reveal()) == before.token:
@@ -129,6 +131,14 @@ class KeyRotation:
         audit.record(transaction, act, "regenerate", "key", changes)
         delivery.enqueue(transaction, key_events.of_change("key_rotated", view, settings), act.at)
         return view
+
+
+def _owner(transaction: Connection, caller: Caller, view: KeyView) -> Owner | None:
+    """Whose key it is, where that is somebody else than the caller."""
+    user_id = view.columns["user_id"]
+    if caller.is_admin or user_id in (None, caller.user_id):
+        return None
+    return other_owner(transaction, caller, user_id)
 
 
 def _not_found() -> NothingFound:

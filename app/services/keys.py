@@ -62,8 +62,7 @@ class Keys:
     def _generate(self, act: Act, sent: Mapping[str, Any], route: str, *, owned: bool) -> GeneratedKey:
         request = self._completed(act.caller, sent, owned=owned)
         with rules(request.get("key_alias")):
-            columns = columns_of(request, None, self._calendar, act.at, self._vault)
-            self._check_caps(act.caller, request, columns)
+            columns = self._columns(act, request)
             secret = self._secrets.choose(request.get("key"))
             with self._database.transaction() as transaction:
                 view = self._create(transaction, act, request, columns, secret, route, owned=owned)
@@ -82,7 +81,7 @@ class Keys:
         return self._generate(act, {**sent, "metadata": metadata, "user_id": None}, route, owned=False)
 
     def _completed(self, caller: Caller, sent: Mapping[str, Any], *, owned: bool) -> dict[str, Any]:
-        """The request with what a caller that is no administrator gets by default: itself and its own caps.
+        """The request with whom a caller that is no administrator makes a key for by default: itself.
 
         A service account is nobody: what it makes belongs to its team.
         """
@@ -92,19 +91,20 @@ class Keys:
                 request["team_id"] = caller.team_id
             if owned and not request.get("user_id") and caller.user_id is not None:
                 request["user_id"] = caller.user_id
-            if caller.models and not request.get("models"):
-                request["models"] = list(caller.models)
         return request
 
-    def _check_caps(self, caller: Caller, request: Mapping[str, Any], columns: dict[str, Any]) -> None:
+    def _columns(self, act: Act, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of the new key, within what the calling key may give."""
+        caller, key_type = act.caller, request.get("key_type")
         enforce(access.may_set(caller, request, personal=not request.get("team_id")))
-        enforce(access.within_own_caps(caller, request, columns.get("max_budget_nanos")))
-        if not caller.is_admin and caller.max_budget_nanos is not None:
-            columns.setdefault("max_budget_nanos", caller.max_budget_nanos)
-        key_type = request.get("key_type")
-        columns["key_type"] = key_type
+        columns = access.bounded(caller, columns_of(request, None, self._calendar, act.at, self._vault))
+        enforce(access.within_own_caps(caller, {**request, **columns}, columns.get("max_budget_nanos")))
         if key_type in ROUTES_OF_KEY_TYPE:
             columns["allowed_routes"] = ROUTES_OF_KEY_TYPE[key_type]
+            enforce(access.may_keep_to(caller, columns["allowed_routes"]))
+        else:
+            columns.setdefault("allowed_routes", access.routes_of_new(caller))
+        return {**columns, "key_type": key_type}
 
     def _create(
         self,

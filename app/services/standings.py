@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select, union
 
-from app.domain.access import NO_STANDING, Caller, Standing
-from app.models import budgets, organization_members, organizations, team_members, teams
+from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
+from app.models import budgets, organization_members, organizations, team_members, teams, users
 from app.services.rows import labelled, part
 
 
@@ -67,6 +67,21 @@ def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
         .where(teams.c.team_id.in_(known))
     )
     return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
+
+
+def other_owner(connection: Connection, caller: Caller, user_id: str) -> Owner:
+    """What another user is, beside the caller: its role, its organizations, and whether it leads further teams."""
+    user = connection.execute(select(users.c.user_role).where(users.c.user_id == user_id)).scalar()
+    administered = connection.execute(
+        select(organization_members.c.organization_id).where(
+            organization_members.c.user_id == user_id, organization_members.c.user_role == Role.ORG_ADMIN
+        )
+    ).scalars()
+    led = select(team_members.c.team_id).where(team_members.c.user_id == user_id, team_members.c.role == "admin")
+    standings = of_teams(connection, caller, connection.execute(led).scalars())
+    return Owner(
+        Role.of(user), frozenset(administered), any(not team.standing.manages for team in standings.values())
+    )
 
 
 def _membership_of(caller: Caller) -> ColumnElement[bool]:

@@ -102,7 +102,7 @@ class Users:
     def _check(self, act: Act, request: Mapping[str, Any]) -> None:
         for organization_id in request.get("organizations") or [None]:
             enforce(access.may_create_in_organization(act.caller, organization_id))
-        enforce(access.may_assign_role(act.caller, request.get("user_role")))
+        enforce(access.may_assign_role(act.caller, request.get("user_role"), request.get("organizations", ())))
         enforce(access.may_set(act.caller, request, personal=True))
         enforce(access.within_own_rates(act.caller, request))
 
@@ -111,6 +111,7 @@ class Users:
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         key = {name: request[name] for name in FIRST_KEY_FIELDS & request.keys()} | {"user_id": user_id}
         key_columns = key_rules.columns_of(key, None, self._calendar, act.at, self._vault)
+        key_columns["allowed_routes"] = access.routes_of_new(act.caller)
         return _Draft(user_id, request, columns, key, key_columns)
 
     def _first_key(self, transaction: Connection, act: Act, draft: _Draft) -> GeneratedKey:

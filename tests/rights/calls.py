@@ -70,7 +70,9 @@ def draw(random: Random, world: World, number: int) -> Call:
     kind = ROUTES[route][0]
     target = _target(random, world, caller, kind) if kind else None
     fields = {
-        name: drawn(random, world) for name, (odds, drawn) in FIELDS.get(route, {}).items() if random.random() < odds
+        name: drawn(random, world)
+        for name, (odds, drawn) in FIELDS.get(route, {}).items()
+        if random.random() < odds
     }
     return Call(route, caller, target, fields, f"made {number}")
 
@@ -148,7 +150,10 @@ MEMBER = one_of("user", "admin")
 
 
 def _newcomer(random: Random, world: World) -> Fields:
-    return {"user_id": random.choice([*world.users, f"fresh {random.randrange(10**6)}"]), "role": MEMBER(random, world)}
+    return {
+        "user_id": random.choice([*world.users, f"fresh {random.randrange(10**6)}"]),
+        "role": MEMBER(random, world),
+    }
 
 
 def _joined(random: Random, world: World) -> list[Fields]:

@@ -157,10 +157,7 @@ def sees_key(world: World, caller: Who, name: str) -> bool:
 
 def sees_team(world: World, caller: Who, name: str) -> bool:
     return name in world.teams and (
-        caller.sees_all
-        or caller.team == name
-        or is_member(world, caller, name)
-        or manages(world, caller, name)
+        caller.sees_all or caller.team == name or is_member(world, caller, name) or manages(world, caller, name)
     )
 
 
@@ -229,16 +226,29 @@ def outgrows(team: Caps, organization: Caps) -> bool:
 
 def excess(world: World, maker: Who, key: Key) -> list[str]:
     """What a key may that its maker may not; the maker is no administrator."""
-    found = [] if not beyond(Caps(key.caps.models, key.budget, key.caps.tpm_limit, key.caps.rpm_limit), maker.caps) else ["caps"]
+    found = (
+        []
+        if not beyond(Caps(key.caps.models, key.budget, key.caps.tpm_limit, key.caps.rpm_limit), maker.caps)
+        else ["caps"]
+    )
     if maker.routes and not (key.routes and set(key.routes) <= set(maker.routes)):
         found.append("routes")
     if key.gateway and not (maker.key is not None and maker.key.gateway):
         found.append("gateway")
-    if not maker.routes and key.routes and not set(key.routes) <= {"llm_api_routes", "info_routes"}:
+    if not maker.routes and _listed_beyond(maker, key):
         found.append("routes of an administrator")
     if key.owner is not None and key.owner != maker.owner and above_rank(world, maker, key):
         found.append("owner")
     return found
+
+
+def _listed_beyond(maker: Who, key: Key) -> bool:
+    """Whether an administrator has listed a route for the key that its maker's role does not reach, or not as far."""
+    listed = {
+        route for route in KEYS | OF_ORGANIZATION_ADMINS if any(reaches(grant, route) for grant in key.routes)
+    }
+    creating = not {"/team/new", "/user/new"}.isdisjoint(listed) and not owns(maker, key)
+    return creating or not all(_by_role(maker, route) for route in listed)
 
 
 def above_rank(world: World, maker: Who, key: Key) -> bool:

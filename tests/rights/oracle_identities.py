@@ -125,7 +125,8 @@ def _within_key(caller: Who, before: Caps, after: Caps) -> Statuses:
     """An organization's admin lifts a team's limits, but not above those of the calling key."""
     own = caller.caps
     lifted = any(
-        oracle.above(getattr(after, name), getattr(before, name)) and oracle.above(getattr(after, name), getattr(own, name))
+        oracle.above(getattr(after, name), getattr(before, name))
+        and oracle.above(getattr(after, name), getattr(own, name))
         for name in NUMBERS
     )
     changed = after.models != before.models

@@ -31,9 +31,11 @@ def may_generate(world: World, caller: Who, call: Call) -> Statuses:
     refused |= _references(world, caller, sent)
     if caller.is_admin:
         return refused
-    refused |= _grants(caller, sent, personal=not sent.get("team_id"))
+    refused |= _grants(caller, sent, personal=not team)
     refused |= when(FORBIDDEN, sent.get("key_type") == "management")
-    refused |= when(FORBIDDEN, caller.routes and PRESETS.get(sent.get("key_type", ""), caller.routes[0]) not in caller.routes)
+    refused |= when(
+        FORBIDDEN, caller.routes and PRESETS.get(sent.get("key_type", ""), caller.routes[0]) not in caller.routes
+    )
     refused |= oracle.beyond(_caps_of_new(caller, sent), caller.caps)
     owner = None if service else sent.get("user_id")
     refused |= when(FORBIDDEN, owner is not None and owner != caller.owner)

@@ -44,9 +44,13 @@ class Store:
     def keep(self) -> None:
         with closing(sqlite3.connect(self.path)) as store, closing(sqlite3.connect(self._kept)) as kept:
             store.backup(kept)
-            named = store.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+            named = store.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+            )
             tables = [name for (name,) in named]
-        copies = (f"DELETE FROM main.{name}; INSERT INTO main.{name} SELECT * FROM kept.{name};" for name in tables)
+        copies = (
+            f"DELETE FROM main.{name}; INSERT INTO main.{name} SELECT * FROM kept.{name};" for name in tables
+        )
         self._script = f"BEGIN IMMEDIATE; {' '.join(copies)} COMMIT;"
         self._connection = sqlite3.connect(self.path)
         self._connection.execute("ATTACH DATABASE ? AS kept", (str(self._kept),))
@@ -109,7 +113,8 @@ class Stage:
         outcome = "allowed" if not refused else "hidden" if refused == oracle.UNKNOWN else "refused"
         self.outcomes[outcome] += 1
         if status not in (refused or {200}):
-            raise Disagreement(f"{call} by {caller} is answered {status} {body}; the oracle says {set(refused) or 200}")
+            told = body.get("error", {}).get("message", "")
+            raise Disagreement(f"answered {status} {told}; the oracle says {set(refused) or 200} to {caller}")
         if refused:
             self._compare_with_unknown(world, caller, call, (status, body))
             return
@@ -119,11 +124,11 @@ class Stage:
         self._learn(world, call, body)
         for told, answered in shown.of_answer(world, caller, call, body):
             if told != answered:
-                raise Disagreement(f"{call} by {caller} shows {answered}; the oracle says {told}")
+                raise Disagreement(f"shown {answered}; the oracle says {told}")
         if before is not None:
             grown = shown.growth(before, world, caller, call)
             if grown:
-                raise Disagreement(f"{call} by {caller} gave more than its caller has: {grown}")
+                raise Disagreement(f"more than {caller} had: {grown}")
 
     def _learn(self, world: World, call: Call, body: Any) -> None:
         if call.route in SECRET:
@@ -142,7 +147,7 @@ class Stage:
         text = orjson.dumps(body).decode()
         expected = {text, *(text.replace(NOBODY, name) for name in names if name)}
         if status != answer[0] or orjson.dumps(answer[1]).decode() not in expected:
-            raise Disagreement(f"{call} by {caller} is answered {answer}; were there nothing, {(status, body)}")
+            raise Disagreement(f"answered {answer}; were there nothing, {(status, body)}")
 
     def _send(self, world: World, call: Call) -> tuple[int, Any]:
         path, sent = _request(world, call)

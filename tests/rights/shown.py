@@ -42,7 +42,15 @@ def _answered_key(row: dict[str, Any]) -> Row:
 
 
 def _team(team: Team) -> Row:
-    return (team.organization, _caps(team.caps), team.blocked, team.guarded, team.members, team.admins, team.grants)
+    return (
+        team.organization,
+        _caps(team.caps),
+        team.blocked,
+        team.guarded,
+        team.members,
+        team.admins,
+        team.grants,
+    )
 
 
 def _answered_team(row: dict[str, Any]) -> Row:
@@ -155,17 +163,18 @@ def of_store(path: Path) -> dict[str, dict[Any, Row]]:
         store.row_factory = sqlite3.Row
         secrets = "SELECT * FROM keys JOIN key_secrets USING (key_id) WHERE revoke_at IS NULL"
         limits = "SELECT * FROM organizations JOIN budgets USING (budget_id)"
-        joined = store.execute("SELECT team_id AS it, user_id, role = 'admin' AS leads FROM team_members").fetchall()
+        joined = store.execute(
+            "SELECT team_id AS it, user_id, role = 'admin' AS leads FROM team_members"
+        ).fetchall()
         placed = store.execute(
             "SELECT organization_id AS it, user_id, user_role = 'org_admin' AS leads FROM organization_members"
         ).fetchall()
         return {
             "keys": {row["token"]: _stored_key(row) for row in store.execute(secrets)},
-            "teams": {
-                row["team_id"]: _stored_team(row, joined) for row in store.execute("SELECT * FROM teams")
-            },
+            "teams": {row["team_id"]: _stored_team(row, joined) for row in store.execute("SELECT * FROM teams")},
             "users": {
-                row["user_id"]: (row["user_role"], _stored_caps(row)) for row in store.execute("SELECT * FROM users")
+                row["user_id"]: (row["user_role"], _stored_caps(row))
+                for row in store.execute("SELECT * FROM users")
             },
             "organizations": {
                 row["organization_id"]: (_stored_caps(row), *_people(row["organization_id"], placed))

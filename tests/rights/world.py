@@ -102,7 +102,9 @@ def base() -> World:
     }
     users |= {"root": User("proxy_admin"), "eye": User("proxy_admin_viewer"), "ivy": User("internal_user_viewer")}
     organizations = {
-        "north": Organization(Caps(("a", "b", "c"), 100, 1000, 100), frozenset({"nora"}), frozenset({"nora", "norm"})),
+        "north": Organization(
+            Caps(("a", "b", "c"), 100, 1000, 100), frozenset({"nora"}), frozenset({"nora", "norm"})
+        ),
         "south": Organization(Caps(), frozenset({"sven"}), frozenset({"sven", "norm"})),
     }
     teams = {
@@ -185,7 +187,13 @@ def numbers(caps: Caps) -> dict[str, int | None]:
 
 def _request(name: str, key: Key) -> dict[str, Any]:
     caps = {field: getattr(key.caps, field) for field in NUMBERS}
-    request = {"key_alias": name, "user_id": key.owner, "team_id": key.team, "models": list(key.caps.models), **caps}
+    request = {
+        "key_alias": name,
+        "user_id": key.owner,
+        "team_id": key.team,
+        "models": list(key.caps.models),
+        **caps,
+    }
     request["allowed_routes"] = list(key.routes)
     if key.gateway:
         request["permissions"] = {"gateway": True}

@@ -43,6 +43,7 @@ from app.domain.access.keys import (
     may_block,
     may_delete,
     may_generate,
+    may_keep_to,
     may_leave_team,
     may_move_to_team,
     may_regenerate,
@@ -51,8 +52,10 @@ from app.domain.access.keys import (
     may_set,
     may_update,
     may_update_in_bulk,
+    routes_of_new,
     within_own_caps,
 )
+from app.domain.access.secrets import Owner, may_learn_secret
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
 from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
 
@@ -67,6 +70,7 @@ __all__ = [
     "Gateway",
     "KeyTarget",
     "Kind",
+    "Owner",
     "Refusal",
     "Role",
     "SpendReach",
@@ -83,6 +87,8 @@ __all__ = [
     "may_decide",
     "may_delete",
     "may_generate",
+    "may_keep_to",
+    "may_learn_secret",
     "may_leave_team",
     "may_manage_team",
     "may_move_team",
@@ -102,6 +108,7 @@ __all__ = [
     "may_update_in_bulk",
     "may_update_organization",
     "may_update_user",
+    "routes_of_new",
     "sees_every_key_of",
     "sees_every_team_of",
     "sees_spend_of",

@@ -25,7 +25,7 @@ RATES = ("model_rpm_limit", "model_tpm_limit")
 def lifted(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The fields that a change from `before` to `after` lifts; columns that neither has are no limits."""
     found = [field for column, field in CAPS.items() if raises(before.get(column), after.get(column))]
-    found += [column for column in ("models", "allowed_models") if _widens(before.get(column), after.get(column))]
+    found += [column for column in ("models", "allowed_models") if widens(before.get(column), after.get(column))]
     # Another window may start at zero, or end sooner.
     found += [] if before.get("budget_duration") == after.get("budget_duration") else ["budget_duration"]
     if not _keeps(before.get("model_max_budget"), after.get("model_max_budget")):
@@ -59,7 +59,8 @@ def bounded(models: Iterable[str] | None) -> bool:
     return bool(listed) and ALL_MODELS.isdisjoint(listed)
 
 
-def _widens(before: Iterable[str] | None, after: Iterable[str] | None) -> bool:
+def widens(before: Iterable[str] | None, after: Iterable[str] | None) -> bool:
+    """Whether a list of models becomes one that leaves fewer out."""
     return bounded(before) and not (after and set(after) <= set(before or ()))
 
 

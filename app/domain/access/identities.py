@@ -1,6 +1,6 @@
 """What a caller may see of teams, users and organizations, and do to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role, Standing
@@ -47,9 +47,13 @@ def within_own_rates(caller: Caller, sent: Mapping[str, Any]) -> Refusal | None:
     return None
 
 
-def may_assign_role(caller: Caller, role: str | None) -> Refusal | None:
-    """Whether the caller may give a user this role."""
-    if caller.is_admin or role not in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}:
+def may_assign_role(caller: Caller, role: str | None, organization_ids: Iterable[str] = ()) -> Refusal | None:
+    """Whether the caller may give a user this role, and so in these organizations."""
+    if caller.is_admin:
+        return None
+    if role == Role.ORG_ADMIN and not caller.organization_admin_of.issuperset(organization_ids):
+        return Refusal(Kind.FORBIDDEN, "Only its admins can give an organization another admin.", "user_role")
+    if role not in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}:
         return None
     return Refusal(Kind.FORBIDDEN, f"Only proxy admins can create users with the role {role}.", "user_role")
 

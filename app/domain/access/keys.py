@@ -1,10 +1,11 @@
 """What a caller may see of keys and do to them, and what it may grant with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.domain.access.callers import HIDDEN, OF_TEAM, SERVICE_ACCOUNT, Caller, Kind, Refusal, Standing
+from app.domain.access.ceilings import raises, widens
 from app.domain.budgets import ALL_MODELS
 
 # A change of these on an existing key is a change of what it may spend.
@@ -89,17 +90,31 @@ def _may_set_personally(sent: Mapping[str, Any]) -> Refusal | None:
 
 
 def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: int | None) -> Refusal | None:
-    """Whether the sent budget and models stay within those of the calling key; none of either is all there is."""
+    """Whether the sent limits and models stay within those of the calling key; none of either is all there is."""
     if caller.is_admin:
         return None
-    ceiling = caller.max_budget_nanos
-    if "max_budget" in sent and ceiling is not None and (max_budget_nanos is None or max_budget_nanos > ceiling):
-        return Refusal(Kind.CEILING, "max_budget is above that of the calling key.", "max_budget")
-    models = sent.get("models") or []
-    bounded = bool(caller.models) and ALL_MODELS.isdisjoint(caller.models)
-    if "models" in sent and bounded and not (models and set(models) <= set(caller.models)):
+    for field, cap, limit in (
+        ("max_budget", caller.max_budget_nanos, max_budget_nanos),
+        ("tpm_limit", caller.tpm_limit, sent.get("tpm_limit")),
+        ("rpm_limit", caller.rpm_limit, sent.get("rpm_limit")),
+    ):
+        if field in sent and raises(cap, limit):
+            return Refusal(Kind.CEILING, f"{field} is above that of the calling key.", field)
+    if "models" in sent and widens(caller.models, sent["models"]):
         return Refusal(Kind.FORBIDDEN, "models must be among those of the calling key.", "models")
     return None
+
+
+def may_keep_to(caller: Caller, routes: Sequence[str]) -> Refusal | None:
+    """Whether the caller may make a key that reaches these routes alone: one bound to routes gives its own."""
+    if caller.is_admin or not caller.allowed_routes or set(routes) <= set(caller.allowed_routes):
+        return None
+    return Refusal(Kind.FORBIDDEN, "The calling key does not reach the routes of this key_type.", "key_type")
+
+
+def routes_of_new(caller: Caller) -> list[str]:
+    """The routes of a key whose request names none: those to which the calling key is bound."""
+    return [] if caller.is_admin else list(caller.allowed_routes)
 
 
 def may_generate(
