@@ -63,10 +63,20 @@ ROUTES: dict[str, tuple[str, int]] = {
 WEIGHTS = [weight for _, weight in ROUTES.values()]
 
 
-def draw(random: Random, world: World, number: int) -> Call:
-    """The next call: by keys of the start as by those that were made since."""
+CAST = 8
+
+
+def cast(random: Random, world: World) -> list[str]:
+    """Who calls in a sequence, beside the keys that are made in it: everybody else only suffers it."""
+    return random.sample([MASTER, *world.keys], CAST)
+
+
+def draw(random: Random, world: World, players: list[str], number: int) -> Call:
+    """The next call; each of the players has had its turn before any has a second one."""
     (route,) = random.choices(list(ROUTES), WEIGHTS)
-    caller = random.choice([MASTER, *world.keys, *world.keys, *_young(world)])
+    present = [name for name in players if name in (MASTER, *world.keys)]
+    caller = players[number] if number < CAST and players[number] in present else ""
+    caller = caller or random.choice([*present, *_young(world), MASTER])
     kind = ROUTES[route][0]
     target = _target(random, world, caller, kind) if kind else None
     fields = {
@@ -78,7 +88,7 @@ def draw(random: Random, world: World, number: int) -> Call:
 
 
 def _young(world: World) -> list[str]:
-    return [name for name in world.keys if name.startswith("made")] * 3
+    return [name for name in world.keys if name.startswith("made")] * 2
 
 
 def _target(random: Random, world: World, caller: str, kind: str) -> str:

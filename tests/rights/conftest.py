@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from app import create_app
 from app.config import Settings
@@ -37,8 +38,10 @@ def stage(migrated_file: Path) -> Iterator[Stage]:
         app = create_app(services)
         base = world.base()
         world.settle(base, Api(app), services.database)
-        store = Store(folder / "keyledger.db", redis)
-        store.keep()
-        yield Stage(app, store, base)
-        store.close()
+        with Redis.from_url(redis.url) as connection:
+            store = Store(folder / "keyledger.db", connection)
+            played = Stage(app, store, base)
+            played.open()
+            yield played
+            store.close()
         services.close()

@@ -115,7 +115,7 @@ def _stopped(world: World, key: Key) -> bool:
 
 
 def reaches(grant: str, route: str) -> bool:
-    groups = {"info_routes": READS, "management_routes": EVERYBODY | OF_ORGANIZATION_ADMINS, "llm_api_routes": ()}
+    groups = {"info_routes": READS, "management_routes": EVERYBODY | OF_ORGANIZATION_ADMINS | {"/user/update", "/organization/new"}, "llm_api_routes": ()}
     return route in groups[grant] if grant in groups else route == grant
 
 

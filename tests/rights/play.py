@@ -1,7 +1,7 @@
 """Calls played to the real application, each judged by the oracle as soon as it is answered.
 
-A sequence starts from the same world: the tables are filled from a copy that is kept beside the store, and Redis is
-emptied, which the service takes for a lost one.
+A sequence starts from the same world: the tables are filled from a copy that is kept beside the store, and so is
+Redis, so that what the service has cached of the first state goes on to be true.
 """
 
 import sqlite3
@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from flask import Flask
+from redis import Redis
 
 from tests.clients import MASTER_KEY
 from tests.rights import calls, oracle, shown
@@ -22,7 +23,6 @@ from tests.rights.calls import METHODS, NOBODY, ROUTES, Call
 from tests.rights.oracle import Who
 from tests.rights.rules import EFFECTS, RULES
 from tests.rights.world import MASTER, World
-from tests.servers import RedisServer
 
 LENGTH = 20
 UNKNOWN_KEY = "sk-of-nobody-0123456789"
@@ -39,7 +39,7 @@ class Store:
     """The tables as the base world filled them, to be put back before each sequence."""
 
     path: Path
-    redis: RedisServer
+    redis: Redis
 
     def keep(self) -> None:
         with closing(sqlite3.connect(self.path)) as store, closing(sqlite3.connect(self._kept)) as kept:
@@ -54,6 +54,14 @@ class Store:
         self._script = f"BEGIN IMMEDIATE; {' '.join(copies)} COMMIT;"
         self._connection = sqlite3.connect(self.path)
         self._connection.execute("ATTACH DATABASE ? AS kept", (str(self._kept),))
+        self._versions = self._dump()
+
+    def _dump(self) -> dict[bytes, bytes]:
+        names = self.redis.keys()
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.dump(name)
+            return dict(zip(names, pipeline.execute(), strict=True))
 
     @property
     def _kept(self) -> Path:
@@ -61,7 +69,13 @@ class Store:
 
     def restore(self) -> None:
         self._connection.executescript(self._script)
-        self.redis.clear()
+        present = self._dump()
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for name in present.keys() - self._versions.keys():
+                pipeline.delete(name)
+            for name, value in self._versions.items() - present.items():
+                pipeline.restore(name, 0, value, replace=True)
+            pipeline.execute()
 
     def close(self) -> None:
         self._connection.close()
@@ -79,13 +93,19 @@ class Stage:
     def __post_init__(self) -> None:
         self._client = self.app.test_client()
 
+    def open(self) -> None:
+        """Keep the present state, once every key has been seen by the application."""
+        for name in self.base.keys:
+            self._send(self.base, Call("/key/info", name, name, makes="0"))
+        self.store.keep()
+
     def play(self, seed: int, length: int = LENGTH) -> list[Call]:
         """Make a sequence of calls up; raises Disagreement, with as few of them as show it."""
-        random, made = Random(seed), []
-        world = self._begin()
+        random, world = Random(seed), self._begin()
+        players, made = calls.cast(random, world), list[Call]()
         try:
             for number in range(length):
-                made.append(calls.draw(random, world, number))
+                made.append(calls.draw(random, world, players, number))
                 self._step(world, made[-1])
             self._compare(world)
         except Disagreement as found:
