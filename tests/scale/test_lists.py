@@ -60,13 +60,33 @@ LISTS = (
         {"size": 100, "return_full_object": True},
     ),
     List("/key/aliases", asked={"size": 100}),
+    List(
+        "/team/list",
+        filters=(
+            {"user_id": populations.USER},
+            {"organization_id": populations.ORGANIZATION},
+            {"organization_id": "default_organization"},
+        ),
+    ),
+    List(
+        "/v2/team/list",
+        ("team_id", "team_alias", "created_at", "updated_at", "max_budget", "spend", "total_spend"),
+        (
+            {"user_id": populations.USER},
+            {"team_id": populations.TEAM},
+            {"organization_id": populations.ORGANIZATION},
+            {"organization_id": "default_organization"},
+        ),
+        {"page_size": 100},
+    ),
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def full_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.create_database("full")
-    database = Database(url)
+    # Filling it takes as long as it takes.
+    database = Database(url, busy_seconds=60)
     upgrade(database)
     populations.fill(database, ROWS)
     database.close()
