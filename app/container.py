@@ -55,6 +55,7 @@ from app.services.team_changes import TeamChanges
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
+from app.services.user_reads import UserReads
 from app.services.users import Users
 from app.services.windows import Windows
 from app.store.balances import Balances
@@ -96,6 +97,7 @@ class Services:
     member_changes: MemberChanges
     users: Users
     user_changes: UserChanges
+    user_reads: UserReads
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
@@ -222,6 +224,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         member_changes=MemberChanges(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar),
+        user_reads=UserReads(database, calendar),
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),

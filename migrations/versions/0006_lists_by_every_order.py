@@ -18,6 +18,8 @@ KEYS = ("updated_at", "key_alias", "max_budget_nanos", "expires_at", "last_activ
 # Few keys have one of these.
 SELDOM = ("project_id", "agent_id")
 
+USERS = ("user_email", "user_alias", "user_role", "max_budget_nanos", "updated_at", "sso_user_id")
+
 
 def upgrade() -> None:
     for column in KEYS:
@@ -37,9 +39,16 @@ def upgrade() -> None:
         "ix_budget_state_lifetime_spend", "budget_state", ["scope", "lifetime_spend_nanos", "scope_id"]
     )
     op.create_index("ix_budget_state_reset_at", "budget_state", ["scope", "reset_at", "scope_id"])
+    # Users.
+    for column in USERS:
+        op.create_index(f"ix_users_by_{column}", "users", [column, "user_id"])
+    op.create_index("ix_users_user_role", "users", ["user_role", "created_at", "user_id"])
 
 
 def downgrade() -> None:
+    # Users.
+    for name in ("ix_users_user_role", *(f"ix_users_by_{column}" for column in reversed(USERS))):
+        op.drop_index(name, table_name="users")
     for name in ("ix_budget_state_reset_at", "ix_budget_state_lifetime_spend"):
         op.drop_index(name, table_name="budget_state")
     for name in (

@@ -55,6 +55,7 @@ from app.domain.access.keys import (
 )
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
 from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
+from app.domain.access.users import UserTarget, may_delete_user, may_list_users, organizations_listed
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -71,6 +72,7 @@ __all__ = [
     "Role",
     "SpendReach",
     "Standing",
+    "UserTarget",
     "bounded",
     "fits_team",
     "gate",
@@ -82,8 +84,10 @@ __all__ = [
     "may_create_users",
     "may_decide",
     "may_delete",
+    "may_delete_user",
     "may_generate",
     "may_leave_team",
+    "may_list_users",
     "may_manage_team",
     "may_move_team",
     "may_move_to_team",
@@ -102,6 +106,7 @@ __all__ = [
     "may_update_in_bulk",
     "may_update_organization",
     "may_update_user",
+    "organizations_listed",
     "sees_every_key_of",
     "sees_every_team_of",
     "sees_spend_of",
