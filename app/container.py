@@ -55,6 +55,7 @@ from app.services.team_changes import TeamChanges
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
+from app.services.user_ends import UserEnds
 from app.services.user_reads import UserReads
 from app.services.users import Users
 from app.services.windows import Windows
@@ -98,6 +99,7 @@ class Services:
     users: Users
     user_changes: UserChanges
     user_reads: UserReads
+    user_ends: UserEnds
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
@@ -225,6 +227,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar),
         user_reads=UserReads(database, calendar),
+        user_ends=UserEnds(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),

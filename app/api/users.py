@@ -9,6 +9,7 @@ from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.responses import users as responses
 from app.api.schemas.users import (
     AvailableRolesSchema,
+    DeleteUserRequestSchema,
     NewUserRequestSchema,
     NewUserResponseSchema,
     UpdateUserRequestSchema,
@@ -24,6 +25,8 @@ from app.errors import BadAlias, Conflict, InvalidRequest, NotFound
 from app.services.user_filters import UserQuery
 
 users = Blueprint("users", unenforced=UNENFORCED_FIELDS)
+
+_COUNT = {"type": "integer", "description": "How many users were deleted"}
 
 
 @users.operation(
@@ -53,6 +56,20 @@ def new(sent: dict[str, Any]) -> Response:
 def update(sent: dict[str, Any]) -> Response:
     view = services().user_changes.update(act(), sent)
     return answer({"user_id": view.user_id, "data": view.fields()})
+
+
+@users.operation(
+    "/user/delete",
+    "POST",
+    "delete_user_user_delete_post",
+    _COUNT,
+    summary="Delete User",
+    raises=(InvalidRequest, NotFound, Conflict),
+    changes=True,
+)
+@users.takes(DeleteUserRequestSchema())
+def delete(sent: dict[str, Any]) -> Response:
+    return answer(services().user_ends.delete(act(), sent["user_ids"] or ()))
 
 
 @users.operation(

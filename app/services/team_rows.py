@@ -42,8 +42,8 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
         .order_by(teams.c.team_id)
     ).mappings()
     found = [dict(row) for row in rows]
-    members = _by_team(_members(connection, where, calendar, now)) if found else {}
-    return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
+    grouped = _by_team(members(connection, where, calendar, now)) if found else {}
+    return [_view(row, grouped.get(row["team_id"], ()), calendar, now) for row in found]
 
 
 def member(
@@ -51,13 +51,14 @@ def member(
 ) -> MemberView | None:
     """One membership as it is, or None where there is none."""
     chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
-    found = _members(connection, chosen, calendar, now)
+    found = members(connection, chosen, calendar, now)
     return found[0] if found else None
 
 
-def _members(
+def members(
     connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
+    """The memberships that match, each team's in the order of joining; one statement."""
     rows = connection.execute(
         select(
             team_members,
