@@ -83,7 +83,11 @@ def test_keys_are_archived_like_those_that_are_deleted_one_by_one(api: Api, serv
     delete(api, "bob")
 
     (archived,) = rows(services.database, deleted_keys)
-    assert (archived["key_alias"], archived["user_id"], archived["deleted_by"]) == ("bob's", "bob", "default_user_id")
+    assert (archived["key_alias"], archived["user_id"], archived["deleted_by"]) == (
+        "bob's",
+        "bob",
+        "default_user_id",
+    )
     assert {row["kind"] for row in rows(services.database, outbox)} == {"key_created", "key_deleted"}
     assert [row["entity_id"] for row in rows(services.database, audit, action="delete", entity="key")] == [
         archived["key_id"]
@@ -174,7 +178,12 @@ def test_of_many_each_counts_once_however_often_it_is_named(api: Api, services: 
 
     assert delete(api, "bob", "eve", "bob").body == 2
 
-    assert rows(services.database, users) == rows(services.database, keys) == rows(services.database, budget_state) == []
+    assert (
+        rows(services.database, users)
+        == rows(services.database, keys)
+        == rows(services.database, budget_state)
+        == []
+    )
     assert rows(services.database, object_permissions) == []
 
 
@@ -200,11 +209,16 @@ def test_the_master_key_is_nobody_to_be_deleted(api: Api):
 
 @pytest.mark.parametrize("sent", [[], None])
 def test_nobody_is_not_enough(shared_api: Api, sent: Any):
-    assert shared_api.post("/user/delete", {"user_ids": sent}).summary == (400, "invalid_request_error", "user_ids")
+    assert shared_api.post("/user/delete", {"user_ids": sent}).summary == (
+        400,
+        "invalid_request_error",
+        "user_ids",
+    )
 
 
 @pytest.mark.parametrize(
-    ("sent", "kind"), [({}, "missing"), ({"user_ids": "bob"}, "list_type"), ({"user_ids": ["b"] * 1001}, "too_long")]
+    ("sent", "kind"),
+    [({}, "missing"), ({"user_ids": "bob"}, "list_type"), ({"user_ids": ["b"] * 1001}, "too_long")],
 )
 def test_what_is_no_list_of_ids_does_not_fit(shared_api: Api, sent: dict[str, Any], kind: str):
     answer = shared_api.post("/user/delete", sent)
@@ -216,7 +230,8 @@ def test_a_thousand_are_deleted_at_once(api: Api, services: Services):
     moment = services.clock.now()
     with services.database.transaction() as transaction:
         transaction.execute(
-            insert(users), [{"user_id": f"user {n}", "created_at": moment, "updated_at": moment} for n in range(1_000)]
+            insert(users),
+            [{"user_id": f"user {n}", "created_at": moment, "updated_at": moment} for n in range(1_000)],
         )
 
     assert delete(api, *(f"user {n}" for n in range(1_000))).body == 1_000
@@ -270,7 +285,12 @@ def test_users_are_deleted_by_administrators_each_in_their_own_realm(
         transaction.execute(
             insert(organization_members),
             [
-                {"organization_id": organization_id, "user_id": user_id, "created_at": moment, "updated_at": moment}
+                {
+                    "organization_id": organization_id,
+                    "user_id": user_id,
+                    "created_at": moment,
+                    "updated_at": moment,
+                }
                 for organization_id, user_id in inside
             ],
         )
