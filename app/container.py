@@ -15,6 +15,7 @@ from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
 from app.services.budget_changes import BudgetChanges
+from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
@@ -92,6 +93,7 @@ class Services:
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
+    budget_ends: BudgetEnds
     teams: Teams
     team_changes: TeamChanges
     team_members: TeamMembers
@@ -220,6 +222,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ),
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
+        budget_ends=BudgetEnds(database, policies, calendar),
         teams=Teams(database, policies, calendar),
         team_changes=TeamChanges(database, policies, calendar),
         team_members=TeamMembers(database, policies, calendar),

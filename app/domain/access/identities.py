@@ -111,8 +111,15 @@ def may_update_user(
 
 
 def may_update_budget(caller: Caller) -> Refusal | None:
-    """Whether the caller may change a tier, and so the limits of everything that is linked to it."""
+    """Whether the caller may change or delete a tier, and so the limits of everything that is linked to it."""
     return None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can change a budget.")
+
+
+def may_see_budgets(caller: Caller) -> Refusal | None:
+    """Whether the caller may look through the tiers; a tier that caps something is shown with it."""
+    if caller.sees_all:
+        return None
+    return Refusal(Kind.FORBIDDEN, f"Only proxy admins and viewers can list budgets. Your role={caller.role}")
 
 
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
