@@ -1,15 +1,16 @@
 """The end of a tier: what the API calls delete. Whatever was linked to it goes on without its limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, union, update
 
 from app.db import Database
 from app.domain import access
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import keys, organization_members, organizations, team_members, teams
-from app.services import audit, budget_rows, rearming
+from app.services import accounts, audit, budget_rows, rearming
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView, budget_view
 from app.services.budgets import budget_not_found
@@ -62,21 +63,36 @@ class BudgetEnds:
                 "id",
             )
         view = budget_view(stored, self._calendar, act.at)
-        rearming.rearm_linked(
-            transaction,
-            budget_id,
-            before=stored["budget_duration"],
-            after=None,
-            calendar=self._calendar,
-            now=act.at,
-        )
-        renew()
+        self._rearm(transaction, act, stored, rearming.of_members(budget_id))
         _unlink_members(transaction, act, budget_id)
-        while _unlink_keys(transaction, act, budget_id):
+        while self._unlink_keys(transaction, act, stored):
             renew()
         budget_rows.remove(transaction, budget_id)
         audit.record(transaction, act, "delete", "budget", [Changed(budget_id, view.fields(), None)])
         return view
+
+    def _unlink_keys(self, transaction: Connection, act: Act, tier: Mapping[str, Any]) -> bool:
+        """Unlink UNLINK_BATCH keys at the most; tells whether there were any."""
+        linked = keys.c.budget_id == tier["budget_id"]
+        batch = select(keys.c.key_id).where(linked).order_by(keys.c.key_id).limit(UNLINK_BATCH).subquery()
+        last: str | None = transaction.execute(select(func.max(batch.c.key_id))).scalar()
+        if last is None:
+            return False
+        chosen = and_(linked, keys.c.key_id <= last)
+        self._rearm(transaction, act, tier, rearming.of_keys(chosen))
+        lost = Changed("", {"budget_id": tier["budget_id"]}, {"budget_id": None})
+        of_keys = select(keys.c.key_id).where(chosen).subquery()
+        audit.record_alike(transaction, act, "update", "key", of_keys.c.key_id, lost)
+        stamps = {"updated_at": act.at, "settings_updated_at": act.at, "updated_by": act.caller.user_id}
+        transaction.execute(update(keys).where(chosen).values(budget_id=None, **stamps))
+        return True
+
+    def _rearm(
+        self, transaction: Connection, act: Act, tier: Mapping[str, Any], which: ColumnElement[bool]
+    ) -> None:
+        """Take the tier's window off; the spend so far stays."""
+        before = tier["budget_duration"]
+        accounts.rearm(transaction, which, before=before, after=None, calendar=self._calendar, now=act.at)
 
 
 def _hold_linked(transaction: Connection, budget_id: str) -> None:
@@ -118,21 +134,3 @@ def _unlink_members(transaction: Connection, act: Act, budget_id: str) -> None:
     audit.record_alike(transaction, act, "update", "organization", of_organizations.c.organization_id, lost)
     for column in (teams.c.member_budget_id, team_members.c.budget_id, organization_members.c.budget_id):
         transaction.execute(update(column.table).where(column == budget_id).values({column: None}))
-
-
-def _unlink_keys(transaction: Connection, act: Act, budget_id: str) -> bool:
-    """Unlink UNLINK_BATCH keys at the most; tells whether there were any."""
-    batch = select(keys.c.key_id).where(keys.c.budget_id == budget_id).order_by(keys.c.key_id).limit(UNLINK_BATCH)
-    last: str | None = transaction.execute(select(func.max(batch.subquery().c.key_id))).scalar()
-    if last is None:
-        return False
-    chosen = and_(keys.c.budget_id == budget_id, keys.c.key_id <= last)
-    lost = Changed("", {"budget_id": budget_id}, {"budget_id": None})
-    of_keys = select(keys.c.key_id).where(chosen).subquery()
-    audit.record_alike(transaction, act, "update", "key", of_keys.c.key_id, lost)
-    transaction.execute(
-        update(keys)
-        .where(chosen)
-        .values(budget_id=None, updated_at=act.at, settings_updated_at=act.at, updated_by=act.caller.user_id)
-    )
-    return True

@@ -96,6 +96,8 @@ class NewUserRequestSchema(UserSettingsSchema):
 class UpdateUserRequestSchema(UserSettingsSchema):
     """A merge patch: what is not sent stays, null means the default. `user_email` finds the user without an id."""
 
+    spend = Money(metadata={"description": "What has been spent in the present window, from now on"})
+
     @validates_schema
     def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
         need_somebody(data)

@@ -8,6 +8,8 @@ from app.domain.access.ceilings import lifted
 
 # What a user may change of itself; an address is how others find and invite somebody, so it is not among them.
 PERSONAL_FIELDS = frozenset({"user_alias", "metadata"})
+# What checks go by in a user's metadata, and so is not the user's own to say.
+RESERVED_METADATA = ("scim_active",)
 
 
 def may_create_in_organization(caller: Caller, organization_id: str | None) -> Refusal | None:
@@ -95,8 +97,8 @@ def may_update_user(
 ) -> Refusal | None:
     """Whether the caller may change these fields of this user; sending back what stands there is no change.
 
-    `stored` holds what the user's texts are at present. Limits count even where they are sent as they are: they
-    are not the user's to say.
+    `stored` holds what the user's texts and metadata are at present. Limits count even where they are sent as they
+    are: they are not the user's to say.
     """
     if caller.is_admin:
         return None
@@ -107,6 +109,12 @@ def may_update_user(
     for field in sorted(sent.keys() - PERSONAL_FIELDS):
         if field not in stored or sent[field] != stored[field]:
             return Refusal(Kind.FORBIDDEN, f"Only proxy admins can change '{field}' of a user.", field)
+    stood, stands = stored.get("metadata") or {}, sent.get("metadata") or {}
+    changed = [name for name in RESERVED_METADATA if "metadata" in sent and stood.get(name) != stands.get(name)]
+    if changed:
+        return Refusal(
+            Kind.FORBIDDEN, f"Only proxy admins can change '{changed[0]}' in a user's metadata.", "metadata"
+        )
     return None
 
 
