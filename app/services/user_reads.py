@@ -115,7 +115,7 @@ def _key_counts(connection: Connection, user_ids: Sequence[str]) -> dict[str, in
     if not user_ids:
         return {}
     counted = (
-        select(keys.c.user_id, func.count().label("owned"))
+        select(func.count().label("owned"), keys.c.user_id)
         .where(keys.c.user_id.in_(user_ids), or_(keys.c.team_id.is_(None), keys.c.team_id != DASHBOARD_TEAM))
         .group_by(keys.c.user_id)
     )

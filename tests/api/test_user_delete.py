@@ -8,6 +8,7 @@ from sqlalchemy import insert
 from app.config import Settings
 from app.container import Services
 from app.dispatch import TaskName
+from app.errors import UnknownKey
 from app.models import (
     audit,
     budget_state,
@@ -21,6 +22,7 @@ from app.models import (
     users,
 )
 from app.services import key_ends
+from app.services.audit import Act
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather, without_redis
@@ -115,6 +117,17 @@ def test_a_call_that_is_asked_for_after_the_answer_is_refused(api: Api):
 
     assert refused(api, key)["code"] == "unknown"
     assert api.get("/user/info", key).status == 401
+
+
+def test_a_request_that_began_before_leaves_no_key_behind(api: Api, services: Services):
+    act = Act(
+        services.callers.authenticate(new(api, user_id="bob")["key"], services.clock.now()), services.clock.now()
+    )
+
+    delete(api, "bob")
+
+    with unchanged(services.database), pytest.raises(UnknownKey):
+        services.keys.generate(act, {}, "/key/generate")
 
 
 def test_what_was_held_before_is_still_charged_afterwards(api: Api, services: Services):
