@@ -9,7 +9,7 @@ from app.config import Settings
 from app.container import Services
 from app.models import audit, budget_state, budgets, keys, organization_members, team_members, teams
 from app.services import budget_ends
-from tests.api.budgets import FIELDS, new, shown
+from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.calls import allowed, refused, spent
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, without_redis
@@ -152,16 +152,7 @@ def test_what_names_no_tier_does_not_fit(shared_api: Api, sent: dict[str, Any]):
     assert (answer.status, answer.body["detail"][0]["loc"]) == (422, ["body", "id"])
 
 
-@pytest.mark.parametrize(
-    ("role", "expected"),
-    [
-        ("proxy_admin", 200),
-        ("proxy_admin_viewer", 403),
-        ("internal_user", 401),
-        ("internal_user_viewer", 401),
-        ("org_admin", 401),
-    ],
-)
+@pytest.mark.parametrize(("role", "expected"), BY_ROLE)
 def test_tiers_are_deleted_by_proxy_admins(api: Api, services: Services, role: str, expected: int):
     new(api, budget_id="gold")
     key = add_person(api, services.database, "somebody", role)
