@@ -15,6 +15,7 @@ from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
 from app.services.budget_changes import BudgetChanges
+from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
@@ -58,6 +59,8 @@ from app.services.team_lists import TeamLists
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
+from app.services.user_ends import UserEnds
+from app.services.user_reads import UserReads
 from app.services.users import Users
 from app.services.windows import Windows
 from app.store.balances import Balances
@@ -93,6 +96,7 @@ class Services:
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
+    budget_ends: BudgetEnds
     teams: Teams
     team_changes: TeamChanges
     team_ends: TeamEnds
@@ -102,6 +106,8 @@ class Services:
     member_ends: MemberEnds
     users: Users
     user_changes: UserChanges
+    user_reads: UserReads
+    user_ends: UserEnds
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
@@ -222,6 +228,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ),
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
+        budget_ends=BudgetEnds(database, policies, calendar),
         teams=Teams(database, policies, calendar),
         team_changes=TeamChanges(database, policies, calendar),
         team_ends=TeamEnds(database, policies, calendar),
@@ -230,7 +237,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         member_changes=MemberChanges(database, policies, calendar),
         member_ends=MemberEnds(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
-        user_changes=UserChanges(database, policies, calendar),
+        user_changes=UserChanges(database, policies, calendar, rebasing),
+        user_reads=UserReads(database, calendar),
+        user_ends=UserEnds(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),

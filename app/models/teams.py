@@ -30,6 +30,7 @@ teams = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_teams_created_at", "created_at", "team_id"),
+    Index("ix_teams_member_budget_id", "member_budget_id"),
     Index("ix_teams_organization_id", "organization_id", "created_at", "team_id"),
     Index("ix_teams_organization_alias", "organization_id", "team_alias", "team_id"),
     # One for every order of the list.
@@ -49,6 +50,8 @@ team_members = Table(
     Column("budget_id", Text, ForeignKey("budgets.budget_id")),
     Column("created_at", UtcDateTime, nullable=False),
     Index("ix_team_members_user_id", "user_id"),
+    # What is linked to a tier is looked for when that is deleted.
+    Index("ix_team_members_budget_id", "budget_id"),
     # In the order of joining.
     Index("ix_team_members_team_id", "team_id", "created_at", "user_id"),
 )

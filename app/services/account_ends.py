@@ -1,7 +1,7 @@
-"""Closing accounts: of teams and members that are gone, so that one of the same name begins at zero.
+"""Closing accounts: of teams, members and users that are gone, so that one of the same name begins at zero.
 
-The ledger keeps what was charged. Beside it stands an entry that takes the lifetime of the closed account back, so
-that it sums up to what an account holds: of one that is opened under the same name too.
+The ledger keeps what was charged. An entry that takes the account's lifetime back stands beside it from then on:
+so the ledger still sums up to what an account holds, of one that is opened under the same name too.
 """
 
 from collections import defaultdict
@@ -44,4 +44,8 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
 
 def _owner(scope: Scope) -> dict[str, str]:
     """The column of the ledger that names the scope; a member has none."""
-    return {"team_id": scope.id} if scope.kind is ScopeKind.TEAM else {}
+    column = _COLUMNS.get(scope.kind)
+    return {} if column is None else {column: scope.id}
+
+
+_COLUMNS = {ScopeKind.TEAM: "team_id", ScopeKind.USER: "user_id"}

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     false,
+    func,
     literal_column,
     null,
     or_,
@@ -164,13 +165,15 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
 
 
 def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
-    """Hold these accounts, in one order for everybody, until the transaction ends."""
-    transaction.execute(
+    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here."""
+    held = (
         select(budget_state.c.scope)
         .where(which)
         .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
         .with_for_update()
-    ).all()
+        .subquery()
+    )
+    transaction.execute(select(func.count()).select_from(held))
 
 
 def among(scopes: Iterable[Scope]) -> ColumnElement[bool]:

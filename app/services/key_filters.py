@@ -20,7 +20,7 @@ from app.models import (
     teams,
 )
 from app.services import spends
-from app.services.pages import Listing, Order, Wanted, descends
+from app.services.pages import Listing, Order, Wanted, is_descending
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")
@@ -81,7 +81,7 @@ def order_of(query: KeyQuery, table: Table) -> Order:
     identity = keys.c.key_id if table is keys else table.c.id
     if not query.sort_by:
         return Order(table.c.created_at, identity)
-    descending = descends(query.sort_by, query.sort_order, SORTS)
+    descending = is_descending(query.sort_by, query.sort_order, SORTS)
     column = _sort_column(query.sort_by, table)
     if column.table is budget_state:
         # The same id, of the table whose index holds it beside the column.

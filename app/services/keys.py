@@ -15,6 +15,7 @@ from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, StoreUnavailable
+from app.services import claims
 from app.services.audit import Act
 from app.services.key_maker import KeyMaker
 from app.services.key_secrets import KeySecrets
@@ -131,6 +132,8 @@ class Keys:
                 route=route,
             )
         )
+        if not act.caller.is_admin and act.caller.has_owner:
+            claims.hold_owner(transaction, act.caller.user_id)
         if team is None and not owned:
             raise InvalidRequest(f"Team not found, passed team_id={team_id}", "team_id")
         if team is not None and team.row["organization_id"] is not None:

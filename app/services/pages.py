@@ -5,7 +5,7 @@ direction. Rows without a value come last in both: they are a second run over th
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any
@@ -56,8 +56,8 @@ class Order:
         return [column.desc() if self.descending else column.asc() for column in columns]
 
 
-def descends(sort_by: str, sort_order: str, sorts: Sequence[str]) -> bool:
-    """Which way a list goes along the column that is asked for; raises InvalidRequest for what no list has."""
+def is_descending(sort_by: str, sort_order: str, sorts: Collection[str]) -> bool:
+    """The direction of a sort, which must be one of those that the list knows; raises InvalidRequest."""
     if sort_by not in sorts:
         raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(sorts)}", "sort_by")
     direction = sort_order.lower()

@@ -1,10 +1,20 @@
 """Several tables in one row: a statement reads a thing with all that belongs to it, each table under a prefix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
+
+# A store takes so many parameters in a statement at the most.
+_PAGE = 1_000
+
+
+def in_pages(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in their order, no more at once than a statement can take."""
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _PAGE):
+        yield ordered[start : start + _PAGE]
 
 
 def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:

@@ -12,7 +12,7 @@ from app.errors import InvalidRequest
 from app.models import budget_state, deleted_teams, team_members, teams
 from app.services import spends
 from app.services.key_filters import holds
-from app.services.pages import Listing, Order, Wanted, descends
+from app.services.pages import Listing, Order, Wanted, is_descending
 
 # Stands for no organization at all, as in LiteLLM.
 NO_ORGANIZATION = "default_organization"
@@ -53,7 +53,7 @@ def order_of(query: TeamQuery, table: Table) -> Order:
     if not query.sort_by:
         return Order(table.c.created_at, identity)
     sorts = SORTS if table is teams else SORTS_OF_DELETED
-    descending = descends(query.sort_by, query.sort_order, sorts)
+    descending = is_descending(query.sort_by, query.sort_order, sorts)
     column = _sort_column(query.sort_by, table)
     if column.table is budget_state:
         # The same id, of the table whose index holds it beside the column.

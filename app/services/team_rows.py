@@ -69,11 +69,11 @@ def load(
     if not found:
         return []
     if member_limit is None:
-        members = _by_team(_members(connection, team_members, where, calendar, now))
+        grouped = _by_team(members(connection, where, calendar, now))
     else:
         first = _first([row["team_id"] for row in found], member_limit)
-        members = _by_team(_members(connection, first, true(), calendar, now))
-    return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
+        grouped = _by_team(_members(connection, first, true(), calendar, now))
+    return [_view(row, grouped.get(row["team_id"], ()), calendar, now) for row in found]
 
 
 def member_counts(connection: Connection, team_ids: Sequence[str]) -> dict[str, int]:
@@ -111,7 +111,7 @@ def member(
 ) -> MemberView | None:
     """One membership as it is, or None where there is none."""
     chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
-    found = _members(connection, team_members, chosen, calendar, now)
+    found = members(connection, chosen, calendar, now)
     return found[0] if found else None
 
 
@@ -128,24 +128,31 @@ def _first(team_ids: Sequence[str], limit: int) -> Subquery:
     return union_all(*(select(run) for run in runs)).subquery()
 
 
+def members(
+    connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
+) -> list[MemberView]:
+    """The memberships that match, each team's in the order of joining; one statement."""
+    return _members(connection, team_members, where, calendar, now)
+
+
 def _members(
-    connection: Connection, members: FromClause, where: ColumnElement[bool], calendar: Calendar, now: datetime
+    connection: Connection, memberships: FromClause, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
     rows = connection.execute(
         select(
-            members,
+            memberships,
             teams.c.member_budget_id,
-            func.coalesce(users.c.user_email, members.c.user_email).label("known_email"),
+            func.coalesce(users.c.user_email, memberships.c.user_email).label("known_email"),
             *_MEMBER_PARTS,
         )
         .select_from(
-            members.join(teams, teams.c.team_id == members.c.team_id)
-            .outerjoin(users, users.c.user_id == members.c.user_id)
-            .outerjoin(budgets, budgets.c.budget_id == members.c.budget_id)
-            .outerjoin(budget_state, spends.of_state("member", _member_id(members)))
+            memberships.join(teams, teams.c.team_id == memberships.c.team_id)
+            .outerjoin(users, users.c.user_id == memberships.c.user_id)
+            .outerjoin(budgets, budgets.c.budget_id == memberships.c.budget_id)
+            .outerjoin(budget_state, spends.of_state("member", _member_id(memberships)))
         )
         .where(where)
-        .order_by(members.c.team_id, members.c.created_at, members.c.user_id)
+        .order_by(memberships.c.team_id, memberships.c.created_at, memberships.c.user_id)
     ).mappings()
     return [_member(row, calendar, now) for row in rows]
 

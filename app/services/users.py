@@ -1,11 +1,11 @@
 """Users: people and service identities that own keys and belong to teams and organizations."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
 from app.db import Database
 from app.domain import access, minting
@@ -17,22 +17,17 @@ from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
-from app.models import keys, organization_members, team_members, teams, users
-from app.services import accounts, audit, claims, key_relations, key_rows, memberships, team_rows, user_rows
+from app.models import organization_members, users
+from app.services import accounts, audit, claims, key_relations, memberships, user_rows
 from app.services.audit import Act, Changed
 from app.services.key_maker import KeyMaker
-from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
 from app.services.memberships import Joining
 from app.services.refusals import enforce, rules, unknown_reference
 from app.services.standings import of_organizations, of_teams
-from app.services.team_views import TeamView
 from app.services.user_views import UserView
 from app.store import policies
 from app.store.policies import Policies
-
-# A user may own any number of keys; an info shows the newest.
-NEWEST_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +36,6 @@ class NewUser:
 
     view: UserView
     key: GeneratedKey | None
-
-
-@dataclass(frozen=True, slots=True)
-class UserInfo:
-    """A user with its teams and its newest keys; `view` is None for the master key, which is nobody."""
-
-    user_id: str
-    view: UserView | None
-    keys: Sequence[KeyView]
-    teams: Sequence[TeamView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +143,6 @@ class Users:
             email = request.get("user_email")
             joinings.append(Joining(facts[team_id].row, user_id, email, entry["user_role"], tier))
         return joinings
-
-    def info(self, act: Act, user_id: str | None) -> UserInfo:
-        """A user, by default the caller itself, with its teams and newest keys; raises NotFound.
-
-        A user that the caller may not see is not found.
-        """
-        wanted = user_id or act.caller.user_id
-        if wanted is None or not access.may_see_user(act.caller, wanted):
-            raise user_not_found(wanted)
-        with self._database.read() as connection:
-            found = user_rows.load(connection, users.c.user_id == wanted, self._calendar, act.at)
-            if not found and not (act.caller.key_id is None and wanted == act.caller.user_id):
-                raise user_not_found(wanted)
-            owned = key_rows.newest(connection, keys.c.user_id == wanted, NEWEST_KEYS, self._calendar, act.at)
-            joined = select(team_members.c.team_id).where(team_members.c.user_id == wanted)
-            shown = team_rows.load(connection, teams.c.team_id.in_(joined), self._calendar, act.at)
-        return UserInfo(wanted, found.get(wanted), owned, shown)
 
 
 def _organizations(transaction: Connection, caller: Caller, request: Mapping[str, Any]) -> list[str]:

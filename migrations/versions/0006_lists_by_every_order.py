@@ -22,6 +22,15 @@ KEYS = ("updated_at", "key_alias", "max_budget_nanos", "expires_at", "last_activ
 # Few keys have one of these.
 SELDOM = ("project_id", "agent_id")
 
+# What a tier caps.
+CAPPED = (
+    ("teams", "member_budget_id"),
+    ("team_members", "budget_id"),
+    ("organizations", "budget_id"),
+    ("organization_members", "budget_id"),
+)
+USERS = ("user_email", "user_alias", "user_role", "max_budget_nanos", "updated_at", "sso_user_id")
+
 
 def upgrade() -> None:
     for column in KEYS:
@@ -42,9 +51,22 @@ def upgrade() -> None:
     )
     op.create_index("ix_budget_state_reset_at", "budget_state", ["scope", "reset_at", "scope_id"])
     _upgrade_teams()
+    # Users.
+    for column in USERS:
+        op.create_index(f"ix_users_by_{column}", "users", [column, "user_id"])
+    op.create_index("ix_users_user_role", "users", ["user_role", "created_at", "user_id"])
+    # Tiers.
+    for table, column in CAPPED:
+        op.create_index(f"ix_{table}_{column}", table, [column])
 
 
 def downgrade() -> None:
+    # Tiers.
+    for table, column in reversed(CAPPED):
+        op.drop_index(f"ix_{table}_{column}", table_name=table)
+    # Users.
+    for name in ("ix_users_user_role", *(f"ix_users_by_{column}" for column in reversed(USERS))):
+        op.drop_index(name, table_name="users")
     _downgrade_teams()
     for name in ("ix_budget_state_reset_at", "ix_budget_state_lifetime_spend"):
         op.drop_index(name, table_name="budget_state")

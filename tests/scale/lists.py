@@ -63,4 +63,20 @@ LISTS = (
         ),
         {"page_size": 100},
     ),
+    List(
+        "/user/list",
+        (
+            "user_id", "user_email", "created_at", "spend", "user_alias", "user_role", "max_budget", "updated_at",
+            "sso_user_id",
+        ),
+        (
+            {"role": "internal_user_viewer"},
+            {"user_ids": f"{populations.USER},user-0000007"},
+            {"sso_user_ids": "sso-1,sso-2"},
+            {"team": populations.TEAM},
+            {"organization_ids": populations.ORGANIZATION},
+        ),
+        {"page_size": 100},
+    ),
+    List("/budget/list", asked={"page_size": 100}),
 )  # fmt: skip

@@ -27,6 +27,7 @@ from app.domain.access.identities import (
     may_create_users,
     may_join_team,
     may_list_teams_of,
+    may_see_budgets,
     may_see_organization,
     may_see_team,
     may_see_user,
@@ -58,6 +59,7 @@ from app.domain.access.keys import (
 )
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
 from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
+from app.domain.access.users import UserTarget, may_delete_user, may_list_users, organizations_listed
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -74,6 +76,7 @@ __all__ = [
     "Role",
     "SpendReach",
     "Standing",
+    "UserTarget",
     "bounded",
     "fits_team",
     "gate",
@@ -86,16 +89,19 @@ __all__ = [
     "may_create_users",
     "may_decide",
     "may_delete",
+    "may_delete_user",
     "may_generate",
     "may_join_team",
     "may_leave_team",
     "may_list_teams_of",
+    "may_list_users",
     "may_manage_team",
     "may_move_team",
     "may_move_to_team",
     "may_permit_team",
     "may_regenerate",
     "may_reset_spend",
+    "may_see_budgets",
     "may_see_key",
     "may_see_organization",
     "may_see_team",
@@ -108,6 +114,7 @@ __all__ = [
     "may_update_in_bulk",
     "may_update_organization",
     "may_update_user",
+    "organizations_listed",
     "sees_every_key_of",
     "sees_every_team_of",
     "sees_spend_of",

@@ -8,6 +8,8 @@ from app.domain.access.ceilings import lifted
 
 # What a user may change of itself; an address is how others find and invite somebody, so it is not among them.
 PERSONAL_FIELDS = frozenset({"user_alias", "metadata"})
+# What checks go by in a user's metadata, and so is not the user's own to say.
+RESERVED_METADATA = ("scim_active",)
 
 
 def may_create_in_organization(caller: Caller, organization_id: str | None) -> Refusal | None:
@@ -125,8 +127,8 @@ def may_update_user(
 ) -> Refusal | None:
     """Whether the caller may change these fields of this user; sending back what stands there is no change.
 
-    `stored` holds what the user's texts are at present. Limits count even where they are sent as they are: they
-    are not the user's to say.
+    `stored` holds what the user's texts and metadata are at present. Limits count even where they are sent as they
+    are: they are not the user's to say.
     """
     if caller.is_admin:
         return None
@@ -137,12 +139,25 @@ def may_update_user(
     for field in sorted(sent.keys() - PERSONAL_FIELDS):
         if field not in stored or sent[field] != stored[field]:
             return Refusal(Kind.FORBIDDEN, f"Only proxy admins can change '{field}' of a user.", field)
+    stood, stands = stored.get("metadata") or {}, sent.get("metadata") or {}
+    changed = [name for name in RESERVED_METADATA if "metadata" in sent and stood.get(name) != stands.get(name)]
+    if changed:
+        return Refusal(
+            Kind.FORBIDDEN, f"Only proxy admins can change '{changed[0]}' in a user's metadata.", "metadata"
+        )
     return None
 
 
 def may_update_budget(caller: Caller) -> Refusal | None:
-    """Whether the caller may change a tier, and so the limits of everything that is linked to it."""
+    """Whether the caller may change or delete a tier, and so the limits of everything that is linked to it."""
     return None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can change a budget.")
+
+
+def may_see_budgets(caller: Caller) -> Refusal | None:
+    """Whether the caller may look through the tiers; a tier that caps something is shown with it."""
+    if caller.sees_all:
+        return None
+    return Refusal(Kind.FORBIDDEN, f"Only proxy admins and viewers can list budgets. Your role={caller.role}")
 
 
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
