@@ -14,6 +14,7 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
@@ -99,6 +100,7 @@ class Services:
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
+    audit_reads: AuditReads
     health: Health
     jobs: Jobs
 
@@ -225,6 +227,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
+        audit_reads=AuditReads(database),
         jobs=jobs,
         health=Health(
             jobs,

@@ -8,6 +8,7 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
 from app.api import auth, errors, operations
+from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.decisions import decisions, settlements
@@ -70,6 +71,7 @@ def register(app: Flask) -> None:
         teams,
         users,
         organizations,
+        audit,
         spend,
         operations.health,
         operations.models,

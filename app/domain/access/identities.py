@@ -115,6 +115,15 @@ def may_update_budget(caller: Caller) -> Refusal | None:
     return None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can change a budget.")
 
 
+def may_read_audit(caller: Caller) -> Refusal | None:
+    """Whether the caller may read who did what; a route that a key was granted does not widen what it sees."""
+    return (
+        None
+        if caller.sees_all
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can read the audit.")
+    )
+
+
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
     """Whether the caller may change the organization at all; `may_turn_organization` says how far."""
     if caller.is_admin or organization_id in caller.organization_admin_of:
