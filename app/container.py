@@ -41,6 +41,8 @@ from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
 from app.services.organization_changes import OrganizationChanges
+from app.services.organization_lists import OrganizationLists
+from app.services.organization_members import OrganizationMembers
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
@@ -100,6 +102,8 @@ class Services:
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
+    organization_lists: OrganizationLists
+    organization_members: OrganizationMembers
     audit_reads: AuditReads
     health: Health
     jobs: Jobs
@@ -227,6 +231,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
+        organization_lists=OrganizationLists(database, calendar),
+        organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
         jobs=jobs,
         health=Health(

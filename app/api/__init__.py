@@ -15,6 +15,7 @@ from app.api.decisions import decisions, settlements
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.organizations import organizations
+from app.api.schemas.organizations import OrgMemberSchema
 from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.spend import spend
 from app.api.teams import teams
@@ -62,6 +63,7 @@ def register(app: Flask) -> None:
         },
     )
     api.spec.components.schema("NewUserRequestTeam", schema=NewUserRequestTeamSchema)
+    api.spec.components.schema("OrgMember", schema=OrgMemberSchema)
     for blueprint in (
         keys,
         key_rotation,

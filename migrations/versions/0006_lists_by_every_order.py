@@ -51,9 +51,13 @@ def upgrade() -> None:
         postgresql_where=claimed,
     )
     op.drop_index("ix_audit_entity", table_name="audit")
+    op.create_index(
+        "ix_organization_members_created_at", "organization_members", ["organization_id", "created_at", "user_id"]
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_organization_members_created_at", table_name="organization_members")
     op.create_index("ix_audit_entity", "audit", ["entity", "entity_id", "audit_id"])
     for column in ("changed_by", *reversed(AUDIT)):
         op.drop_index(f"ix_audit_by_{column}", table_name="audit")
