@@ -19,6 +19,7 @@ from app.services.budget_changes import BudgetChanges
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
+from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
 from app.services.estimating import Estimating
 from app.services.explaining import Explaining
@@ -105,6 +106,7 @@ class Services:
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
+    catalogue: Catalogue
     health: Health
     jobs: Jobs
 
@@ -234,6 +236,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
+        catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(
             jobs,

@@ -8,6 +8,7 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
 from app.api import auth, errors, operations
+from app.api import catalogue as catalogues
 from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
@@ -74,12 +75,14 @@ def register(app: Flask) -> None:
         users,
         organizations,
         audit,
+        catalogues.catalogue,
         spend,
         operations.health,
         operations.models,
         operations.jobs,
     ):
         api.register_blueprint(blueprint)
+    catalogues.register(app)
     operations.register(app)
 
 

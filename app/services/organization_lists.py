@@ -15,8 +15,8 @@ from app.models import organization_members, organizations, teams
 from app.services import organization_rows, team_rows
 from app.services.audit import Act
 from app.services.organization_views import OrganizationMemberView, OrganizationView
-from app.services.organizations import teams_seen
 from app.services.pages import Listing, Order, Page, Wanted, page_of
+from app.services.standings import teams_seen
 from app.services.team_views import TeamView
 
 # A page shows so many members at the most, and as many teams; its organizations have equal shares of them.

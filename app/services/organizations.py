@@ -5,22 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, true
+from sqlalchemy import Connection, and_, insert
 
 from app.db import Database
 from app.domain import access
-from app.domain.access import Caller
 from app.domain.budgets import tier_of
 from app.domain.organizations import TIER_FIELDS, columns_of
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound
-from app.models import organization_members, organizations, team_members, teams
+from app.models import organization_members, organizations, teams
 from app.services import accounts, audit, budget_rows, key_relations, organization_rows, team_rows
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.refusals import rules, unknown_reference
-from app.services.standings import of_organizations
+from app.services.standings import of_organizations, teams_seen
 from app.services.team_views import TeamView
 from app.store import policies
 from app.store.policies import Policies
@@ -124,15 +123,3 @@ class Organizations:
 
 def organization_not_found(organization_id: str) -> NotFound:
     return NotFound(f"Organization not found, passed organization_id={organization_id}", "organization_id")
-
-
-def teams_seen(caller: Caller) -> ColumnElement[bool]:
-    """Which teams of the organizations that the caller sees are teams that `may_see_team` shows."""
-    if caller.sees_all:
-        return true()
-    own = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
-    return or_(
-        teams.c.organization_id.in_(sorted(caller.organization_admin_of)),
-        teams.c.team_id.in_(own),
-        teams.c.team_id == caller.team_id,
-    )
