@@ -41,6 +41,7 @@ from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
+from app.services.member_ends import MemberEnds
 from app.services.organization_changes import OrganizationChanges
 from app.services.organization_lists import OrganizationLists
 from app.services.organization_members import OrganizationMembers
@@ -56,6 +57,8 @@ from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
 from app.services.team_changes import TeamChanges
+from app.services.team_ends import TeamEnds
+from app.services.team_lists import TeamLists
 from app.services.team_members import TeamMembers
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
@@ -96,8 +99,11 @@ class Services:
     budget_changes: BudgetChanges
     teams: Teams
     team_changes: TeamChanges
+    team_ends: TeamEnds
+    team_lists: TeamLists
     team_members: TeamMembers
     member_changes: MemberChanges
+    member_ends: MemberEnds
     users: Users
     user_changes: UserChanges
     organizations: Organizations
@@ -226,8 +232,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         budget_changes=BudgetChanges(database, policies, calendar),
         teams=Teams(database, policies, calendar),
         team_changes=TeamChanges(database, policies, calendar),
-        team_members=TeamMembers(database, policies, calendar),
+        team_ends=TeamEnds(database, policies, calendar),
+        team_lists=TeamLists(database, calendar, available=settings.available_teams),
+        team_members=TeamMembers(database, policies, calendar, available=settings.available_teams),
         member_changes=MemberChanges(database, policies, calendar),
+        member_ends=MemberEnds(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),

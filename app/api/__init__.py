@@ -19,6 +19,8 @@ from app.api.organizations import organizations
 from app.api.schemas.organizations import OrgMemberSchema
 from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.spend import spend
+from app.api.team_lists import team_lists
+from app.api.team_members import team_members
 from app.api.teams import teams
 from app.api.users import users
 
@@ -72,6 +74,8 @@ def register(app: Flask) -> None:
         settlements,
         budgets,
         teams,
+        team_members,
+        team_lists,
         users,
         organizations,
         audit,

@@ -1,7 +1,7 @@
 """What management clients of LiteLLM ask for at their start: the models that keys and teams name, and empty lists.
 
-Deployments, credentials, guardrails, policies and access groups are a gateway's. None is kept here: reading them says
-so in their own shapes, and there is nothing to write to.
+Deployments, credentials, guardrails, policies and access groups are a gateway's. None is kept here: reading them
+says so in their own shapes, and there is nothing to write to.
 """
 
 from typing import Any, NoReturn

@@ -9,13 +9,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, select
 
+from app.clock import iso
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
-from app.models import budget_state, budgets, object_permissions, team_members, teams, users
+from app.models import (
+    budget_state,
+    budgets,
+    deleted_teams,
+    object_permissions,
+    team_members,
+    teams,
+    users,
+)
 from app.services import spends
 from app.services.budget_views import tier_fields
 from app.services.rows import labelled, part
-from app.services.team_views import MemberView, TeamView
+from app.services.team_views import ArchivedTeam, MemberView, TeamView
 
 # `app.domain.teams.member_id`, as SQL computes it.
 MEMBER_ID = (
@@ -44,6 +53,24 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
     found = [dict(row) for row in rows]
     members = _by_team(_members(connection, where, calendar, now)) if found else {}
     return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
+
+
+def archived(connection: Connection, ids: Sequence[int]) -> list[ArchivedTeam]:
+    """Deleted teams by their ids in the archive, in the order of the ids."""
+    rows = connection.execute(select(deleted_teams).where(deleted_teams.c.id.in_(ids))).mappings()
+    found = {row["id"]: row for row in rows}
+    return [_archived(found[identity]) for identity in ids if identity in found]
+
+
+def _archived(row: Mapping[Any, Any]) -> ArchivedTeam:
+    deletion = {
+        "id": str(row["id"]),
+        "deleted_at": iso(row["deleted_at"]),
+        "deleted_by": row["deleted_by"],
+        "deleted_by_api_key": row["deleted_by_key_id"],
+        "litellm_changed_by": row["changed_by"],
+    }
+    return ArchivedTeam(row["fields"], deletion)
 
 
 def member(

@@ -83,6 +83,18 @@ class TeamView:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ArchivedTeam:
+    """A deleted team as it was shown, and by whom it was deleted."""
+
+    shown: Mapping[str, Any]
+    deletion: Mapping[str, Any]
+
+    def fields(self) -> dict[str, Any]:
+        """Every field under its wire name, ready for JSON."""
+        return {**self.shown, **self.deletion}
+
+
 _PLAIN = (
     "team_id",
     "team_alias",

@@ -11,7 +11,8 @@ from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, TemporaryIncreaseSchema
 from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
-from app.api.schemas.teams import LiteLLM_TeamTableSchema, Members, need_somebody
+from app.api.schemas.team_members import Members
+from app.api.schemas.teams import LiteLLM_TeamTableSchema, need_somebody
 from app.domain.organizations import ROLES
 
 # One transaction deletes them all.

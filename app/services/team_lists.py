@@ -1,0 +1,111 @@
+"""Lists of teams: those that a caller may see, page by page, and those that anybody may join."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from app.db import Database
+from app.domain import access
+from app.domain.access import Caller, Standing
+from app.domain.windows import Calendar
+from app.models import deleted_teams, team_members, teams
+from app.services import key_rows, team_rows
+from app.services.audit import Act
+from app.services.key_views import KeyView
+from app.services.pages import Listing, Page, page_of
+from app.services.refusals import enforce
+from app.services.team_filters import TeamQuery, by_alias, conditions, listing_of, scope_of
+from app.services.team_views import ArchivedTeam, TeamView
+from app.services.teams import TeamInfo, keys_seen
+
+
+@dataclass(frozen=True, slots=True)
+class TeamPage:
+    """One page of teams, or of deleted ones."""
+
+    page: Page
+    teams: Sequence[TeamView | ArchivedTeam]
+
+
+@dataclass(frozen=True, slots=True)
+class TeamInfoPage:
+    """One page of teams, each with those of its keys that the caller may see, newest first."""
+
+    page: Page
+    teams: Sequence[TeamInfo]
+
+
+class TeamLists:
+    def __init__(self, database: Database, calendar: Calendar, *, available: Sequence[str]) -> None:
+        self._database = database
+        self._calendar = calendar
+        self._available = available
+
+    def list(self, act: Act, query: TeamQuery, key_limit: int) -> TeamInfoPage:
+        """A page of the teams that the caller may see, by alias, with up to `key_limit` keys of each.
+
+        Raises InvalidRequest for the cursor, RoleRefused where it asks for the teams of somebody else. Five
+        statements, however many teams and keys there are.
+        """
+        enforce(access.may_list_teams_of(act.caller, query.user_id))
+        with self._database.read() as connection:
+            where = [*conditions(query, teams), *scope_of(act.caller, teams)]
+            page = page_of(connection, Listing(teams, where, by_alias()), query)
+            views = self._views(connection, act, page)
+            keys = self._keys(connection, act, views, key_limit)
+        return TeamInfoPage(page, [TeamInfo(view, keys.get(view.team_id, ())) for view in views])
+
+    def list_v2(self, act: Act, query: TeamQuery) -> TeamPage:
+        """A page of the teams that match and that the caller may see, or of those that are deleted.
+
+        Raises InvalidRequest for a sort, a status or a cursor that does not exist, RoleRefused where it asks for
+        the teams of somebody else. Four statements, three for deleted teams.
+        """
+        enforce(access.may_list_teams_of(act.caller, query.user_id))
+        table = deleted_teams if query.is_of_deleted() else teams
+        with self._database.read() as connection:
+            where = [*conditions(query, table), *scope_of(act.caller, table)]
+            page = page_of(connection, listing_of(query, table, where), query)
+            if table is teams:
+                return TeamPage(page, self._views(connection, act, page))
+            return TeamPage(page, team_rows.archived(connection, page.ids))
+
+    def available(self, act: Act) -> Sequence[Mapping[str, Any]]:
+        """What is told of the teams that everybody may join, but of the caller's own, by alias."""
+        if not self._available:
+            return []
+        own = select(team_members.c.team_id).where(team_members.c.user_id == act.caller.user_id)
+        statement = (
+            select(teams)
+            .where(teams.c.team_id.in_(self._available), teams.c.team_id.not_in(own))
+            .order_by(teams.c.team_alias, teams.c.team_id)
+        )
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _views(self, connection: Connection, act: Act, page: Page) -> Sequence[TeamView]:
+        found = (
+            team_rows.load(connection, teams.c.team_id.in_(page.ids), self._calendar, act.at) if page.ids else []
+        )
+        views = {view.team_id: view for view in found}
+        return [views[team_id] for team_id in page.ids if team_id in views]
+
+    def _keys(
+        self, connection: Connection, act: Act, views: Sequence[TeamView], limit: int
+    ) -> Mapping[str, Sequence[KeyView]]:
+        seen = [keys_seen(act.caller, view.team_id, _standing(act.caller, view)) for view in views]
+        found: dict[str, list[KeyView]] = {}
+        for key in key_rows.newest_of_each(connection, seen, limit, self._calendar, act.at):
+            found.setdefault(key.columns["team_id"], []).append(key)
+        return found
+
+
+def _standing(caller: Caller, view: TeamView) -> Standing:
+    role = next((member.role for member in view.members if member.user_id == caller.user_id), None)
+    return Standing(
+        is_member=role is not None,
+        is_team_admin=role == "admin",
+        is_organization_admin=view.columns["organization_id"] in caller.organization_admin_of,
+    )
