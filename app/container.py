@@ -43,6 +43,7 @@ from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.organization_changes import OrganizationChanges
+from app.services.organization_ends import OrganizationEnds
 from app.services.organization_lists import OrganizationLists
 from app.services.organization_members import OrganizationMembers
 from app.services.organizations import Organizations
@@ -109,6 +110,7 @@ class Services:
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
+    organization_ends: OrganizationEnds
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
@@ -242,6 +244,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
+        organization_ends=OrganizationEnds(database, policies, calendar),
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),

@@ -7,6 +7,7 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.schemas.organizations import (
+    DeleteOrganizationRequestSchema,
     LiteLLM_OrganizationMembershipTableSchema,
     LiteLLM_OrganizationTableUpdateSchema,
     LiteLLM_OrganizationTableWithMembersSchema,
@@ -83,6 +84,21 @@ def list_organizations(query: dict[str, Any]) -> Response:
     asked = OrganizationQuery(size=query.pop("page_size"), **query)
     found = services().organization_lists.list(act(), asked)
     return answer_page([_listed(listed) for listed in found.organizations], found.page)
+
+
+@organizations.operation(
+    "/organization/delete",
+    "DELETE",
+    "delete_organization_organization_delete_delete",
+    NewOrganizationResponseSchema(many=True),
+    summary="Delete Organization",
+    raises=(NotFound, Conflict),
+    changes=True,
+)
+@organizations.takes(DeleteOrganizationRequestSchema())
+def delete(sent: dict[str, Any]) -> Response:
+    removed = services().organization_ends.delete(act(), sent["organization_ids"])
+    return answer([view.fields() for view in removed])
 
 
 @organizations.operation(

@@ -1,7 +1,7 @@
-"""Closing accounts: of teams and members that are gone, so that one of the same name begins at zero.
+"""Closing accounts: of teams, members and organizations that are gone: one of the same name begins at zero.
 
-The ledger keeps what was charged. From then on an entry stands beside it that takes the account's lifetime back, so
-it sums up to what an account holds: of one that is opened under the same name too.
+The ledger keeps what was charged. From then on an entry stands beside it that takes the account's lifetime back,
+so it sums up to what an account holds: of one that is opened under the same name too.
 """
 
 from collections import defaultdict
@@ -44,4 +44,5 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
 
 def _owner(scope: Scope) -> dict[str, str]:
     """The column of the ledger that names the scope; a member has none."""
-    return {"team_id": scope.id} if scope.kind is ScopeKind.TEAM else {}
+    columns = {ScopeKind.TEAM: "team_id", ScopeKind.ORGANIZATION: "organization_id"}
+    return {columns[scope.kind]: scope.id} if scope.kind in columns else {}

@@ -10,7 +10,8 @@ from app.domain.access import Caller
 from app.domain.budgets import ALL_MODELS
 from app.errors import NotFound
 from app.models import keys, teams
-from app.services.standings import keys_seen, teams_seen
+from app.services.standings import keys_seen
+from app.services.team_filters import scope_of
 
 # Beyond any client's page; a model further on is found by its name.
 MOST_MODELS = 1_000
@@ -36,7 +37,7 @@ class Catalogue:
 
 def _named(connection: Connection, caller: Caller, model: str | None) -> Select[str]:
     named = union(
-        _models_of(connection, keys, keys_seen(caller)), _models_of(connection, teams, teams_seen(caller))
+        _models_of(connection, keys, [keys_seen(caller)]), _models_of(connection, teams, scope_of(caller, teams))
     ).subquery()
     statement = select(named.c.model).where(named.c.model.not_in(_NO_MODELS))
     if model:
@@ -44,10 +45,10 @@ def _named(connection: Connection, caller: Caller, model: str | None) -> Select[
     return statement.order_by(named.c.model).limit(MOST_MODELS)
 
 
-def _models_of(connection: Connection, table: Table, seen: ColumnElement[bool]) -> Select[str]:
+def _models_of(connection: Connection, table: Table, seen: Sequence[ColumnElement[bool]]) -> Select[str]:
     """Every entry of these rows' lists of models."""
     on_sqlite = connection.dialect.name == "sqlite"
     unfold = func.json_each if on_sqlite else func.jsonb_array_elements_text
     entries = unfold(table.c.models).table_valued(column("value", Text))
     entries = entries if on_sqlite else entries.render_derived()
-    return select(entries.c.value.label("model")).select_from(table).join(entries, true()).where(seen)
+    return select(entries.c.value.label("model")).select_from(table).join(entries, true()).where(*seen)

@@ -1,10 +1,23 @@
-"""Several tables in one row: a statement reads a thing with all that belongs to it, each table under a prefix."""
+"""Rows as statements read and name them.
 
-from collections.abc import Mapping
+A statement reads a thing with all that belongs to it, each table under a prefix; it names some at a time.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
+
+# A store takes so many parameters in a statement at the most.
+_PAGE = 1_000
+
+
+def paged(names: Collection[str]) -> Iterator[list[str]]:
+    """Any number of ids in their order, so many at a time as one statement names."""
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _PAGE):
+        yield ordered[start : start + _PAGE]
 
 
 def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:

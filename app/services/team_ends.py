@@ -1,6 +1,6 @@
 """The end of a team: what the API calls delete. Its keys, its members, its tiers and its accounts go with it."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, literal, or_, select, union_all
@@ -16,6 +16,7 @@ from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.key_names import LATELY
 from app.services.refusals import enforce
+from app.services.rows import paged
 from app.services.standings import TeamFacts, of_teams
 from app.services.team_rows import MEMBER_ID
 from app.services.team_views import TeamView
@@ -24,8 +25,6 @@ from app.store import policies
 from app.store.policies import Policies
 
 ROUTE = "/team/delete"
-# A store takes so many parameters in a statement at the most.
-_PAGE = 1_000
 
 
 class TeamEnds:
@@ -104,9 +103,9 @@ def archive(
     The caller holds the teams, and has announced them or their organization. `renew` is called now and then, so
     that the change may take as long as there are keys.
     """
-    for page in _pages(team_ids):
+    for page in paged(team_ids):
         key_ends.archive_all(transaction, act, keys.c.team_id.in_(page), calendar, renew)
-    for page in _pages(team_ids):
+    for page in paged(team_ids):
         _archive(transaction, act, page, calendar)
         renew()
 
@@ -115,7 +114,7 @@ def _archive(transaction: Connection, act: Act, team_ids: Sequence[str], calenda
     views = team_rows.load(transaction, teams.c.team_id.in_(team_ids), calendar, act.at)
     if not views:
         return
-    tiers = [*_pages(_tiers(views))]
+    tiers = [*paged(_tiers(views))]
     for page in tiers:
         budget_rows.locked(transaction, page)
     transaction.execute(insert(deleted_teams), [_archived(act, view) for view in views])
@@ -157,9 +156,3 @@ def _archived(act: Act, view: TeamView) -> dict[str, Any]:
 def _event(view: TeamView) -> Event:
     named = {name: view.columns[name] for name in ("team_id", "team_alias", "organization_id")}
     return Event("team_deleted", "team", view.team_id, named)
-
-
-def _pages(names: Collection[str]) -> Iterator[list[str]]:
-    ordered = sorted(names)
-    for start in range(0, len(ordered), _PAGE):
-        yield ordered[start : start + _PAGE]

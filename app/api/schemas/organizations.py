@@ -12,7 +12,7 @@ from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, TemporaryIn
 from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
 from app.api.schemas.team_members import Members
-from app.api.schemas.teams import LiteLLM_TeamTableSchema, need_somebody
+from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most, need_somebody
 from app.domain.organizations import ROLES
 
 # One transaction deletes them all.
@@ -70,7 +70,7 @@ class OrganizationQuerySchema(PageQuerySchema):
 
 
 class DeleteOrganizationRequestSchema(Request):
-    organization_ids = TextList(required=True, longest=MOST_ORGANIZATIONS)
+    organization_ids = fields.List(Name(nullable=False), required=True, validate=at_most(MOST_ORGANIZATIONS))
 
 
 class _NamesMemberSchema(Request):
