@@ -51,7 +51,7 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
         .order_by(teams.c.team_id)
     ).mappings()
     found = [dict(row) for row in rows]
-    members = _by_team(_members(connection, where, calendar, now)) if found else {}
+    members = _by_team(memberships(connection, where, calendar, now)) if found else {}
     return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
 
 
@@ -78,13 +78,14 @@ def member(
 ) -> MemberView | None:
     """One membership as it is, or None where there is none."""
     chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
-    found = _members(connection, chosen, calendar, now)
+    found = memberships(connection, chosen, calendar, now)
     return found[0] if found else None
 
 
-def _members(
+def memberships(
     connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
+    """The memberships that match, by their teams and then in the order of joining."""
     rows = connection.execute(
         select(
             team_members,

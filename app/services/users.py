@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert, select
 
 from app.db import Database
 from app.domain import access, minting
@@ -24,6 +24,7 @@ from app.services.key_maker import KeyMaker
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
 from app.services.memberships import Joining
+from app.services.organization_views import OrganizationMemberView
 from app.services.refusals import enforce, rules, unknown_reference
 from app.services.standings import of_organizations, of_teams
 from app.services.team_views import TeamView
@@ -126,21 +127,23 @@ class Users:
         transaction.execute(insert(users).values({**row, "created_at": act.at, "updated_at": act.at}))
         spelling = draft.columns.get("budget_duration")
         accounts.open_account(transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at)
-        if organization_ids:
-            membership = {
-                "user_id": user_id,
-                "user_role": role_in_organization(request.get("user_role")),
-                "created_at": act.at,
-                "updated_at": act.at,
-            }
-            transaction.execute(
-                insert(organization_members),
-                [{**membership, "organization_id": organization_id} for organization_id in organization_ids],
-            )
+        role = role_in_organization(request.get("user_role"))
+        _join_organizations(transaction, act, user_id, role, organization_ids)
         memberships.join(transaction, act, joinings, self._calendar)
         view = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)[user_id]
         audit.record(transaction, act, "new", "user", [Changed(user_id, None, view.fields())])
+        self._record_joining(transaction, act, joinings)
         return view
+
+    def _record_joining(self, transaction: Connection, act: Act, joinings: Sequence[Joining]) -> None:
+        """Each team that the user joins has changed as well."""
+        if not joinings:
+            return
+        joined = team_members.c.team_id.in_([joining.team["team_id"] for joining in joinings])
+        those = and_(joined, team_members.c.user_id == joinings[0].user_id)
+        members = team_rows.memberships(transaction, those, self._calendar, act.at)
+        changes = [Changed(member.team_id, {}, {"members_added": [member.fields()]}) for member in members]
+        audit.record(transaction, act, "member_add", "team", changes)
 
     def _joinings(
         self, transaction: Connection, act: Act, user_id: str, request: Mapping[str, Any]
@@ -187,6 +190,19 @@ def _organizations(transaction: Connection, caller: Caller, request: Mapping[str
         ):
             raise unknown_reference("organizations")
     return wanted
+
+
+def _join_organizations(
+    transaction: Connection, act: Act, user_id: str, role: str, organization_ids: Sequence[str]
+) -> None:
+    if not organization_ids:
+        return
+    membership = {"user_id": user_id, "user_role": role, "created_at": act.at, "updated_at": act.at}
+    rows = [{**membership, "organization_id": organization_id} for organization_id in organization_ids]
+    transaction.execute(insert(organization_members), rows)
+    joined = [OrganizationMemberView({**row, "budget_id": None}, None).fields() for row in rows]
+    changes = [Changed(entry["organization_id"], {}, {"members_added": [entry]}) for entry in joined]
+    audit.record(transaction, act, "member_add", "organization", changes)
 
 
 def taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:
