@@ -7,6 +7,7 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.schemas.organizations import (
+    ROSTER,
     DeleteOrganizationRequestSchema,
     LiteLLM_OrganizationMembershipTableSchema,
     LiteLLM_OrganizationTableUpdateSchema,
@@ -25,6 +26,7 @@ from app.domain.organizations import UNENFORCED_FIELDS
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.services.organization_lists import ListedOrganization, OrganizationQuery
 from app.services.organizations import OrganizationInfo
+from app.services.team_views import TeamView
 
 organizations = Blueprint("organizations", unenforced=UNENFORCED_FIELDS)
 
@@ -154,10 +156,15 @@ def _listed(found: ListedOrganization) -> dict[str, Any]:
     return {
         **found.organization.fields(),
         "members": found.members,
-        "teams": [team.fields() for team in found.teams],
+        "teams": [_brief(team) for team in found.teams],
         "more_members": found.more_members,
         "more_teams": found.more_teams,
     }
+
+
+def _brief(team: TeamView) -> dict[str, Any]:
+    """A team without those who belong to it, of whom there may be very many."""
+    return {name: value for name, value in team.fields().items() if name not in ROSTER}
 
 
 def _shown(found: OrganizationInfo) -> Response:

@@ -49,6 +49,8 @@ team_members = Table(
     Column("budget_id", Text, ForeignKey("budgets.budget_id")),
     Column("created_at", UtcDateTime, nullable=False),
     Index("ix_team_members_user_id", "user_id"),
+    # In the order of joining.
+    Index("ix_team_members_team_id", "team_id", "created_at", "user_id"),
 )
 
 # A team as it was shown when it was deleted, and beside that what the list of these is found and sorted by.

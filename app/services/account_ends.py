@@ -1,7 +1,7 @@
 """Closing accounts: of teams, members and organizations that are gone: one of the same name begins at zero.
 
-The ledger keeps what was charged. From then on an entry stands beside it that takes the account's lifetime back,
-so it sums up to what an account holds: of one that is opened under the same name too.
+The ledger keeps what was charged. Beside it stands an entry that takes the lifetime of the closed account back, so
+that it sums up to what an account holds: of one that is opened under the same name too.
 """
 
 from collections import defaultdict

@@ -10,6 +10,7 @@ from app.domain import access
 from app.domain.access import Caller, Refusal
 from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
+from app.errors import InvalidRequest
 from app.models import deleted_teams, keys, team_members, teams
 from app.services import account_ends, audit, budget_rows, delivery, key_ends, key_relations, team_rows
 from app.services.audit import Act, Changed
@@ -36,11 +37,13 @@ class TeamEnds:
     def delete(self, act: Act, team_ids: Sequence[str]) -> list[str]:
         """Archive and remove these teams with their keys and members, all of them or none; answers their ids.
 
-        Raises NotFound where one is unknown, Forbidden and StoreUnavailable, without any change, and WriteStands.
-        Sent again, it raises NotFound, but not before it has announced those that were deleted lately: so a
-        WriteStands is made good.
+        Raises InvalidRequest (none is named), NotFound (one is unknown), Forbidden and StoreUnavailable, all of
+        them without any change, and WriteStands. Sent again, it raises NotFound, but not before it has announced
+        those that were deleted lately: so a WriteStands is made good.
         """
         wanted = sorted(set(team_ids))
+        if not wanted:
+            raise InvalidRequest("No team id passed in", "team_ids")
         with self._database.read() as connection:
             refusals = _refusals(act.caller, wanted, of_teams(connection, act.caller, wanted))
             unknown = [team_id for team_id, refusal in refusals.items() if refusal is access.HIDDEN]

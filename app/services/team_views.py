@@ -85,10 +85,11 @@ class TeamView:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedTeam:
-    """A deleted team as it was shown, and by whom it was deleted."""
+    """A deleted team as it was shown, by whom it was deleted, and how many members it had."""
 
     shown: Mapping[str, Any]
     deletion: Mapping[str, Any]
+    member_count: int
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON."""

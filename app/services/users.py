@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy import Connection, insert, select
 
 from app.db import Database
 from app.domain import access, minting
@@ -139,9 +139,9 @@ class Users:
         """Each team that the user joins has changed as well."""
         if not joinings:
             return
-        joined = team_members.c.team_id.in_([joining.team["team_id"] for joining in joinings])
-        those = and_(joined, team_members.c.user_id == joinings[0].user_id)
-        members = team_rows.memberships(transaction, those, self._calendar, act.at)
+        team_ids = [joining.team["team_id"] for joining in joinings]
+        user_id = joinings[0].user_id
+        members = team_rows.memberships_of(transaction, user_id, team_ids, self._calendar, act.at)
         changes = [Changed(member.team_id, {}, {"members_added": [member.fields()]}) for member in members]
         audit.record(transaction, act, "member_add", "team", changes)
 

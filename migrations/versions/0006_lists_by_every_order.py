@@ -83,6 +83,7 @@ def _upgrade_teams() -> None:
     op.create_index("ix_teams_organization_alias", "teams", ["organization_id", "team_alias", "team_id"])
     for column in TEAMS:
         op.create_index(f"ix_teams_by_{column}", "teams", [column, "team_id"])
+    op.create_index("ix_team_members_team_id", "team_members", ["team_id", "created_at", "user_id"])
     op.create_table(
         "deleted_teams",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -110,6 +111,7 @@ def _upgrade_teams() -> None:
 
 def _downgrade_teams() -> None:
     op.drop_table("deleted_teams")
+    op.drop_index("ix_team_members_team_id", table_name="team_members")
     for column in reversed(TEAMS):
         op.drop_index(f"ix_teams_by_{column}", table_name="teams")
     op.drop_index("ix_teams_organization_alias", table_name="teams")

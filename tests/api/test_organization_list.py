@@ -48,7 +48,11 @@ def test_an_organization_is_listed_as_info_shows_it(api: Api):
 
     (found,) = listed(api).body
 
-    assert found == {**info(api), "more_members": False, "more_teams": False}
+    shown = info(api)
+    for team in shown["teams"]:
+        for roster in ("admins", "members", "members_with_roles"):
+            del team[roster]
+    assert found == {**shown, "more_members": False, "more_teams": False}
     assert [member["user_id"] for member in found["members"]] == ["bob"]
     assert [team["team_id"] for team in found["teams"]] == [TEAM]
 
@@ -187,5 +191,5 @@ def test_statements_do_not_grow_with_organizations_members_and_teams(api: Api, s
         return len(found), answer.headers.get("x-keyledger-next-cursor")
 
     few, cursor = sent(page_size=1)
-    assert (few, sent()[0], sent(page_size=1, cursor=cursor)[0]) == (8, 8, 7)
+    assert (few, sent()[0], sent(page_size=1, cursor=cursor)[0]) == (7, 7, 6)
     assert sent(org_id="unknown")[0] == 2

@@ -6,8 +6,7 @@ from typing import Any
 from app.clock import iso
 from app.domain.money import shown
 from app.services.team_filters import TeamQuery
-from app.services.team_lists import TeamPage
-from app.services.teams import TeamInfo
+from app.services.team_lists import ListedTeam, TeamPage
 
 # What is told of a team to those who are not in it.
 _OPEN = (
@@ -21,23 +20,27 @@ _OPEN = (
 )
 
 
-def team(found: TeamInfo) -> dict[str, Any]:
+def team(found: ListedTeam) -> dict[str, Any]:
     return {
-        **found.team.fields(),
+        **_item(found),
         "team_memberships": [member.fields() for member in found.team.members],
         "keys": [key.fields() for key in found.keys],
     }
 
 
 def page(found: TeamPage, asked: TeamQuery) -> dict[str, Any]:
-    rows = [each.fields() for each in found.teams]
+    deleted = [{**each.fields(), "members_count": each.member_count} for each in found.deleted]
     return {
-        "teams": [{**row, "members_count": len(row["members"])} for row in rows],
+        "teams": [*map(_item, found.teams), *deleted],
         "total": found.page.total,
         "page": asked.page,
         "page_size": asked.size,
         "total_pages": asked.pages_of(found.page.total),
     }
+
+
+def _item(found: ListedTeam) -> dict[str, Any]:
+    return {**found.team.fields(), "members_count": found.member_count}
 
 
 def available(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from app.api.schemas.team_members import Members
 from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most, need_somebody
 from app.domain.organizations import ROLES
 
+# What a team of a list leaves out.
+ROSTER = frozenset({"admins", "members", "members_with_roles"})
 # One transaction deletes them all.
 MOST_ORGANIZATIONS = 100
 
@@ -149,6 +151,7 @@ class LiteLLM_OrganizationTableWithMembersSchema(NewOrganizationResponseSchema):
 class OrganizationListItemSchema(LiteLLM_OrganizationTableWithMembersSchema):
     """An organization of a list: with its first members and teams, and whether there are more."""
 
+    teams = f.List(f.Dict(), required=True, metadata={"description": "Their members are told by /team/info"})
     more_members = f.Boolean(required=True)
     more_teams = f.Boolean(required=True)
 

@@ -33,13 +33,16 @@ class TeamListV2QuerySchema(TeamListQuerySchema):
 
 
 class TeamListResponseObjectSchema(LiteLLM_TeamTableSchema):
-    """A team with its members' budgets, and its newest keys."""
+    """A team with those who joined it first, their budgets, and its newest keys."""
 
+    members_count = f.Integer(required=True)
     team_memberships = f.List(f.Nested(TeamMembershipSchema()), required=True)
     keys = f.List(f.Nested(LiteLLM_VerificationTokenSchema()), required=True)
 
 
 class TeamListItemSchema(LiteLLM_TeamTableSchema):
+    """A team with those who joined it first."""
+
     members_count = f.Integer(required=True)
     # Of a deleted team only.
     id = f.String()
