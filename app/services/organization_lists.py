@@ -20,7 +20,7 @@ from app.services.team_filters import scope_of
 from app.services.team_views import TeamView
 
 # A page shows so many members at the most, and as many teams; its organizations have equal shares of them.
-MOST_SHOWN = 1_000
+MOST_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
