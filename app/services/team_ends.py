@@ -37,9 +37,9 @@ class TeamEnds:
     def delete(self, act: Act, team_ids: Sequence[str]) -> list[str]:
         """Archive and remove these teams with their keys and members, all of them or none; answers their ids.
 
-        Raises InvalidRequest (none is named), NotFound (one is unknown), Forbidden and StoreUnavailable, all of
-        them without any change, and WriteStands. Sent again, it raises NotFound, but not before it has announced
-        those that were deleted lately: so a WriteStands is made good.
+        Raises InvalidRequest (none is named), NotFound (one is unknown), Forbidden and StoreUnavailable, without a
+        change, and WriteStands. Sent again, it raises NotFound, but not before it has announced those that were
+        deleted lately: so a WriteStands is made good.
         """
         wanted = sorted(set(team_ids))
         if not wanted:
