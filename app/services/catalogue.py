@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Text, column, func, select, true, union
+from sqlalchemy import ColumnElement, Connection, Select, Table, select, true, union
 
 from app.db import Database
 from app.domain import access
@@ -10,6 +10,7 @@ from app.domain.access import Caller
 from app.domain.budgets import ALL_MODELS
 from app.errors import NotFound
 from app.models import keys, teams
+from app.services.rows import unfolded
 from app.services.standings import keys_seen
 from app.services.team_filters import scope_of
 
@@ -47,8 +48,5 @@ def _named(connection: Connection, caller: Caller, model: str | None) -> Select[
 
 def _models_of(connection: Connection, table: Table, seen: Sequence[ColumnElement[bool]]) -> Select[str]:
     """Every entry of these rows' lists of models."""
-    on_sqlite = connection.dialect.name == "sqlite"
-    unfold = func.json_each if on_sqlite else func.jsonb_array_elements_text
-    entries = unfold(table.c.models).table_valued(column("value", Text))
-    entries = entries if on_sqlite else entries.render_derived()
+    entries = unfolded(connection, table.c.models)
     return select(entries.c.value.label("model")).select_from(table).join(entries, true()).where(*seen)

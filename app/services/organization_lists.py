@@ -16,11 +16,12 @@ from app.services import organization_rows, team_rows
 from app.services.audit import Act
 from app.services.organization_views import OrganizationMemberView, OrganizationView
 from app.services.pages import Listing, Order, Page, Wanted, page_of
+from app.services.rows import among
 from app.services.team_filters import scope_of
 from app.services.team_views import TeamView
 
 # A page shows so many members at the most, and as many teams; its organizations have equal shares of them.
-MOST_SHOWN = 500
+MOST_SHOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class OrganizationLists:
         wanted = [team_id for first in inside.values() for team_id in first.teams]
         grouped: defaultdict[str, Any] = defaultdict(list)
         if wanted:
-            chosen = teams.c.team_id.in_(wanted)
+            chosen = teams.c.team_id.in_(among(connection, wanted))
             for view in team_rows.load(connection, chosen, self._calendar, act.at, member_limit=0):
                 grouped[view.columns["organization_id"]].append(view)
         return grouped
