@@ -11,8 +11,7 @@ from app.domain.budgets import ALL_MODELS
 from app.errors import NotFound
 from app.models import keys, teams
 from app.services.rows import unfolded
-from app.services.standings import keys_seen
-from app.services.team_filters import scope_of
+from app.services.standings import keys_seen, teams_seen
 
 # Beyond any client's page; a model further on is found by its name.
 MOST_MODELS = 1_000
@@ -38,7 +37,7 @@ class Catalogue:
 
 def _named(connection: Connection, caller: Caller, model: str | None) -> Select[str]:
     named = union(
-        _models_of(connection, keys, [keys_seen(caller)]), _models_of(connection, teams, scope_of(caller, teams))
+        _models_of(connection, keys, keys_seen(caller)), _models_of(connection, teams, teams_seen(caller))
     ).subquery()
     statement = select(named.c.model).where(named.c.model.not_in(_NO_MODELS))
     if model:
@@ -46,7 +45,7 @@ def _named(connection: Connection, caller: Caller, model: str | None) -> Select[
     return statement.order_by(named.c.model).limit(MOST_MODELS)
 
 
-def _models_of(connection: Connection, table: Table, seen: Sequence[ColumnElement[bool]]) -> Select[str]:
+def _models_of(connection: Connection, table: Table, seen: ColumnElement[bool]) -> Select[str]:
     """Every entry of these rows' lists of models."""
     entries = unfolded(connection, table.c.models)
-    return select(entries.c.value.label("model")).select_from(table).join(entries, true()).where(*seen)
+    return select(entries.c.value.label("model")).select_from(table).join(entries, true()).where(seen)

@@ -17,7 +17,7 @@ from app.services.audit import Act
 from app.services.organization_views import OrganizationMemberView, OrganizationView
 from app.services.pages import Listing, Order, Page, Wanted, page_of
 from app.services.rows import among
-from app.services.team_filters import scope_of
+from app.services.standings import teams_seen
 from app.services.team_views import TeamView
 
 # A page shows so many members at the most, and as many teams; its organizations have equal shares of them.
@@ -142,7 +142,7 @@ def _inside(connection: Connection, caller: Caller, ids: Sequence[str]) -> dict[
     statement = select(
         organizations.c.organization_id,
         _first(connection, organization_members, "user_id", [], share).label("members"),
-        _first(connection, teams, "team_id", scope_of(caller, teams), share).label("teams"),
+        _first(connection, teams, "team_id", [teams_seen(caller)], share).label("teams"),
     ).where(organizations.c.organization_id.in_(ids))
     found = {}
     for row in connection.execute(statement):

@@ -19,8 +19,7 @@ from app.services import accounts, audit, budget_rows, key_relations, organizati
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.refusals import rules, unknown_reference
-from app.services.standings import of_organizations
-from app.services.team_filters import scope_of
+from app.services.standings import of_organizations, teams_seen
 from app.services.team_views import TeamView
 from app.store import policies
 from app.store.policies import Policies
@@ -117,7 +116,7 @@ class Organizations:
                 raise organization_not_found(organization_id)
             belongs = organization_members.c.organization_id == organization_id
             members = organization_rows.members(connection, belongs, self._calendar, act.at)
-            inside = and_(teams.c.organization_id == organization_id, *scope_of(act.caller, teams))
+            inside = and_(teams.c.organization_id == organization_id, teams_seen(act.caller))
             shown = team_rows.load(connection, inside, self._calendar, act.at)
         return OrganizationInfo(found[0], [member.shown_to(act.caller) for member in members], shown)
 

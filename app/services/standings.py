@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select, true, union
 from app.domain.access import NO_STANDING, Caller, Standing
 from app.models import budgets, keys, organization_members, organizations, team_members, teams
 from app.services.rows import labelled, part
+from app.services.team_filters import scope_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
         .where(teams.c.team_id.in_(known))
     )
     return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
+
+
+def teams_seen(caller: Caller) -> ColumnElement[bool]:
+    """The teams that `access.may_see_team` shows, as SQL finds them."""
+    return true() if caller.sees_all else or_(*scope_of(caller, teams))
 
 
 def keys_seen(caller: Caller) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, or_, select, union_all
+from sqlalchemy import Column, ColumnElement, Table, false, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.access import Caller
@@ -76,13 +76,15 @@ def _sort_column(name: str, table: Table) -> Column[Any]:
     return table.c[f"{name}_nanos" if name in {"max_budget", *folded} else name]
 
 
-def listing_of(query: TeamQuery, table: Table, where: Sequence[ColumnElement[bool]]) -> Listing:
+def listing_of(
+    query: TeamQuery, table: Table, where: Sequence[ColumnElement[bool]], among: Sequence[ColumnElement[bool]]
+) -> Listing:
     """The rows to page through, joined to what they are sorted by and to nothing else."""
     order = order_of(query, table)
     source: FromClause = table
     if order.column.table is budget_state:
         source = table.join(budget_state, spends.of_state("team", teams.c.team_id))
-    return Listing(source, where, order, countable=_countable(query, table), counted=table)
+    return Listing(source, where, order, countable=_countable(query, table), counted=table, among=among)
 
 
 def _countable(query: TeamQuery, table: Table) -> bool:
@@ -112,19 +114,18 @@ def conditions(query: TeamQuery, table: Table) -> list[ColumnElement[bool]]:
 
 
 def scope_of(caller: Caller, table: Table) -> list[ColumnElement[bool]]:
-    """The condition that keeps a list to the teams that `access.may_see_team` shows, by their ids: few of many.
+    """What keeps a list to the teams that `access.may_see_team` shows: a team must meet one of these.
 
     Of a deleted team nobody is a member: it is left to those above it.
     """
     if caller.sees_all:
         return []
-    administered = table.c.organization_id.in_(sorted(caller.organization_admin_of))
+    seen = [table.c.organization_id == organization_id for organization_id in sorted(caller.organization_admin_of)]
     if table is deleted_teams:
-        return [administered]
-    seen = [_joined_by(caller.user_id), select(teams.c.team_id).where(teams.c.team_id == caller.team_id)]
-    if caller.organization_admin_of:
-        seen.append(select(teams.c.team_id).where(administered))
-    return [teams.c.team_id.in_(union_all(*seen))]
+        return seen or [false()]
+    if caller.team_id is not None:
+        seen.append(teams.c.team_id == caller.team_id)
+    return [teams.c.team_id.in_(_joined_by(caller.user_id)), *seen]
 
 
 def _joined_by(user_id: str | None) -> Any:

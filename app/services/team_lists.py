@@ -56,8 +56,8 @@ class TeamLists:
         """
         enforce(access.may_list_teams_of(act.caller, query.user_id))
         with self._database.read() as connection:
-            where = [*conditions(query, teams), *scope_of(act.caller, teams)]
-            page = page_of(connection, Listing(teams, where, by_alias()), query)
+            listing = Listing(teams, conditions(query, teams), by_alias(), among=scope_of(act.caller, teams))
+            page = page_of(connection, listing, query)
             listed = self._listed(connection, act, page)
             keys = self._keys(connection, act, page, key_limit)
         return TeamPage(page, [replace(each, keys=keys.get(each.team.team_id, ())) for each in listed])
@@ -71,8 +71,8 @@ class TeamLists:
         enforce(access.may_list_teams_of(act.caller, query.user_id))
         table = deleted_teams if query.is_of_deleted() else teams
         with self._database.read() as connection:
-            where = [*conditions(query, table), *scope_of(act.caller, table)]
-            page = page_of(connection, listing_of(query, table, where), query)
+            listing = listing_of(query, table, conditions(query, table), scope_of(act.caller, table))
+            page = page_of(connection, listing, query)
             if table is teams:
                 return TeamPage(page, self._listed(connection, act, page))
             archived = team_rows.archived(connection, page.ids, member_limit=MEMBERS_OF_EACH)

@@ -226,7 +226,8 @@ def test_deleted_teams_are_for_those_above_them(api: Api, services: Services):
     people = gather(api, services.database)
     api.post("/team/delete", {"team_ids": [TEAM]})
 
-    seen = {name for name in people.keys if listed(api, "/v2/team/list", people[name], status="deleted") == [TEAM]}
+    living = people.keys.keys() - {"team key"}
+    seen = {name for name in living if listed(api, "/v2/team/list", people[name], status="deleted") == [TEAM]}
 
     assert seen == {"master", "proxy admin", "viewer", "org admin"}
 
@@ -307,7 +308,7 @@ def test_statements_do_not_grow_with_the_teams(api: Api, services: Services, cou
         ("/team/list", "master", {}),
         ("/team/list", "member", {}),
         ("/team/list", "master", {"page_size": 1, "cursor": cursor}),
-        ("/v2/team/list", "master", {"page_size": 100, "sort_by": "spend"}),
+        ("/v2/team/list", "master", {"page_size": 100, "sort_by": "max_budget"}),
         ("/v2/team/list", "member", {"page_size": 100}),
         ("/v2/team/list", "master", {"status": "deleted"}),
     ):
