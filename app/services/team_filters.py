@@ -12,7 +12,7 @@ from app.errors import InvalidRequest
 from app.models import budget_state, deleted_teams, team_members, teams
 from app.services import spends
 from app.services.key_filters import holds
-from app.services.pages import Listing, Order, Wanted
+from app.services.pages import Listing, Order, Wanted, descends
 
 # Stands for no organization at all, as in LiteLLM.
 NO_ORGANIZATION = "default_organization"
@@ -53,16 +53,12 @@ def order_of(query: TeamQuery, table: Table) -> Order:
     if not query.sort_by:
         return Order(table.c.created_at, identity)
     sorts = SORTS if table is teams else SORTS_OF_DELETED
-    if query.sort_by not in sorts:
-        raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(sorts)}", "sort_by")
-    direction = query.sort_order.lower()
-    if direction not in {"asc", "desc"}:
-        raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
+    descending = descends(query.sort_by, query.sort_order, sorts)
     column = _sort_column(query.sort_by, table)
     if column.table is budget_state:
         # The same id, of the table whose index holds it beside the column.
         identity = budget_state.c.scope_id
-    return Order(column, identity, descending=direction == "desc", gaps=column.nullable is True)
+    return Order(column, identity, descending=descending, gaps=column.nullable is True)
 
 
 def _sort_column(name: str, table: Table) -> Column[Any]:
