@@ -14,11 +14,13 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
+from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
 from app.services.estimating import Estimating
 from app.services.explaining import Explaining
@@ -42,6 +44,9 @@ from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.organization_changes import OrganizationChanges
+from app.services.organization_ends import OrganizationEnds
+from app.services.organization_lists import OrganizationLists
+from app.services.organization_members import OrganizationMembers
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
@@ -111,6 +116,11 @@ class Services:
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
+    organization_ends: OrganizationEnds
+    organization_lists: OrganizationLists
+    organization_members: OrganizationMembers
+    audit_reads: AuditReads
+    catalogue: Catalogue
     health: Health
     jobs: Jobs
 
@@ -243,6 +253,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
+        organization_ends=OrganizationEnds(database, policies, calendar),
+        organization_lists=OrganizationLists(database, calendar),
+        organization_members=OrganizationMembers(database, policies, calendar),
+        audit_reads=AuditReads(database),
+        catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(
             jobs,

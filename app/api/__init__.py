@@ -8,12 +8,15 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
 from app.api import auth, errors, operations
+from app.api import catalogue as catalogues
+from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.decisions import decisions, settlements
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.organizations import organizations
+from app.api.schemas.organizations import OrgMemberSchema
 from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.spend import spend
 from app.api.team_lists import team_lists
@@ -63,6 +66,7 @@ def register(app: Flask) -> None:
         },
     )
     api.spec.components.schema("NewUserRequestTeam", schema=NewUserRequestTeamSchema)
+    api.spec.components.schema("OrgMember", schema=OrgMemberSchema)
     for blueprint in (
         keys,
         key_rotation,
@@ -74,12 +78,15 @@ def register(app: Flask) -> None:
         team_lists,
         users,
         organizations,
+        audit,
+        catalogues.catalogue,
         spend,
         operations.health,
         operations.models,
         operations.jobs,
     ):
         api.register_blueprint(blueprint)
+    catalogues.register(app)
     operations.register(app)
 
 

@@ -35,4 +35,5 @@ organization_members = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_organization_members_user_id", "user_id"),
     Index("ix_organization_members_budget_id", "budget_id"),
+    Index("ix_organization_members_created_at", "organization_id", "created_at", "user_id"),
 )

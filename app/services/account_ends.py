@@ -1,4 +1,4 @@
-"""Closing accounts: of teams, members and users that are gone, so that one of the same name begins at zero.
+"""Closing accounts: of teams, members, users and organizations that are gone: one of the same name begins at zero.
 
 The ledger keeps what was charged. An entry that takes the account's lifetime back stands beside it from then on:
 so the ledger still sums up to what an account holds, of one that is opened under the same name too.
@@ -48,4 +48,8 @@ def _owner(scope: Scope) -> dict[str, str]:
     return {} if column is None else {column: scope.id}
 
 
-_COLUMNS = {ScopeKind.TEAM: "team_id", ScopeKind.USER: "user_id"}
+_COLUMNS = {
+    ScopeKind.TEAM: "team_id",
+    ScopeKind.USER: "user_id",
+    ScopeKind.ORGANIZATION: "organization_id",
+}

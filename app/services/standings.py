@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, true, union, union_all
 
 from app.domain.access import NO_STANDING, Caller, Standing
-from app.models import budgets, organization_members, organizations, team_members, teams
+from app.models import budgets, keys, organization_members, organizations, team_members, teams
 from app.services.rows import labelled, part
+from app.services.team_filters import scope_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,28 @@ def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
         .where(teams.c.team_id.in_(known))
     )
     return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
+
+
+def teams_seen(caller: Caller) -> ColumnElement[bool]:
+    """The teams that `access.may_see_team` shows, as SQL finds them."""
+    return true() if caller.sees_all else or_(*scope_of(caller, teams))
+
+
+def keys_seen(caller: Caller) -> ColumnElement[bool]:
+    """The keys that `access.may_see_key` shows, as SQL finds them."""
+    if caller.sees_all:
+        return true()
+    within = [select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)]
+    if caller.organization_admin_of:
+        administered = teams.c.organization_id.in_(sorted(caller.organization_admin_of))
+        within.append(select(teams.c.team_id).where(administered))
+    seen = [keys.c.key_id == caller.key_id, keys.c.team_id.in_(union_all(*within))]
+    # Nobody is no owner: a key without one does not see the others that have none.
+    if caller.user_id is not None:
+        seen.append(keys.c.user_id == caller.user_id)
+    if caller.is_service_account:
+        seen.append(keys.c.team_id == caller.team_id)
+    return or_(*seen)
 
 
 def _membership_of(caller: Caller) -> ColumnElement[bool]:

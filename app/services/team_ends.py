@@ -17,7 +17,7 @@ from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.key_names import LATELY
 from app.services.refusals import enforce
-from app.services.rows import in_pages
+from app.services.rows import paged
 from app.services.standings import TeamFacts, of_teams
 from app.services.team_rows import MEMBER_ID
 from app.services.team_views import TeamView
@@ -106,9 +106,9 @@ def archive(
     The caller holds the teams, and has announced them or their organization. `renew` is called now and then, so
     that the change may take as long as there are keys.
     """
-    for page in in_pages(team_ids):
+    for page in paged(team_ids):
         key_ends.archive_all(transaction, act, keys.c.team_id.in_(page), calendar, renew)
-    for page in in_pages(team_ids):
+    for page in paged(team_ids):
         _archive(transaction, act, page, calendar)
         renew()
 
@@ -117,7 +117,7 @@ def _archive(transaction: Connection, act: Act, team_ids: Sequence[str], calenda
     views = team_rows.load(transaction, teams.c.team_id.in_(team_ids), calendar, act.at)
     if not views:
         return
-    tiers = [*in_pages(_tiers(views))]
+    tiers = [*paged(_tiers(views))]
     for page in tiers:
         budget_rows.locked(transaction, page)
     transaction.execute(insert(deleted_teams), [_archived(act, view) for view in views])

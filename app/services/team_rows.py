@@ -68,9 +68,10 @@ def load(
     found = [dict(row) for row in rows]
     if not found:
         return []
+    grouped: Mapping[str, Sequence[MemberView]] = {}
     if member_limit is None:
         grouped = _by_team(members(connection, where, calendar, now))
-    else:
+    elif member_limit:
         first = _first([row["team_id"] for row in found], member_limit)
         grouped = _by_team(_members(connection, first, true(), calendar, now))
     return [_view(row, grouped.get(row["team_id"], ()), calendar, now) for row in found]
@@ -138,6 +139,7 @@ def members(
 def _members(
     connection: Connection, memberships: FromClause, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
+    """The memberships that match, by their teams and then in the order of joining."""
     rows = connection.execute(
         select(
             memberships,

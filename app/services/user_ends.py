@@ -18,7 +18,7 @@ from app.services.audit import Act, Changed
 from app.services.key_names import LATELY
 from app.services.organization_views import OrganizationMemberView
 from app.services.refusals import enforce
-from app.services.rows import in_pages
+from app.services.rows import paged
 from app.services.team_rows import MEMBER_ID
 from app.services.team_views import MemberView
 from app.services.users import user_not_found
@@ -95,7 +95,7 @@ class UserEnds:
         left = self._memberships(transaction, act, user_ids)
         if not held.issuperset(left.groups):
             raise Conflict("One of the users joined something at the same moment. Send it again.", "user_ids")
-        tiers = [*in_pages(left.tiers)]
+        tiers = [*paged(left.tiers)]
         for page in tiers:
             budget_rows.locked(transaction, page)
         account_ends.close(

@@ -1,11 +1,11 @@
 """Users: people and service identities that own keys and belong to teams and organizations."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, and_, insert
 
 from app.db import Database
 from app.domain import access, minting
@@ -17,12 +17,13 @@ from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
-from app.models import organization_members, users
-from app.services import accounts, audit, claims, key_relations, memberships, user_rows
+from app.models import organization_members, team_members, users
+from app.services import accounts, audit, claims, key_relations, memberships, team_rows, user_rows
 from app.services.audit import Act, Changed
 from app.services.key_maker import KeyMaker
 from app.services.keys import GeneratedKey
 from app.services.memberships import Joining
+from app.services.organization_views import OrganizationMemberView
 from app.services.refusals import enforce, rules, unknown_reference
 from app.services.standings import of_organizations, of_teams
 from app.services.user_views import UserView
@@ -111,21 +112,24 @@ class Users:
         transaction.execute(insert(users).values({**row, "created_at": act.at, "updated_at": act.at}))
         spelling = draft.columns.get("budget_duration")
         accounts.open_account(transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at)
-        if organization_ids:
-            membership = {
-                "user_id": user_id,
-                "user_role": role_in_organization(request.get("user_role")),
-                "created_at": act.at,
-                "updated_at": act.at,
-            }
-            transaction.execute(
-                insert(organization_members),
-                [{**membership, "organization_id": organization_id} for organization_id in organization_ids],
-            )
+        role = role_in_organization(request.get("user_role"))
+        _join_organizations(transaction, act, user_id, role, organization_ids)
         memberships.join(transaction, act, joinings, self._calendar)
         view = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)[user_id]
         audit.record(transaction, act, "new", "user", [Changed(user_id, None, view.fields())])
+        self._record_joining(transaction, act, joinings)
         return view
+
+    def _record_joining(self, transaction: Connection, act: Act, joinings: Sequence[Joining]) -> None:
+        """Each team that the user joins has changed as well."""
+        if not joinings:
+            return
+        team_ids = [joining.team["team_id"] for joining in joinings]
+        user_id = joinings[0].user_id
+        joined = and_(team_members.c.user_id == user_id, team_members.c.team_id.in_(team_ids))
+        members = team_rows.members(transaction, joined, self._calendar, act.at)
+        changes = [Changed(member.team_id, {}, {"members_added": [member.fields()]}) for member in members]
+        audit.record(transaction, act, "member_add", "team", changes)
 
     def _joinings(
         self, transaction: Connection, act: Act, user_id: str, request: Mapping[str, Any]
@@ -155,6 +159,19 @@ def _organizations(transaction: Connection, caller: Caller, request: Mapping[str
         ):
             raise unknown_reference("organizations")
     return wanted
+
+
+def _join_organizations(
+    transaction: Connection, act: Act, user_id: str, role: str, organization_ids: Sequence[str]
+) -> None:
+    if not organization_ids:
+        return
+    membership = {"user_id": user_id, "user_role": role, "created_at": act.at, "updated_at": act.at}
+    rows = [{**membership, "organization_id": organization_id} for organization_id in organization_ids]
+    transaction.execute(insert(organization_members), rows)
+    joined = [OrganizationMemberView({**row, "budget_id": None}, None).fields() for row in rows]
+    changes = [Changed(entry["organization_id"], {}, {"members_added": [entry]}) for entry in joined]
+    audit.record(transaction, act, "member_add", "organization", changes)
 
 
 def taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:

@@ -1,6 +1,7 @@
 """An index for every order and filter of every list, and archives of what is deleted.
 
-Safe with the previous release because: it only adds tables and indexes, and widens indexes of the same name.
+Safe with the previous release because: it only adds tables and indexes, widens indexes of the same name, and drops
+one that no statement uses.
 """
 
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_budget_state_reset_at", "budget_state", ["scope", "reset_at", "scope_id"])
     _upgrade_teams()
+    _upgrade_organizations()
+    _upgrade_audit()
     # Users.
     for column in USERS:
         op.create_index(f"ix_users_by_{column}", "users", [column, "user_id"])
@@ -67,6 +70,8 @@ def downgrade() -> None:
     # Users.
     for name in ("ix_users_user_role", *(f"ix_users_by_{column}" for column in reversed(USERS))):
         op.drop_index(name, table_name="users")
+    _downgrade_audit()
+    _downgrade_organizations()
     _downgrade_teams()
     for name in ("ix_budget_state_reset_at", "ix_budget_state_lifetime_spend"):
         op.drop_index(name, table_name="budget_state")
@@ -134,3 +139,41 @@ def _downgrade_teams() -> None:
     op.drop_index("ix_teams_organization_alias", table_name="teams")
     op.drop_index("ix_teams_organization_id", table_name="teams")
     op.create_index("ix_teams_organization_id", "teams", ["organization_id"])
+
+
+# --- organizations -----------------------------------------------------------------------------------------
+
+
+def _upgrade_organizations() -> None:
+    op.create_index(
+        "ix_organization_members_created_at", "organization_members", ["organization_id", "created_at", "user_id"]
+    )
+
+
+def _downgrade_organizations() -> None:
+    op.drop_index("ix_organization_members_created_at", table_name="organization_members")
+
+
+# --- the audit ---------------------------------------------------------------------------------------------
+
+AUDIT = ("entity", "entity_id", "action", "actor_user_id", "actor_key_id", "request_id")
+
+
+def _upgrade_audit() -> None:
+    op.drop_index("ix_audit_entity", table_name="audit")
+    for column in AUDIT:
+        op.create_index(f"ix_audit_by_{column}", "audit", [column, "at", "audit_id"])
+    claimed = sa.text("changed_by IS NOT NULL")
+    op.create_index(
+        "ix_audit_by_changed_by",
+        "audit",
+        ["changed_by", "at", "audit_id"],
+        sqlite_where=claimed,
+        postgresql_where=claimed,
+    )
+
+
+def _downgrade_audit() -> None:
+    for column in ("changed_by", *reversed(AUDIT)):
+        op.drop_index(f"ix_audit_by_{column}", table_name="audit")
+    op.create_index("ix_audit_entity", "audit", ["entity", "entity_id", "audit_id"])

@@ -289,6 +289,46 @@ def test_an_organization_is_seen_by_those_in_it_and_those_above(caller: Caller, 
     assert access.may_see_organization(caller, "org", is_member=is_member) is expected
 
 
+@pytest.mark.parametrize(
+    ("caller", "is_member", "expected"),
+    [
+        (ADMIN, False, None),
+        (ORG_ADMIN, True, None),
+        (VIEWER, True, Kind.FORBIDDEN),
+        (USER, True, Kind.FORBIDDEN),
+        (USER, False, Kind.HIDDEN),
+        (OWNERLESS, False, Kind.HIDDEN),
+        (SERVICE, False, Kind.HIDDEN),
+        (replace(USER, organization_admin_of=frozenset({"other"})), False, Kind.HIDDEN),
+    ],
+)
+def test_who_belongs_to_an_organization_is_said_by_its_admins_and_those_above(
+    caller: Caller, is_member: bool, expected: Kind | None
+):
+    assert kind(access.may_manage_members_of(caller, "org", is_member=is_member)) == expected
+
+
+GRANTED_ALL = replace(USER, allowed_routes=("management_routes",))
+
+
+@pytest.mark.parametrize(
+    ("caller", "audit", "deletion"),
+    [
+        (ADMIN, None, None),
+        (VIEWER, None, Kind.ROLE),
+        (ORG_ADMIN, Kind.ROLE, Kind.ROLE),
+        (USER, Kind.ROLE, Kind.ROLE),
+        (SERVICE, Kind.ROLE, Kind.ROLE),
+        (GRANTED_ALL, Kind.ROLE, Kind.ROLE),
+    ],
+)
+def test_the_audit_is_read_and_organizations_are_deleted_by_role_alone(
+    caller: Caller, audit: Kind | None, deletion: Kind | None
+):
+    assert kind(access.may_read_audit(caller)) == audit
+    assert kind(access.may_delete_organizations(caller)) == deletion
+
+
 # --- changing ----------------------------------------------------------------------------------------------
 
 

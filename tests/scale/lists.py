@@ -79,4 +79,21 @@ LISTS = (
         {"page_size": 100},
     ),
     List("/budget/list", asked={"page_size": 100}),
+    List("/organization/list", filters=({"org_id": populations.ORGANIZATION},)),
+    List(
+        "/audit",
+        filters=(
+            {"sort_order": "asc"},
+            {"entity": "team"},
+            {"entity_id": "key-0000001"},
+            {"actor_user_id": populations.USER},
+            {"actor_key_id": "key-0000001"},
+            {"changed_by": populations.USER},
+            {"action": "delete"},
+            {"request_id": "request-0000007"},
+            {"start_date": "2026-11-18T20:00:00Z", "end_date": "2026-11-18T21:00:00Z"},
+            {"entity": "key", "end_date": "2026-11-18T21:00:00Z"},
+        ),
+        asked={"page_size": 100},
+    ),
 )  # fmt: skip

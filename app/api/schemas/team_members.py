@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import fields, validates_schema
+from marshmallow import Schema, fields, validates_schema
 from marshmallow import fields as f
 
 from app.api.fields import Choice, Flag, Line, Money, Name, Text, TextList, Whole
@@ -19,16 +19,15 @@ from app.api.schemas.teams import (
 )
 from app.domain.teams import MOST_MEMBERS, ROLES
 
-_MEMBER = {"$ref": "#/components/schemas/Member"}
-
 
 class Members(fields.Field[Any]):
-    """One member, or a list of them."""
+    """One member, or a list of them; the document must know the schema by its name."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"oneOf": [_MEMBER, {"type": "array", "items": _MEMBER}]}, **kwargs)
-        self._one = fields.Nested(MemberSchema())
-        self._several = fields.List(fields.Nested(MemberSchema()), validate=at_most(MOST_MEMBERS))
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
+        member = {"$ref": f"#/components/schemas/{type(schema).__name__.removesuffix('Schema')}"}
+        super().__init__(metadata={"oneOf": [member, {"type": "array", "items": member}]}, **kwargs)
+        self._one = fields.Nested(schema)
+        self._several = fields.List(fields.Nested(schema), validate=at_most(MOST_MEMBERS))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         return (self._several if isinstance(value, list) else self._one).deserialize(value)
@@ -36,7 +35,7 @@ class Members(fields.Field[Any]):
 
 class TeamMemberAddRequestSchema(Request):
     team_id = Name(required=True, nullable=False)
-    member = Members(required=True)
+    member = Members(MemberSchema(), required=True)
     max_budget_in_team = Money()
     budget_duration = Text(max_length=64)
     allowed_models = TextList()

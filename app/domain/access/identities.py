@@ -113,11 +113,6 @@ def may_see_user(caller: Caller, user_id: str) -> bool:
     return caller.sees_all or (caller.user_id is not None and caller.user_id == user_id)
 
 
-def sees_every_team_of(caller: Caller, organization_id: str) -> bool:
-    """Whether each team of the organization is one that `may_see_team` shows; otherwise only those of its own."""
-    return caller.sees_all or organization_id in caller.organization_admin_of
-
-
 def may_see_organization(caller: Caller, organization_id: str, *, is_member: bool) -> bool:
     return caller.sees_all or is_member or organization_id in caller.organization_admin_of
 
@@ -160,6 +155,15 @@ def may_see_budgets(caller: Caller) -> Refusal | None:
     return Refusal(Kind.FORBIDDEN, f"Only proxy admins and viewers can list budgets. Your role={caller.role}")
 
 
+def may_read_audit(caller: Caller) -> Refusal | None:
+    """Whether the caller may read who did what; a route that a key was granted does not widen what it sees."""
+    return (
+        None
+        if caller.sees_all
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can read the audit.")
+    )
+
+
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
     """Whether the caller may change the organization at all; `may_turn_organization` says how far."""
     if caller.is_admin or organization_id in caller.organization_admin_of:
@@ -169,6 +173,25 @@ def may_update_organization(caller: Caller, organization_id: str, *, is_member: 
     return Refusal(
         Kind.FORBIDDEN, "You do not have access to this organization: only its admins and proxy admins change it."
     )
+
+
+def may_manage_members_of(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
+    """Whether the caller says who belongs to the organization, and as what: its admins make others such too."""
+    if caller.is_admin or organization_id in caller.organization_admin_of:
+        return None
+    if not may_see_organization(caller, organization_id, is_member=is_member):
+        return HIDDEN
+    return Refusal(
+        Kind.FORBIDDEN,
+        "You do not have access to this organization: only its admins and proxy admins change its members.",
+    )
+
+
+def may_delete_organizations(caller: Caller) -> Refusal | None:
+    """Whether the caller may delete organizations; a route that a key was granted does not make it an admin."""
+    if caller.is_admin:
+        return None
+    return Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can delete organizations.")
 
 
 def may_turn_organization(
