@@ -39,6 +39,7 @@ from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
+from app.services.member_spend import MemberSpend
 from app.services.organization_changes import OrganizationChanges
 from app.services.organizations import Organizations
 from app.services.prices import Prices
@@ -51,8 +52,11 @@ from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
+from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
+from app.services.team_keys import TeamKeys
 from app.services.team_members import TeamMembers
+from app.services.team_permissions import TeamPermissions
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
 from app.services.users import Users
@@ -94,6 +98,10 @@ class Services:
     team_changes: TeamChanges
     team_members: TeamMembers
     member_changes: MemberChanges
+    member_spend: MemberSpend
+    team_callbacks: TeamCallbacks
+    team_keys: TeamKeys
+    team_permissions: TeamPermissions
     users: Users
     user_changes: UserChanges
     organizations: Organizations
@@ -146,6 +154,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
+    bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
@@ -166,7 +175,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
+        key_bulk=bulk,
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
@@ -220,6 +229,10 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         team_changes=TeamChanges(database, policies, calendar, sealer),
         team_members=TeamMembers(database, policies, calendar),
         member_changes=MemberChanges(database, policies, calendar),
+        member_spend=MemberSpend(database, policies, calendar, rebasing),
+        team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
+        team_keys=TeamKeys(database, bulk),
+        team_permissions=TeamPermissions(database, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),

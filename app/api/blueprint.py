@@ -140,7 +140,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
 def _document_header(view: ViewFunction) -> None:
     """Put the header beside the parameters that the view's own schemas document."""
-    documented = view._apidoc.setdefault("arguments", {})  # type: ignore[attr-defined]  # noqa: SLF001
+    documented: dict[str, Any] = vars(view).setdefault("_apidoc", {}).setdefault("arguments", {})
     documented.setdefault("parameters", []).append(CHANGED_BY)
 
 

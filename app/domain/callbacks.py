@@ -108,7 +108,7 @@ def sealed_metadata(metadata: Mapping[str, Any], stored: Mapping[str, Any], vaul
 def resealed_metadata(
     metadata: Mapping[str, Any], names: Iterable[str], reseal: Callable[[str, str], str]
 ) -> dict[str, Any] | None:
-    """The metadata with every secret of the callbacks under these names put through `reseal`; None if none changes."""
+    """The metadata with every secret under these names put through `reseal`; None where that changes nothing."""
     forms = {LOGGING: resealed, SETTINGS: _resealed_settings}
     after = {name: forms[name](metadata.get(name), reseal) for name in names}
     changed = {name: value for name, value in after.items() if value is not None}
@@ -173,7 +173,9 @@ def _stored_settings(sent: Any, stored: Any, vault: Vault) -> dict[str, Any]:
     if not isinstance(sent, Mapping):
         raise _invalid(f"metadata.{SETTINGS} must be an object")
     if unknown := sorted(set(sent) - _SETTINGS_FIELDS):
-        raise _invalid(f"Invalid field of {SETTINGS}: {unknown[0][:64]}. Must be one of {sorted(_SETTINGS_FIELDS)}")
+        raise _invalid(
+            f"Invalid field of {SETTINGS}: {unknown[0][:64]}. Must be one of {sorted(_SETTINGS_FIELDS)}"
+        )
     for field in SETTINGS_OF.values():
         names = sent.get(field)
         if names is not None and (not isinstance(names, list) or len(names) > MOST_CALLBACKS):

@@ -54,7 +54,13 @@ from app.domain.access.keys import (
     within_own_caps,
 )
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
-from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
+from app.domain.access.teams import (
+    may_manage_team,
+    may_move_team,
+    may_permit_team,
+    may_relieve_member,
+    may_turn_team,
+)
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -89,6 +95,7 @@ __all__ = [
     "may_move_to_team",
     "may_permit_team",
     "may_regenerate",
+    "may_relieve_member",
     "may_reset_spend",
     "may_see_key",
     "may_see_organization",
