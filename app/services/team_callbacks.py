@@ -24,7 +24,7 @@ Metadata = Mapping[str, Any]
 
 
 class TeamCallbacks:
-    """All methods raise NotFound, Forbidden and StoreUnavailable, without any change; a change, WriteStands too."""
+    """All methods raise NotFound, Forbidden and StoreUnavailable, without any change; changes, WriteStands too."""
 
     def __init__(self, database: Database, policy_store: Policies, calendar: Calendar, vault: Vault) -> None:
         self._database = database
