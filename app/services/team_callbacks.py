@@ -1,6 +1,7 @@
 """The logging callbacks of a team, one by one: what the API calls callback and disable_logging."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -44,8 +45,9 @@ class TeamCallbacks:
         def addition(metadata: Metadata) -> Metadata:
             return team_callbacks.added(metadata, sent, self._vault)
 
-        with rules():
-            return self._change(act, team_id, route, "callback_add", addition)
+        with rules(), self._changed(act, team_id, route, "callback_add", addition) as (transaction, _):
+            (view,) = team_rows.load(transaction, teams.c.team_id == team_id, self._calendar, act.at)
+        return view
 
     def delete(self, act: Act, team_id: str, name: str, route: str) -> Callbacks:
         """Take away every callback of this name, and what it kept secret; those that are left."""
@@ -56,16 +58,19 @@ class TeamCallbacks:
                 raise NotFound(f"callback_name = {name[:64]} is not registered for this team.", "callback_name")
             return kept
 
-        view = self._change(act, team_id, route, "callback_delete", deletion)
-        return team_callbacks.in_effect(view.columns["metadata"])
+        with self._changed(act, team_id, route, "callback_delete", deletion) as (_, left):
+            return team_callbacks.in_effect(left)
 
     def disable_logging(self, act: Act, team_id: str, route: str) -> None:
         """Take away every callback, and what they kept secret; doing it again changes nothing."""
-        self._change(act, team_id, route, "disable_logging", team_callbacks.silenced)
+        with self._changed(act, team_id, route, "disable_logging", team_callbacks.silenced):
+            pass
 
-    def _change(
+    @contextmanager
+    def _changed(
         self, act: Act, team_id: str, route: str, action: str, change: Callable[[Metadata], Metadata]
-    ) -> TeamView:
+    ) -> Iterator[tuple[Connection, Metadata]]:
+        """Within its transaction, the team's metadata as `change` leaves it; committed when the block ends."""
         with self._database.read() as connection:
             managed_team(connection, act, team_id, route)
         with (
@@ -79,9 +84,8 @@ class TeamCallbacks:
                 self._write(transaction, act, team_id, after)
                 changed = Changed(team_id, {"metadata": before}, {"metadata": after})
                 audit.record(transaction, act, action, "team", [changed])
-            (view,) = team_rows.load(transaction, teams.c.team_id == team_id, self._calendar, act.at)
+            yield transaction, after
             before_commit()
-        return view
 
     def _write(self, transaction: Connection, act: Act, team_id: str, metadata: Metadata) -> None:
         transaction.execute(
