@@ -12,7 +12,7 @@ INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requir
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: run test test-kills test-client check
+.PHONY: run test test-kills test-client bench check
 
 run: .venv/.installed
 	@exec $(BIN)/keyledger up
@@ -25,6 +25,9 @@ test-kills: .venv/.installed-dev
 
 test-client: .venv/.installed-dev .venv-client/.installed
 	$(BIN)/python -m pytest tests/client
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m tests.scale.bench
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 A loop that hangs or has lost its broker gives none, even while its process lives.
 """
 
+import os
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any
 
 import structlog
 from celery import bootsteps
+from celery.worker import state
 from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock
 from redis.exceptions import LockError
 
 from app.clock import SystemClock
 from app.errors import StoreUnavailable
 from app.store.heartbeats import Part
-from workers.resources import heartbeats, settings
+from workers.hearing import Hearing
+from workers.resources import broker, heartbeats, settings
 
 _log = structlog.get_logger(__name__)
 _clock = SystemClock()
@@ -31,6 +34,15 @@ def record(part: Part) -> None:
         _log.warning("heartbeat_not_recorded", part=part)
 
 
+def beat(hearing: Hearing) -> None:
+    """Give a sign of life, or end the worker where it is deaf: whoever keeps it running starts another one."""
+    if hearing.is_lost():
+        _log.error("worker_hears_no_messages")
+        state.should_stop = os.EX_UNAVAILABLE
+        return
+    record(Part.WORKER)
+
+
 class WorkerHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
     """A timer in the worker's event loop; it starts and stops with the connection to the broker."""
 
@@ -42,7 +54,8 @@ class WorkerHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, consumer: Any) -> None:
         record(Part.WORKER)
-        self._timer = consumer.timer.call_repeatedly(settings().heartbeat_seconds, record, (Part.WORKER,))
+        hearing = Hearing(broker(), lambda: not state.reserved_requests)
+        self._timer = consumer.timer.call_repeatedly(settings().heartbeat_seconds, beat, (hearing,))
 
     def stop(self, _consumer: Any) -> None:
         if self._timer is not None:

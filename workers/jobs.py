@@ -13,7 +13,7 @@ import app.container  # noqa: F401 - loaded before the pool forks, so that its p
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
 from workers.celery import SOFT_LIMIT_SECONDS, celery
-from workers.resources import services
+from workers.resources import services, settings
 
 _log = structlog.get_logger(__name__)
 
@@ -22,11 +22,14 @@ PAUSE_SECONDS = 0.05
 
 
 def _job(task: TaskName) -> Any:
-    """The task that runs a job until nothing is due or the time limit nears; the next run goes on."""
+    """The task that runs a job until nothing is due, for an interval of its own at the most; the next run goes on.
+
+    A job with a long way to go would take every process of the worker, and no other one would have its turn.
+    """
 
     @celery.task(name=task.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]
     def run() -> None:
-        until = time.monotonic() + SOFT_LIMIT_SECONDS / 2
+        until = time.monotonic() + min(SOFT_LIMIT_SECONDS / 2, settings().intervals[task])
 
         def go_on() -> bool:
             time.sleep(PAUSE_SECONDS)

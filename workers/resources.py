@@ -35,20 +35,25 @@ def services() -> "Services":
 
 
 @cache
-def heartbeats() -> Heartbeats:
-    """Where this process leaves its signs of life."""
-    client = Redis.from_url(
+def broker() -> Redis:
+    """The broker, for what is asked in between and must not keep anybody waiting."""
+    return Redis.from_url(
         settings().redis_url,
         socket_timeout=HEARTBEAT_STORE_SECONDS,
         socket_connect_timeout=HEARTBEAT_STORE_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    return Heartbeats(client)
+
+
+@cache
+def heartbeats() -> Heartbeats:
+    """Where this process leaves its signs of life."""
+    return Heartbeats(broker())
 
 
 def release() -> None:
     """Let go of all that this process holds; what is asked for afterwards is made anew."""
     if services.cache_info().currsize:
         services().close()
-    for held in (services, heartbeats, settings):
+    for held in (services, heartbeats, broker, settings):
         held.cache_clear()

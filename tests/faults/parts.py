@@ -37,10 +37,12 @@ class Process(Server):
             "KEYLEDGER_REAP_INTERVAL_SECONDS": str(JOB_SECONDS),
         }
 
-    def begin(self) -> None:
-        """Start it without waiting, where it does not run: one that found no Redis has ended."""
-        if not self.pids():
-            self._process = self._launch()
+    def lives(self) -> bool:
+        """Whether it runs; where it does not it is started, as whoever keeps it running would do."""
+        if self.pids():
+            return True
+        self._process = self._launch()
+        return False
 
     def answers(self) -> bool:
         """Whether it has given a sign of life to the present Redis."""
@@ -67,5 +69,5 @@ def parts_of(pair: Pair) -> Iterator[tuple[Process, Process]]:
         processes = Process(pair, Part.WORKER), Process(pair, Part.BEAT)
         for process in processes:
             stack.callback(process.close)
-            process.begin()
+            process.lives()
         yield processes

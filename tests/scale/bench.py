@@ -1,0 +1,136 @@
+"""What a page of each list costs over a thousand rows and over a hundred thousand, side by side (`make bench`).
+
+The total is counted apart: it is no part of what must not grow. Times are medians in milliseconds of one run on one
+machine; their ratio is what counts, and a page that costs more than twice as much ends the bench with status 1.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+from app import create_app
+from app.config import Settings
+from app.container import Services, build
+from app.db import Database
+from app.migrate import upgrade
+from tests.clients import MASTER_KEY, Api
+from tests.clocks import MovableClock
+from tests.conftest import SALT_KEY
+from tests.scale import populations
+from tests.scale.lists import LISTS
+from tests.servers import PostgresServer, RedisServer
+from tests.stores import sqlite_url
+
+SIZES = (1_000, 100_000)
+REPEATS = 15
+MOST = 2.0
+# Below this a ratio tells of the machine and not of the page.
+NOISE_MS = 1.0
+
+
+def main() -> int:
+    """Print a line per list, order and filter; 1 where a page grew."""
+    grown = 0
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        postgres = stack.enter_context(PostgresServer())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for store in ("sqlite", "postgresql"):
+            urls = [
+                sqlite_url(folder / f"{size}.db") if store == "sqlite" else postgres.create_database(f"rows{size}")
+                for size in SIZES
+            ]
+            apis = [
+                stack.enter_context(_populated(url, redis, size)) for url, size in zip(urls, SIZES, strict=True)
+            ]
+            for each in LISTS:
+                for query in each.requests():
+                    grown += _compare(store, each.path, query, apis)
+    sys.stdout.write(f"{grown} pages grew by more than {MOST:g} times\n")
+    return 1 if grown else 0
+
+
+def _compare(store: str, path: str, query: dict[str, Any], apis: list[tuple[Api, Services]]) -> int:
+    few, many = (_times(api, services, path, query) for api, services in apis)
+    told = {
+        name: value for name, value in query.items() if name not in {"size", "page_size", "return_full_object"}
+    }
+    cells = []
+    grew = 0
+    for page, small, large in zip(("first", "next"), few, many, strict=True):
+        ratio = large / small if small else 0.0
+        slow = ratio > MOST and large - small > NOISE_MS
+        grew += slow
+        cells.append(f"{page} {small:6.2f} {large:6.2f} x{ratio:4.2f}{' !' if slow else '  '}")
+    sys.stdout.write(f"{store:10} {path:20} {cells[0]}  {cells[1]}  {told}\n")
+    sys.stdout.flush()
+    return grew
+
+
+def _times(api: Api, services: Services, path: str, query: dict[str, Any]) -> tuple[float, float]:
+    """The first page, and one behind a cursor."""
+    answer = api.call("GET", path, query=query)
+    assert answer.status == 200, (path, query, answer.body)
+    cursor = answer.headers.get("x-keyledger-next-cursor")
+    behind = {**query, "cursor": cursor} if cursor else query
+    return _median(api, services, path, query), _median(api, services, path, behind)
+
+
+def _median(api: Api, services: Services, path: str, query: dict[str, Any]) -> float:
+    taken = []
+    for _ in range(REPEATS):
+        with _counting_apart(services.database) as counting:
+            began = time.perf_counter()
+            api.call("GET", path, query=query)
+            taken.append(time.perf_counter() - began - sum(counting))
+    return statistics.median(taken) * 1000
+
+
+@contextmanager
+def _counting_apart(database: Database) -> Iterator[list[float]]:
+    """Collect how long the totals took to count."""
+    counting: list[float] = []
+    begun: list[float] = []
+
+    def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        begun.append(time.perf_counter() if statement.startswith("SELECT count(") else 0.0)
+
+    def after(*_: Any) -> None:
+        if began := begun.pop():
+            counting.append(time.perf_counter() - began)
+
+    event.listen(database.engine, "before_cursor_execute", before)
+    event.listen(database.engine, "after_cursor_execute", after)
+    try:
+        yield counting
+    finally:
+        event.remove(database.engine, "before_cursor_execute", before)
+        event.remove(database.engine, "after_cursor_execute", after)
+
+
+@contextmanager
+def _populated(url: str, redis: RedisServer, rows: int) -> Iterator[tuple[Api, Services]]:
+    database = Database(url)
+    upgrade(database)
+    populations.fill(database, rows)
+    database.close()
+    settings = {
+        "DATABASE_URL": url,
+        "REDIS_URL": redis.url,
+        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+        "KEYLEDGER_SALT_KEY": SALT_KEY,
+    }
+    services = build(Settings.parse(settings), MovableClock())
+    yield Api(create_app(services)), services
+    services.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

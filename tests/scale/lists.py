@@ -1,0 +1,47 @@
+"""Every list of the service: its orders and its filters, as they are asked for of a population."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.scale import populations
+
+
+@dataclass(frozen=True)
+class List:
+    """One list: its path, its orders, its filters and how its pages are asked for."""
+
+    path: str
+    orders: tuple[str, ...] = ()
+    filters: tuple[dict[str, Any], ...] = ()
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Every order in both directions, and every filter."""
+        yield self.asked
+        for order in self.orders:
+            for direction in ("asc", "desc"):
+                yield {**self.asked, "sort_by": order, "sort_order": direction}
+        for narrowed in self.filters:
+            yield {**self.asked, **narrowed}
+
+
+LISTS = (
+    List(
+        "/key/list",
+        (
+            "spend", "max_budget", "created_at", "updated_at", "token", "key_alias", "expires", "last_active",
+            "budget_reset_at", "total_spend", "tpm_limit", "rpm_limit", "user_id",
+        ),
+        (
+            {"user_id": populations.USER},
+            {"team_id": populations.TEAM},
+            {"organization_id": populations.ORGANIZATION},
+            {"key_alias": "Key 0007919"},
+            {"key_hash": "f" * 57 + "0007919"},
+            {"user_id": populations.USER, "include_created_by_keys": True},
+        ),
+        {"size": 100, "return_full_object": True},
+    ),
+    List("/key/aliases", asked={"size": 100}),
+)  # fmt: skip

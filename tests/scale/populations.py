@@ -1,0 +1,199 @@
+"""Stores with as many rows of everything as one likes, made by a handful of statements.
+
+Ids count up, as `user-0000001`, and so does the time at which a row was made. The first team, user and organization
+are large: a tenth of all keys is theirs. Of what may be missing, some is.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+
+from app.db import Database, Json
+from app.models import (
+    audit,
+    budget_state,
+    budgets,
+    key_secrets,
+    keys,
+    organization_members,
+    organizations,
+    team_members,
+    teams,
+    users,
+)
+from tests.clocks import START
+from tests.factories import NANOS
+
+# The first of each noun.
+USER, TEAM, ORGANIZATION, BUDGET = (f"{noun}-0000001" for noun in ("user", "team", "organization", "budget"))
+_SHARE = 10
+_NOUNS = ("key", "team", "user", "organization")
+# Primes, by which numbers are strewn about.
+_STRIDE, _RANGE = 7_919, 1_000_003
+
+
+def fill(database: Database, rows: int) -> None:
+    """Put so many keys, users, teams, organizations, tiers and audit rows into an empty store."""
+    with database.transaction() as transaction:
+        if not database.is_sqlite:  # a statement of ours takes longer than any of the service's may
+            transaction.execute(text("SET LOCAL statement_timeout = 0"))
+        population = _Population(transaction, rows)
+        population.put_identities()
+        population.put_keys()
+        population.put_records()
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+
+class _Population:
+    def __init__(self, transaction: Connection, rows: int) -> None:
+        self._transaction = transaction
+        numbers = select(literal(1, BigInteger).label("n")).cte("numbers", recursive=True)
+        following = select(numbers.c.n + literal(1, BigInteger)).where(numbers.c.n < rows)
+        self._numbers = numbers.union_all(following)
+        self._n = self._numbers.c.n
+        self._strewn = self._n * _STRIDE % _RANGE
+        self._made = {"created_at": self._moment(self._n), "updated_at": self._moment(self._strewn)}
+
+    def put_identities(self) -> None:
+        address = self._named("user") + literal("@example.com")
+        self._into(budgets, budget_id=self._id("budget"), max_budget_nanos=self._strewn * NANOS, **self._made)
+        self._into(
+            organizations,
+            organization_id=self._id("organization"),
+            organization_alias=self._named("Organization"),
+            budget_id=self._id("budget"),
+            **self._made,
+        )
+        self._into(
+            users,
+            user_id=self._id("user"),
+            user_email=address,
+            email_folded=address,
+            user_alias=self._mostly(self._named("User")),
+            user_role=self._one_of("internal_user", "internal_user_viewer", "proxy_admin_viewer"),
+            max_budget_nanos=self._mostly(self._strewn * NANOS),
+            tpm_limit=self._mostly(self._n % 997),
+            **self._made,
+        )
+        self._into(
+            teams,
+            team_id=self._id("team"),
+            team_alias=self._mostly(self._named("Team")),
+            organization_id=self._shared("organization"),
+            max_budget_nanos=self._mostly(self._strewn * NANOS),
+            **self._made,
+        )
+        self._into(
+            team_members,
+            team_id=self._shared("team"),
+            user_id=self._id("user"),
+            role="user",
+            created_at=self._made["created_at"],
+        )
+        self._into(
+            organization_members,
+            organization_id=self._shared("organization"),
+            user_id=self._id("user"),
+            user_role="internal_user",
+            **self._made,
+        )
+
+    def put_keys(self) -> None:
+        self._into(
+            keys,
+            key_id=self._id("key"),
+            key_alias=self._mostly(self._named("Key")),
+            user_id=self._shared("user"),
+            team_id=self._shared("team"),
+            organization_id=self._shared("organization"),
+            created_by=self._shared("user"),
+            models=literal(["gpt-4o"], Json),
+            max_budget_nanos=self._mostly(self._strewn * NANOS),
+            tpm_limit=self._mostly(self._n % 997),
+            rpm_limit=self._mostly(self._n % 499),
+            expires_at=self._mostly(self._moment(self._n + 100_000_000)),
+            last_active=self._mostly(self._moment(self._n * 31 % 999_983)),
+            **self._made,
+        )
+        self._into(
+            key_secrets,
+            token=self._numbered("f" * 57, self._strewn),
+            key_id=self._id("key"),
+            key_name="sk-...abcd",
+            created_at=self._made["created_at"],
+        )
+
+    def put_records(self) -> None:
+        for noun in _NOUNS:
+            self._into(
+                budget_state,
+                scope=noun,
+                scope_id=self._id(noun),
+                sub="",
+                window_spend_nanos=self._strewn * 1_000,
+                lifetime_spend_nanos=self._strewn * 2_000,
+                reset_at=self._mostly(self._moment(self._n + 200_000_000)),
+            )
+        self._into(
+            audit,
+            at=self._made["created_at"],
+            actor_user_id=self._shared("user"),
+            actor_key_id=self._shared("key"),
+            actor_role="internal_user",
+            action=self._one_of("new", "update", "delete"),
+            entity=self._one_of("key", "team", "user"),
+            entity_id=self._id("key"),
+            request_id=self._id("request"),
+        )
+
+    def _into(self, table: Table, **columns: Any) -> None:
+        found = [
+            value if isinstance(value, ColumnElement) else literal(value, table.c[name].type)
+            for name, value in columns.items()
+        ]
+        chosen = select(*found).select_from(self._numbers)
+        self._transaction.execute(insert(table).from_select(list(columns), chosen, include_defaults=False))
+
+    def _id(self, noun: str) -> ColumnElement[Any]:
+        return self._numbered(f"{noun}-", self._n)
+
+    def _shared(self, noun: str) -> ColumnElement[Any]:
+        """One's own of a noun, but of every tenth the first one."""
+        return self._numbered(f"{noun}-", case((self._n % _SHARE == 0, 1), else_=self._n))
+
+    def _named(self, noun: str) -> ColumnElement[Any]:
+        """Names that do not sort as the ids do."""
+        return self._numbered(f"{noun} ", self._strewn)
+
+    @staticmethod
+    def _numbered(prefix: str, number: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Seven digits behind the prefix."""
+        return literal(prefix) + func.substr(cast(number + 10_000_000, Text), 2)
+
+    def _mostly(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return case((self._n % 3 == 0, None), else_=value)
+
+    def _one_of(self, *choices: str) -> ColumnElement[Any]:
+        return case(dict(enumerate(choices)), value=self._n % len(choices))
+
+    def _moment(self, seconds: ColumnElement[Any]) -> ColumnElement[datetime]:
+        if self._transaction.dialect.name == "postgresql":
+            return literal(START) + seconds * text("interval '1 second'")
+        at = func.datetime(cast(literal(int(START.timestamp())), Integer) + seconds, "unixepoch")
+        return at + literal(".000000")

@@ -1,0 +1,70 @@
+"""A page of any list costs the same over a hundred thousand rows as over a few: an index serves it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app import create_app
+from app.config import Settings
+from app.container import Services, build
+from app.db import Database
+from app.migrate import upgrade
+from tests.clients import MASTER_KEY, Api
+from tests.clocks import MovableClock
+from tests.conftest import SALT_KEY
+from tests.scale import populations
+from tests.scale.lists import LISTS
+from tests.scale.plans import plan_of, sent_to
+from tests.servers import PostgresServer, RedisServer
+
+ROWS = 100_000
+# What a page of a hundred with all that belongs to it may read, join and sort.
+MOST_READ = 5_000
+
+
+@pytest.fixture(scope="module")
+def full_url(postgres_server: PostgresServer) -> Iterator[str]:
+    url = postgres_server.create_database("full")
+    database = Database(url)
+    upgrade(database)
+    populations.fill(database, ROWS)
+    database.close()
+    yield url
+    postgres_server.drop_database("full")
+
+
+@pytest.fixture
+def full(full_url: str, redis_server: RedisServer) -> Iterator[Services]:
+    redis_server.clear()
+    settings = Settings.parse(
+        {
+            "DATABASE_URL": full_url,
+            "REDIS_URL": redis_server.url,
+            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+            "KEYLEDGER_SALT_KEY": SALT_KEY,
+        }
+    )
+    services = build(settings, MovableClock())
+    yield services
+    services.close()
+
+
+def test_an_index_serves_every_order_and_every_filter_of_every_list(full: Services) -> None:
+    api = Api(create_app(full))
+    slow = []
+    for each in LISTS:
+        for query in each.requests():
+            with sent_to(full.database) as first:
+                answer = api.call("GET", each.path, query=query)
+            assert answer.status == 200, (each.path, query, answer.body)
+            cursor = answer.headers.get("x-keyledger-next-cursor")
+            with sent_to(full.database) as second:
+                if cursor is not None:
+                    assert api.call("GET", each.path, query={**query, "cursor": cursor}).status == 200
+            for statement in (*first, *second):
+                if statement.counts:
+                    continue
+                plan = plan_of(full.database, statement)
+                if max(plan.scanned, plan.sorted, plan.read) > MOST_READ:
+                    slow.append((each.path, query, plan, statement.text))
+    assert slow == []
