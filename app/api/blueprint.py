@@ -157,8 +157,8 @@ def _statuses(raises: tuple[type[ServiceError], ...], method: str, *, public: bo
 
 
 def _flask_rule(rule: str) -> str:
-    """`/key/{key}/regenerate` in Flask's spelling; a key may hold slashes only percent-encoded."""
-    return re.sub(r"{(\w+)}", r"<\1>", rule)
+    """`/key/{key}/regenerate` in Flask's spelling; a parameter holds slashes only where it is `{name:path}`."""
+    return re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+):path}", r"<path:\1>", rule))
 
 
 def _route() -> str:

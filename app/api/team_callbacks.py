@@ -18,13 +18,9 @@ from app.errors import InvalidRequest, NotFound
 
 team_callbacks = Blueprint("team_callbacks")
 
-_CALLBACK = "/team/{team_id}/callback"
-_NAMED = "/team/{team_id}/callback/{callback_name}"
-_DISABLE = "/team/{team_id}/disable_logging"
-
 
 @team_callbacks.operation(
-    _CALLBACK,
+    "/team/{team_id:path}/callback",
     "POST",
     "add_team_callbacks_team__team_id__callback_post",
     TeamCallbackAddedSchema(),
@@ -35,12 +31,12 @@ _DISABLE = "/team/{team_id}/disable_logging"
 )
 @team_callbacks.takes(AddTeamCallbackSchema())
 def add(sent: dict[str, Any], team_id: str) -> Response:
-    view = services().team_callbacks.add(act(), team_id, sent, _CALLBACK)
+    view = services().team_callbacks.add(act(), team_id, sent)
     return answer({"status": "success", "data": view.fields()})
 
 
 @team_callbacks.operation(
-    _CALLBACK,
+    "/team/{team_id:path}/callback",
     "GET",
     "get_team_callbacks_team__team_id__callback_get",
     TeamCallbackListResponseSchema(),
@@ -49,12 +45,12 @@ def add(sent: dict[str, Any], team_id: str) -> Response:
     detail=Detail.OBJECT,
 )
 def list_callbacks(team_id: str) -> Response:
-    found = services().team_callbacks.list(act(), team_id, _CALLBACK)
+    found = services().team_callbacks.list(act(), team_id)
     return answer({"status": "success", "data": {**_names(team_id, found), "callback_vars": found.variables}})
 
 
 @team_callbacks.operation(
-    _NAMED,
+    "/team/{team_id:path}/callback/{callback_name}",
     "DELETE",
     "delete_team_callback_team__team_id__callback__callback_name__delete",
     TeamCallbackDeleteResponseSchema(),
@@ -64,13 +60,13 @@ def list_callbacks(team_id: str) -> Response:
     detail=Detail.OBJECT,
 )
 def delete(team_id: str, callback_name: str) -> Response:
-    left = services().team_callbacks.delete(act(), team_id, callback_name, _NAMED)
+    left = services().team_callbacks.delete(act(), team_id, callback_name)
     message = f"Callback {callback_name} removed for team {team_id}"
     return answer({"status": "success", "message": message, "data": _names(team_id, left)})
 
 
 @team_callbacks.operation(
-    _DISABLE,
+    "/team/{team_id:path}/disable_logging",
     "POST",
     "disable_team_logging_team__team_id__disable_logging_post",
     TeamCallbackDeleteResponseSchema(),
@@ -80,7 +76,7 @@ def delete(team_id: str, callback_name: str) -> Response:
     detail=Detail.OBJECT,
 )
 def disable_logging(team_id: str) -> Response:
-    services().team_callbacks.disable_logging(act(), team_id, _DISABLE)
+    services().team_callbacks.disable_logging(act(), team_id)
     message = f"Logging disabled for team {team_id}"
     return answer({"status": "success", "message": message, "data": _names(team_id, Callbacks([], [], {}))})
 

@@ -23,6 +23,10 @@ from app.store.policies import Policies
 
 Metadata = Mapping[str, Any]
 
+_CALLBACK = "/team/{team_id}/callback"
+_NAMED = "/team/{team_id}/callback/{callback_name}"
+_DISABLE = "/team/{team_id}/disable_logging"
+
 
 class TeamCallbacks:
     """All methods raise NotFound, Forbidden and StoreUnavailable, without any change; changes, WriteStands too."""
@@ -33,23 +37,23 @@ class TeamCallbacks:
         self._calendar = calendar
         self._vault = vault
 
-    def list(self, act: Act, team_id: str, route: str) -> Callbacks:
+    def list(self, act: Act, team_id: str) -> Callbacks:
         """The callbacks in effect for the team's keys that have none of their own."""
         with self._database.read() as connection:
-            row = managed_team(connection, act, team_id, route).row
+            row = managed_team(connection, act, team_id, _CALLBACK).row
         return team_callbacks.in_effect(row["metadata"])
 
-    def add(self, act: Act, team_id: str, sent: Mapping[str, Any], route: str) -> TeamView:
+    def add(self, act: Act, team_id: str, sent: Mapping[str, Any]) -> TeamView:
         """Add one callback; raises InvalidRequest where it cannot be or is there already."""
 
         def addition(metadata: Metadata) -> Metadata:
             return team_callbacks.added(metadata, sent, self._vault)
 
-        with rules(), self._changed(act, team_id, route, "callback_add", addition) as (transaction, _):
+        with rules(), self._changed(act, team_id, _CALLBACK, "callback_add", addition) as (transaction, _):
             (view,) = team_rows.load(transaction, teams.c.team_id == team_id, self._calendar, act.at)
         return view
 
-    def delete(self, act: Act, team_id: str, name: str, route: str) -> Callbacks:
+    def delete(self, act: Act, team_id: str, name: str) -> Callbacks:
         """Take away every callback of this name, and what it kept secret; those that are left."""
 
         def deletion(metadata: Metadata) -> Metadata:
@@ -58,12 +62,12 @@ class TeamCallbacks:
                 raise NotFound(f"callback_name = {name[:64]} is not registered for this team.", "callback_name")
             return kept
 
-        with self._changed(act, team_id, route, "callback_delete", deletion) as (_, left):
+        with self._changed(act, team_id, _NAMED, "callback_delete", deletion) as (_, left):
             return team_callbacks.in_effect(left)
 
-    def disable_logging(self, act: Act, team_id: str, route: str) -> None:
+    def disable_logging(self, act: Act, team_id: str) -> None:
         """Take away every callback, and what they kept secret; doing it again changes nothing."""
-        with self._changed(act, team_id, route, "disable_logging", team_callbacks.silenced):
+        with self._changed(act, team_id, _DISABLE, "disable_logging", team_callbacks.silenced):
             pass
 
     @contextmanager

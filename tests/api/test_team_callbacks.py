@@ -72,6 +72,16 @@ def test_a_callback_is_answered_with_the_team_and_listed_with_its_secrets_masked
     assert all(variables[name].startswith(SEALED_PREFIX) for name in VARIABLES)
 
 
+def test_the_id_of_a_team_may_hold_slashes(api: Api):
+    team_id = "acme/search/callback"
+    new(api, team_id=team_id)
+
+    assert add(api, team_id).status == 200
+    assert listed(api, team_id)["success_callbacks"] == ["langfuse"]
+    assert delete(api, "langfuse", team_id).body["data"]["team_id"] == team_id
+    assert disable(api, team_id).status == 200
+
+
 def test_a_team_without_callbacks_lists_none(api: Api):
     new(api, team_id=TEAM)
 
