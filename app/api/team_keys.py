@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
@@ -10,9 +10,10 @@ from app.api.errors import Detail
 from app.api.responses.keys import bulk
 from app.api.schemas.key_answers import BulkUpdateKeyResponseSchema
 from app.api.schemas.team_keys import BulkUpdateTeamKeysRequestSchema
+from app.domain.keys import UNENFORCED_FIELDS
 from app.errors import InvalidRequest, NotFound
 
-team_keys = Blueprint("team_keys")
+team_keys = Blueprint("team_keys", unenforced=UNENFORCED_FIELDS)
 
 
 @team_keys.operation(
@@ -27,6 +28,7 @@ team_keys = Blueprint("team_keys")
 )
 @team_keys.takes(BulkUpdateTeamKeysRequestSchema())
 def bulk_update(sent: dict[str, Any]) -> Response:
+    g.sent_fields = frozenset(sent["update_fields"])  # what of them is not acted upon is told as of one key
     references = None if sent["all_keys_in_team"] else sent["key_ids"]
     items = services().team_keys.bulk_update(act(), sent["team_id"], references, sent["update_fields"])
     return answer(bulk(items))

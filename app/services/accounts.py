@@ -93,7 +93,8 @@ def replace_further(
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
     # Armed without a window too: what the account was before is another one, in Redis as well.
     restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
-    open_accounts(transaction, restarted, at_zero=True)
+    # In one order for everybody: a rollup may hold some of them already.
+    open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
 
 
 def rearm(

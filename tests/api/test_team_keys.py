@@ -120,6 +120,12 @@ def test_a_field_changes_as_by_update(api: Api, services: Services, made: list[d
     assert {entry for entry in one if one[entry] != other[entry]} <= {"key_id", "key_name"}
 
 
+def test_what_is_stored_and_not_acted_upon_is_named(api: Api, made: list[dict[str, Any]]):
+    answer = bulk(api, {"rpm_limit_type": "dynamic", "rpm_limit": 1})
+
+    assert answer.headers["x-keyledger-unenforced-fields"] == "rpm_limit_type"
+
+
 def test_a_temporary_increase_is_given_to_all_and_ends_by_the_clock(api: Api, made: list[dict[str, Any]]):
     until = "2026-11-20T00:00:00Z"
 
