@@ -109,7 +109,9 @@ def _sort_column(name: str, table: Table) -> Column[Any]:
     return elsewhere[name] if name in elsewhere else table.c[name]
 
 
-def listing_of(query: KeyQuery, table: Table, where: Sequence[ColumnElement[bool]]) -> Listing:
+def listing_of(
+    query: KeyQuery, table: Table, where: Sequence[ColumnElement[bool]], among: Sequence[ColumnElement[bool]]
+) -> Listing:
     """The rows to page through, joined to what they are sorted or found by and to nothing else."""
     order = order_of(query, table)
     by_token = bool(query.key_hash or query.search)
@@ -121,7 +123,7 @@ def listing_of(query: KeyQuery, table: Table, where: Sequence[ColumnElement[bool
         source = source.join(budget_state, spends.of_state("key", keys.c.key_id))
     elif order.column.table is key_secrets and not by_token:
         source = source.join(key_secrets, _CURRENT)
-    return Listing(source, where, order, countable=_countable(query), counted=counted)
+    return Listing(source, where, order, countable=_countable(query), counted=counted, among=among)
 
 
 _CURRENT = and_(key_secrets.c.key_id == keys.c.key_id, key_secrets.c.revoke_at.is_(None))
@@ -217,7 +219,7 @@ class _Memberships:
 def scope_of(
     connection: Connection, caller: Caller, query: KeyQuery, table: FromClause
 ) -> list[ColumnElement[bool]]:
-    """The condition that keeps a list to what the caller may see; raises ListRefused."""
+    """What keeps a list to what the caller may see: a key must meet one of these; raises ListRefused."""
     if caller.sees_all:
         return _of_everybody(query, table)
     memberships = _check(connection, caller, query)
@@ -236,7 +238,7 @@ def scope_of(
         groups.append(table.c.team_id.in_(memberships.listable))
     if query.include_team_keys or query.include_created_by_keys:
         groups.append(and_(table.c.user_id.is_(None), table.c.team_id.in_(memberships.all)))
-    return [or_(*groups)]
+    return groups
 
 
 def _of_everybody(query: KeyQuery, table: FromClause) -> list[ColumnElement[bool]]:
@@ -246,8 +248,8 @@ def _of_everybody(query: KeyQuery, table: FromClause) -> list[ColumnElement[bool
     if query.organization_id:
         wanted.append(table.c.organization_id == query.organization_id)
     if query.user_id and query.include_created_by_keys:
-        return [or_(and_(*wanted), table.c.created_by == query.user_id)]
-    return wanted
+        return [and_(*wanted), table.c.created_by == query.user_id]
+    return [and_(*wanted)] if wanted else []
 
 
 def _check(connection: Connection, caller: Caller, query: KeyQuery) -> _Memberships:

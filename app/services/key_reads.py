@@ -99,7 +99,7 @@ class KeyReads:
         with self._database.read() as connection:
             where = conditions(query, table, act.at)
             scope = scope_of(connection, act.caller, query, table)
-            page = page_of(connection, listing_of(query, table, [*where, *scope]), query)
+            page = page_of(connection, listing_of(query, table, where, scope), query)
             if not (query.return_full_object or query.expand):
                 return KeyPage(page, key_rows.tokens_of(connection, table, page.ids), (), {})
             views = self._views(connection, table, page.ids, act)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, or_, select, tuple_, union
 from sqlalchemy.sql.selectable import FromClause
 
 from app.services import cursors
@@ -65,6 +65,12 @@ class Listing:
     countable: bool = True
     # What has as many rows as the source, where that joins for the order's sake alone.
     counted: FromClause | None = None
+    # A row must meet one of these, if there are any; each is a walk of its own, along an index of its own.
+    among: Sequence[ColumnElement[bool]] = ()
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        return [*self.where, or_(*self.among)] if self.among else list(self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +116,17 @@ def _page(listing: Listing, wanted: Wanted, place: _Place | None) -> Select[Any]
     """The rows of the page and one more, which tells that there is another page."""
     offset = 0 if place is not None else (wanted.page - 1) * wanted.size
     order = listing.order
-    if not order.gaps:
-        statement = _run(listing, [] if place is None else [_behind(order, place)])
-        return statement.limit(wanted.size + 1).offset(offset)
-    runs = []
-    if place is None or place.value is not None:
-        present = [order.column.is_not(None), *([] if place is None else [_behind(order, place)])]
-        runs.append(_run(listing, present, part=0))
-    missing: list[ColumnElement[bool]] = [order.column.is_(None)]
-    if place is not None and place.value is None:
-        missing.append(_beyond(order, place.identity))
-    runs.append(_run(listing, missing, part=1))
+    runs = [
+        _run(listing, [*more, *narrowed], part)
+        for part, more in enumerate(_parts(order, place))
+        if more is not None
+        for narrowed in ([[one] for one in listing.among] or [[]])
+    ]
+    if len(runs) == 1:
+        return runs[0].limit(wanted.size + 1).offset(offset)
     # Each run ends where the page does at the latest, so what is put together is never long.
-    parts: list[Subquery] = [run.limit(offset + wanted.size + 1).subquery() for run in runs]
-    together = union_all(*(select(part) for part in parts)).subquery()
+    ends: list[Subquery] = [run.limit(offset + wanted.size + 1).subquery() for run in runs]
+    together = union(*(select(end) for end in ends)).subquery()
     return (
         select(together)
         .order_by(together.c.part, *order.by(together.c.value, together.c.identity))
@@ -132,7 +135,18 @@ def _page(listing: Listing, wanted: Wanted, place: _Place | None) -> Select[Any]
     )
 
 
-def _run(listing: Listing, more: Sequence[ColumnElement[bool]], part: int = 0) -> Select[Any]:
+def _parts(order: Order, place: _Place | None) -> list[list[ColumnElement[bool]] | None]:
+    """What narrows a list to its rows with a value and to those without, behind the place; None for no rows."""
+    behind = [] if place is None else [_behind(order, place)]
+    if not order.gaps:
+        return [behind]
+    missing: ColumnElement[bool] = order.column.is_(None)
+    if place is not None and place.value is None:
+        return [None, [missing, _beyond(order, place.identity)]]
+    return [[order.column.is_not(None), *behind], [missing]]
+
+
+def _run(listing: Listing, more: Sequence[ColumnElement[bool]], part: int) -> Select[Any]:
     order = listing.order
     return (
         select(literal(part).label("part"), order.column.label("value"), order.identity.label("identity"))
@@ -156,9 +170,9 @@ def _beyond(order: Order, identity: Any) -> ColumnElement[bool]:
 def _count(connection: Connection, listing: Listing) -> tuple[int, bool]:
     source = listing.source if listing.counted is None else listing.counted
     if listing.countable:
-        statement = select(func.count()).select_from(source).where(*listing.where)
+        statement = select(func.count()).select_from(source).where(*listing.conditions)
         return connection.execute(statement).scalar_one(), False
-    found = select(literal(1)).select_from(source).where(*listing.where).limit(MOST_COUNTED).subquery()
+    found = select(literal(1)).select_from(source).where(*listing.conditions).limit(MOST_COUNTED).subquery()
     total = connection.execute(select(func.count()).select_from(found)).scalar_one()
     return total, total == MOST_COUNTED
 

@@ -1,6 +1,6 @@
 """A walk from cursor to cursor meets every row once, in order, whatever comes and goes meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -44,9 +44,17 @@ def put(database: Database, rows: dict[str, tuple[Any, ...]]) -> list[dict[str, 
     return kept
 
 
-def listing(column: Column[Any], *, descending: bool, countable: bool = True) -> Listing:
+def listing(
+    column: Column[Any], *, descending: bool, countable: bool = True, limits: Sequence[int] = ()
+) -> Listing:
+    """The users; those of one of the limits or of one of as many names, where there are any."""
     order = Order(column, users.c.user_id, descending=descending, gaps=bool(column.nullable))
-    return Listing(users, (), order, countable=countable)
+    among = [
+        either
+        for limit in limits
+        for either in (users.c.tpm_limit == limit, users.c.user_alias == f"alias {limit}")
+    ]
+    return Listing(users, (), order, countable=countable, among=among)
 
 
 def walk(database: Database, found: Listing, size: int) -> Iterator[pages.Page]:
@@ -73,7 +81,13 @@ def each_store(database: Database) -> Callable[[], Database]:
     return lambda: database
 
 
-@given(rows=ROWS, column=st.sampled_from(COLUMNS), descending=st.booleans(), size=st.integers(1, 5))
+@given(
+    rows=ROWS,
+    column=st.sampled_from(COLUMNS),
+    descending=st.booleans(),
+    size=st.integers(1, 5),
+    limits=st.lists(FEW, max_size=2),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cursors_and_numbers_lead_through_the_same_rows_in_the_same_order(
     each_store: Callable[[], Database],
@@ -81,10 +95,16 @@ def test_cursors_and_numbers_lead_through_the_same_rows_in_the_same_order(
     column: Column[Any],
     descending: bool,
     size: int,
+    limits: list[int],
 ) -> None:
     database = each_store()
-    expected = in_order(put(database, rows), column, descending=descending)
-    found = listing(column, descending=descending)
+    kept = [
+        row
+        for row in put(database, rows)
+        if not limits or row["tpm_limit"] in limits or row["user_alias"] in {f"alias {limit}" for limit in limits}
+    ]
+    expected = in_order(kept, column, descending=descending)
+    found = listing(column, descending=descending, limits=limits)
 
     walked = list(walk(database, found, size))
     with database.read() as connection:
