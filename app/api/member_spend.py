@@ -7,7 +7,7 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.errors import Detail
-from app.api.responses import teams as responses
+from app.api.responses.member_spend import member_spend_reset
 from app.api.schemas.keys import ResetSpendRequestSchema
 from app.api.schemas.member_spend import MemberSpendResetResponseSchema
 from app.api.schemas.teams import TeamMembershipSchema
@@ -29,7 +29,7 @@ member_spend = Blueprint("member_spend")
 @member_spend.takes(ResetSpendRequestSchema())
 def reset_spend(sent: dict[str, Any], team_id: str, user_id: str) -> Response:
     before, after = services().member_spend.reset(act(), team_id, user_id, sent["reset_to"])
-    return answer(responses.member_spend_reset(before, after))
+    return answer(member_spend_reset(before, after))
 
 
 @member_spend.operation(
