@@ -39,6 +39,7 @@ from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
+from app.services.member_ends import MemberEnds
 from app.services.member_spend import MemberSpend
 from app.services.organization_changes import OrganizationChanges
 from app.services.organizations import Organizations
@@ -54,7 +55,9 @@ from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
 from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
+from app.services.team_ends import TeamEnds
 from app.services.team_keys import TeamKeys
+from app.services.team_lists import TeamLists
 from app.services.team_members import TeamMembers
 from app.services.team_permissions import TeamPermissions
 from app.services.teams import Teams
@@ -96,12 +99,15 @@ class Services:
     budget_changes: BudgetChanges
     teams: Teams
     team_changes: TeamChanges
+    team_ends: TeamEnds
+    team_lists: TeamLists
     team_members: TeamMembers
     member_changes: MemberChanges
     member_spend: MemberSpend
     team_callbacks: TeamCallbacks
     team_keys: TeamKeys
     team_permissions: TeamPermissions
+    member_ends: MemberEnds
     users: Users
     user_changes: UserChanges
     organizations: Organizations
@@ -227,12 +233,15 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         budget_changes=BudgetChanges(database, policies, calendar),
         teams=Teams(database, policies, calendar, sealer),
         team_changes=TeamChanges(database, policies, calendar, sealer),
-        team_members=TeamMembers(database, policies, calendar),
-        member_changes=MemberChanges(database, policies, calendar),
         member_spend=MemberSpend(database, policies, calendar, rebasing),
         team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
         team_keys=TeamKeys(database, bulk),
         team_permissions=TeamPermissions(database, calendar),
+        team_ends=TeamEnds(database, policies, calendar),
+        team_lists=TeamLists(database, calendar, available=settings.available_teams),
+        team_members=TeamMembers(database, policies, calendar, available=settings.available_teams),
+        member_changes=MemberChanges(database, policies, calendar),
+        member_ends=MemberEnds(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),

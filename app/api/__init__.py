@@ -19,6 +19,8 @@ from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.spend import spend
 from app.api.team_callbacks import team_callbacks
 from app.api.team_keys import team_keys
+from app.api.team_lists import team_lists
+from app.api.team_members import team_members
 from app.api.team_permissions import team_permissions
 from app.api.teams import teams
 from app.api.users import users
@@ -76,6 +78,8 @@ def register(app: Flask) -> None:
         team_keys,
         team_permissions,
         member_spend,
+        team_members,
+        team_lists,
         users,
         organizations,
         spend,

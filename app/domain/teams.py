@@ -14,6 +14,8 @@ from app.domain.windows import Calendar
 # Sessions of LiteLLM's own dashboard live under this team; nobody may make it or list its keys.
 DASHBOARD_TEAM = "litellm-dashboard"
 ROLES = ("admin", "user")
+# One transaction adds them all; a store takes so many parameters in a statement at the most.
+MOST_MEMBERS = 500
 
 LIST_FIELDS = frozenset({"models", "access_group_ids", "policies", "default_team_member_models"})
 PLAIN_FIELDS = frozenset({"router_settings", "blocked"})

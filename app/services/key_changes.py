@@ -23,7 +23,7 @@ from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
-from app.services.standings import TeamFacts, of_teams, standing_in
+from app.services.standings import TeamFacts, hold_teams, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
 
@@ -256,12 +256,13 @@ def settings_of(
 
 
 def _facts(transaction: Connection, caller: Caller, patches: Sequence[Patch]) -> _Facts:
+    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
+    hold_teams(transaction, [patch.will_be("team_id") for patch in moves])
     teams = of_teams(
         transaction,
         caller,
         [name for patch in patches for name in (patch.before.target.team_id, patch.will_be("team_id"))],
     )
-    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
     pairs = [(patch.will_be("team_id"), patch.will_be("user_id")) for patch in moves]
     return _Facts(
         teams,

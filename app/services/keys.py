@@ -20,7 +20,7 @@ from app.services.key_maker import KeyMaker
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
-from app.services.standings import of_teams
+from app.services.standings import hold_teams, of_teams
 from app.store import policies
 from app.store.policies import Policies
 
@@ -118,6 +118,7 @@ class Keys:
         owned: bool,
     ) -> KeyView:
         team_id = columns.get("team_id")
+        hold_teams(transaction, [team_id])
         facts = of_teams(transaction, act.caller, [team_id])
         team = facts.get(team_id) if team_id is not None else None
         enforce(

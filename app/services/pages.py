@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, or_, select, tuple_, union
 from sqlalchemy.sql.selectable import FromClause
 
+from app.errors import InvalidRequest
 from app.services import cursors
 
 # What no index counts is counted so far and not beyond, so that a list costs the same over any number of rows.
@@ -53,6 +54,16 @@ class Order:
 
     def by(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self.descending else column.asc() for column in columns]
+
+
+def descends(sort_by: str, sort_order: str, sorts: Sequence[str]) -> bool:
+    """Which way a list goes along the column that is asked for; raises InvalidRequest for what no list has."""
+    if sort_by not in sorts:
+        raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(sorts)}", "sort_by")
+    direction = sort_order.lower()
+    if direction not in {"asc", "desc"}:
+        raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
+    return direction == "desc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,17 @@ def of_teams(
     return {row["team_id"]: TeamFacts(dict(row), _standing(row, caller)) for row in rows}
 
 
+def hold_teams(transaction: Connection, team_ids: Iterable[str | None]) -> None:
+    """Keep these teams, and who is in them, until the transaction ends: for something to be put into them.
+
+    In a statement of its own: one that had to wait would see the members as they were before.
+    """
+    wanted = {team_id for team_id in team_ids if team_id is not None}
+    if wanted:
+        held = select(teams.c.team_id).where(teams.c.team_id.in_(wanted)).order_by(teams.c.team_id)
+        transaction.execute(held.with_for_update(read=True, key_share=True)).all()
+
+
 def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
     """Every team in which the caller is somebody: a member, or an administrator of its organization."""
     known = union(

@@ -97,6 +97,19 @@ class TeamView:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ArchivedTeam:
+    """A deleted team as it was shown, by whom it was deleted, and how many members it had."""
+
+    shown: Mapping[str, Any]
+    deletion: Mapping[str, Any]
+    member_count: int
+
+    def fields(self) -> dict[str, Any]:
+        """Every field under its wire name, ready for JSON."""
+        return {**self.shown, **self.deletion}
+
+
 _PLAIN = (
     "team_id",
     "team_alias",

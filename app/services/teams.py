@@ -138,7 +138,7 @@ class Teams:
             found = team_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
                 raise team_not_found(team_id)
-            seen = _keys_seen(act.caller, team_id, standing)
+            seen = keys_seen(act.caller, team_id, standing)
             views = key_rows.newest(connection, seen, key_limit, self._calendar, act.at)
         return TeamInfo(found[0], views)
 
@@ -165,7 +165,8 @@ def _check_organization(transaction: Connection, caller: Caller, columns: Mappin
     check_within(columns, organization.row["models"], organization.tier, "the organization")
 
 
-def _keys_seen(caller: Caller, team_id: str, standing: Standing) -> ColumnElement[bool]:
+def keys_seen(caller: Caller, team_id: str, standing: Standing) -> ColumnElement[bool]:
+    """Which keys of a team the caller may see."""
     in_team = keys.c.team_id == team_id
     if access.sees_every_key_of(caller, team_id, standing):
         return in_team

@@ -1,17 +1,21 @@
-"""An index for every order and filter of every list.
+"""An index for every order and filter of every list, and archives of what is deleted.
 
-Safe with the previous release because: it only adds indexes.
+Safe with the previous release because: it only adds tables and indexes, and widens indexes of the same name.
 """
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision: str = "0006"
 down_revision: str | Sequence[str] | None = "0005"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
+
+Instant = sa.DateTime(timezone=True)
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 # Each list is walked along a column and, among equals, along an id.
 KEYS = ("updated_at", "key_alias", "max_budget_nanos", "expires_at", "last_active", "tpm_limit", "rpm_limit")
@@ -37,9 +41,11 @@ def upgrade() -> None:
         "ix_budget_state_lifetime_spend", "budget_state", ["scope", "lifetime_spend_nanos", "scope_id"]
     )
     op.create_index("ix_budget_state_reset_at", "budget_state", ["scope", "reset_at", "scope_id"])
+    _upgrade_teams()
 
 
 def downgrade() -> None:
+    _downgrade_teams()
     for name in ("ix_budget_state_reset_at", "ix_budget_state_lifetime_spend"):
         op.drop_index(name, table_name="budget_state")
     for name in (
@@ -49,3 +55,60 @@ def downgrade() -> None:
         *(f"ix_keys_by_{column}" for column in reversed(KEYS)),
     ):
         op.drop_index(name, table_name="keys")
+
+
+# --- teams -------------------------------------------------------------------------------------------------
+
+TEAMS = ("team_alias", "updated_at", "max_budget_nanos")
+DELETED_TEAMS = (
+    "team_id",
+    "team_alias",
+    "max_budget_nanos",
+    "spend_nanos",
+    "total_spend_nanos",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
+
+
+def _upgrade_teams() -> None:
+    op.drop_index("ix_teams_organization_id", table_name="teams")
+    op.create_index("ix_teams_organization_id", "teams", ["organization_id", "created_at", "team_id"])
+    op.create_index("ix_teams_organization_alias", "teams", ["organization_id", "team_alias", "team_id"])
+    for column in TEAMS:
+        op.create_index(f"ix_teams_by_{column}", "teams", [column, "team_id"])
+    op.create_index("ix_team_members_team_id", "team_members", ["team_id", "created_at", "user_id"])
+    op.create_table(
+        "deleted_teams",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("team_id", sa.Text(), nullable=False),
+        sa.Column("team_alias", sa.Text()),
+        sa.Column("organization_id", sa.Text()),
+        sa.Column("members", Json, server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("max_budget_nanos", sa.BigInteger()),
+        sa.Column("spend_nanos", sa.BigInteger(), nullable=False),
+        sa.Column("total_spend_nanos", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("updated_at", Instant, nullable=False),
+        sa.Column("deleted_at", Instant, nullable=False),
+        sa.Column("deleted_by", sa.Text()),
+        sa.Column("deleted_by_key_id", sa.Text()),
+        sa.Column("changed_by", sa.Text()),
+        sa.Column("fields", Json, nullable=False),
+        sa.Column("team_memberships", Json, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_deleted_teams"),
+    )
+    op.create_index("ix_deleted_teams_organization_id", "deleted_teams", ["organization_id", "created_at", "id"])
+    for column in DELETED_TEAMS:
+        op.create_index(f"ix_deleted_teams_by_{column}", "deleted_teams", [column, "id"])
+
+
+def _downgrade_teams() -> None:
+    op.drop_table("deleted_teams")
+    op.drop_index("ix_team_members_team_id", table_name="team_members")
+    for column in reversed(TEAMS):
+        op.drop_index(f"ix_teams_by_{column}", table_name="teams")
+    op.drop_index("ix_teams_organization_alias", table_name="teams")
+    op.drop_index("ix_teams_organization_id", table_name="teams")
+    op.create_index("ix_teams_organization_id", "teams", ["organization_id"])

@@ -668,6 +668,53 @@ def test_members_are_added_by_those_who_manage_the_team(caller: Caller, standing
     assert kind(access.may_add_member(caller, "t", standing)) == expected
 
 
+@pytest.mark.parametrize(
+    ("caller", "joiners", "limited", "allowed"),
+    [
+        (USER, [("ann", "user")], False, True),
+        (USER_VIEWER, [("ann", "user")], False, True),
+        (USER, [("ann", "user")], True, False),
+        (USER, [("ann", "admin")], False, False),
+        (USER, [("bob", "user")], False, False),
+        (USER, [("ann", "user"), ("bob", "user")], False, False),
+        (USER, [], False, False),
+        (replace(USER, has_owner=False), [("ann", "user")], False, False),
+        (SERVICE, [("ann", "user")], False, False),
+    ],
+)
+def test_an_open_team_is_joined_by_oneself_as_a_plain_member(
+    caller: Caller, joiners: list[tuple[str, str]], limited: bool, allowed: bool
+):
+    refusal = access.may_join_team(caller, joiners, limited=limited)
+
+    assert kind(refusal) == (None if allowed else Kind.FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"), [(ADMIN, True), (VIEWER, False), (USER, False), (ORG_ADMIN, False)]
+)
+def test_all_users_are_added_by_administrators_alone(caller: Caller, allowed: bool):
+    assert (access.may_add_everybody(caller) is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("caller", "user_id", "allowed"),
+    [
+        (ADMIN, "bob", True),
+        (VIEWER, "bob", True),
+        (ORG_ADMIN, "bob", True),
+        (USER, "ann", True),
+        (USER, None, True),
+        (USER, "", True),
+        (USER, "bob", False),
+        (OWNERLESS, "bob", False),
+        (SERVICE, "ann", False),
+    ],
+)
+def test_the_teams_of_others_are_asked_for_by_those_above(caller: Caller, user_id: str | None, allowed: bool):
+    assert kind(access.may_list_teams_of(caller, user_id)) == (None if allowed else Kind.ROLE)
+
+
 # --- properties --------------------------------------------------------------------------------------------
 
 names = st.sampled_from([None, "ann", "bob"])

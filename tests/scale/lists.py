@@ -44,4 +44,23 @@ LISTS = (
         {"size": 100, "return_full_object": True},
     ),
     List("/key/aliases", asked={"size": 100}),
+    List(
+        "/team/list",
+        filters=(
+            {"user_id": populations.USER},
+            {"organization_id": populations.ORGANIZATION},
+            {"organization_id": "default_organization"},
+        ),
+    ),
+    List(
+        "/v2/team/list",
+        ("team_id", "team_alias", "created_at", "updated_at", "max_budget", "spend", "total_spend"),
+        (
+            {"user_id": populations.USER},
+            {"team_id": populations.TEAM},
+            {"organization_id": populations.ORGANIZATION},
+            {"organization_id": "default_organization"},
+        ),
+        {"page_size": 100},
+    ),
 )  # fmt: skip

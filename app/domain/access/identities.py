@@ -1,6 +1,6 @@
 """What a caller may see of teams, users and organizations, and do to them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role, Standing
@@ -75,6 +75,36 @@ def may_add_member(caller: Caller, team_id: str, standing: Standing) -> Refusal 
     if not may_see_team(caller, team_id, standing):
         return HIDDEN
     return Refusal(Kind.FORBIDDEN, "Call not allowed. User not proxy admin OR team admin. route=/team/member_add")
+
+
+def may_join_team(caller: Caller, joiners: Collection[tuple[str, str]], *, limited: bool) -> Refusal | None:
+    """Whether one who manages nothing may add these users, each with a role, to a team that is open to everybody.
+
+    `limited` says that the request asks for limits of their own, which are not theirs to say.
+    """
+    if caller.has_owner and list(joiners) == [(caller.user_id, "user")] and not limited:
+        return None
+    return Refusal(
+        Kind.FORBIDDEN,
+        "A team that is open to everybody is joined by oneself, with the role 'user' and without limits.",
+        "member",
+    )
+
+
+def may_add_everybody(caller: Caller) -> Refusal | None:
+    """Whether the caller may add all users there are, whom only administrators see."""
+    return (
+        None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can add all users.", "all_users")
+    )
+
+
+def may_list_teams_of(caller: Caller, user_id: str | None) -> Refusal | None:
+    """Whether the caller may ask for the teams of this user; a list shows it none that it may not see anyway."""
+    if not user_id or caller.sees_all or caller.organization_admin_of or user_id == caller.user_id:
+        return None
+    return Refusal(
+        Kind.ROLE, f"Only admin users can query all teams/other teams. Your user role={caller.role}", "user_id"
+    )
 
 
 def may_see_user(caller: Caller, user_id: str) -> bool:
