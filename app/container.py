@@ -43,6 +43,7 @@ from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
+from app.services.member_spend import MemberSpend
 from app.services.organization_changes import OrganizationChanges
 from app.services.organization_ends import OrganizationEnds
 from app.services.organization_lists import OrganizationLists
@@ -58,10 +59,13 @@ from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
+from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
 from app.services.team_ends import TeamEnds
+from app.services.team_keys import TeamKeys
 from app.services.team_lists import TeamLists
 from app.services.team_members import TeamMembers
+from app.services.team_permissions import TeamPermissions
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
 from app.services.user_ends import UserEnds
@@ -108,6 +112,10 @@ class Services:
     team_lists: TeamLists
     team_members: TeamMembers
     member_changes: MemberChanges
+    member_spend: MemberSpend
+    team_callbacks: TeamCallbacks
+    team_keys: TeamKeys
+    team_permissions: TeamPermissions
     member_ends: MemberEnds
     users: Users
     user_changes: UserChanges
@@ -168,6 +176,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
+    bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
@@ -188,7 +197,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
+        key_bulk=bulk,
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
@@ -239,8 +248,12 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
         budget_ends=BudgetEnds(database, policies, calendar),
-        teams=Teams(database, policies, calendar),
-        team_changes=TeamChanges(database, policies, calendar),
+        teams=Teams(database, policies, calendar, sealer),
+        team_changes=TeamChanges(database, policies, calendar, sealer),
+        member_spend=MemberSpend(database, policies, calendar, rebasing),
+        team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
+        team_keys=TeamKeys(database, bulk),
+        team_permissions=TeamPermissions(database, calendar),
         team_ends=TeamEnds(database, policies, calendar),
         team_lists=TeamLists(database, calendar, available=settings.available_teams),
         team_members=TeamMembers(database, policies, calendar, available=settings.available_teams),

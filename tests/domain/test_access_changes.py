@@ -52,6 +52,26 @@ LIMITED: dict[str, Any] = {
 }
 
 
+# --- members -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caller", "user_id", "expected"),
+    [
+        (ADMIN, "u", None),
+        (ADMIN, ADMIN.user_id, None),
+        (USER, "somebody else", None),
+        (USER, USER.user_id, Kind.FORBIDDEN),
+        (ORG_ADMIN, ORG_ADMIN.user_id, Kind.FORBIDDEN),
+        (OWNERLESS, "u", None),
+    ],
+)
+def test_only_a_proxy_admin_resets_its_own_spend_and_budget_in_a_team(
+    caller: Caller, user_id: str, expected: Kind | None
+):
+    assert kind(access.may_relieve_member(caller, user_id)) == expected
+
+
 # --- teams -------------------------------------------------------------------------------------------------
 
 

@@ -60,7 +60,13 @@ from app.domain.access.keys import (
     within_own_caps,
 )
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
-from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
+from app.domain.access.teams import (
+    may_manage_team,
+    may_move_team,
+    may_permit_team,
+    may_relieve_member,
+    may_turn_team,
+)
 from app.domain.access.users import UserTarget, may_delete_user, may_list_users, organizations_listed
 
 __all__ = [
@@ -105,6 +111,7 @@ __all__ = [
     "may_permit_team",
     "may_read_audit",
     "may_regenerate",
+    "may_relieve_member",
     "may_reset_spend",
     "may_see_budgets",
     "may_see_key",
