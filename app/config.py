@@ -68,6 +68,8 @@ class Settings:
     budget_reset_time: time = time(0)
     budget_exceeded_status: int = 422
     disable_custom_api_keys: bool = False
+    # Teams that every user may join.
+    available_teams: tuple[str, ...] = ()
     # How long an old secret lives on after a rotation that does not say.
     key_rotation_grace: Duration | None = None
     max_body_bytes: int = 1024 * 1024
@@ -217,6 +219,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", parsers.time_of_day),
     ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", parsers.budget_status),
     ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", parsers.flag),
+    ("KEYLEDGER_AVAILABLE_TEAMS", "available_teams", parsers.names),
     ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", durations.parse),
     ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", parsers.integer(1024, 64 * 1024 * 1024)),
     ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", parsers.seconds(0.05, 60)),

@@ -14,10 +14,13 @@ from app.dispatch import TaskName
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
+from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
+from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
 from app.services.estimating import Estimating
 from app.services.explaining import Explaining
@@ -39,7 +42,12 @@ from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
+from app.services.member_ends import MemberEnds
+from app.services.member_spend import MemberSpend
 from app.services.organization_changes import OrganizationChanges
+from app.services.organization_ends import OrganizationEnds
+from app.services.organization_lists import OrganizationLists
+from app.services.organization_members import OrganizationMembers
 from app.services.organizations import Organizations
 from app.services.prices import Prices
 from app.services.reaping import Reaping
@@ -51,10 +59,17 @@ from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
 from app.services.snapshots import Snapshots
+from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
+from app.services.team_ends import TeamEnds
+from app.services.team_keys import TeamKeys
+from app.services.team_lists import TeamLists
 from app.services.team_members import TeamMembers
+from app.services.team_permissions import TeamPermissions
 from app.services.teams import Teams
 from app.services.user_changes import UserChanges
+from app.services.user_ends import UserEnds
+from app.services.user_reads import UserReads
 from app.services.users import Users
 from app.services.windows import Windows
 from app.store.balances import Balances
@@ -90,15 +105,30 @@ class Services:
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
+    budget_ends: BudgetEnds
     teams: Teams
     team_changes: TeamChanges
+    team_ends: TeamEnds
+    team_lists: TeamLists
     team_members: TeamMembers
     member_changes: MemberChanges
+    member_spend: MemberSpend
+    team_callbacks: TeamCallbacks
+    team_keys: TeamKeys
+    team_permissions: TeamPermissions
+    member_ends: MemberEnds
     users: Users
     user_changes: UserChanges
+    user_reads: UserReads
+    user_ends: UserEnds
     organizations: Organizations
     reports: Reports
     organization_changes: OrganizationChanges
+    organization_ends: OrganizationEnds
+    organization_lists: OrganizationLists
+    organization_members: OrganizationMembers
+    audit_reads: AuditReads
+    catalogue: Catalogue
     health: Health
     jobs: Jobs
 
@@ -146,6 +176,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
+    bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
@@ -166,7 +197,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         callers=callers,
         keys=Keys(database, policies, secrets, calendar, maker, sealer),
         key_changes=changes,
-        key_bulk=KeyBulk(database, policies, callers, changes, calendar),
+        key_bulk=bulk,
         key_rotation=KeyRotation(
             database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
         ),
@@ -216,15 +247,30 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ),
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
-        teams=Teams(database, policies, calendar),
-        team_changes=TeamChanges(database, policies, calendar),
-        team_members=TeamMembers(database, policies, calendar),
+        budget_ends=BudgetEnds(database, policies, calendar),
+        teams=Teams(database, policies, calendar, sealer),
+        team_changes=TeamChanges(database, policies, calendar, sealer),
+        member_spend=MemberSpend(database, policies, calendar, rebasing),
+        team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
+        team_keys=TeamKeys(database, bulk),
+        team_permissions=TeamPermissions(database, calendar),
+        team_ends=TeamEnds(database, policies, calendar),
+        team_lists=TeamLists(database, calendar, available=settings.available_teams),
+        team_members=TeamMembers(database, policies, calendar, available=settings.available_teams),
         member_changes=MemberChanges(database, policies, calendar),
+        member_ends=MemberEnds(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
-        user_changes=UserChanges(database, policies, calendar),
+        user_changes=UserChanges(database, policies, calendar, rebasing),
+        user_reads=UserReads(database, calendar),
+        user_ends=UserEnds(database, policies, calendar),
         organizations=Organizations(database, policies, calendar),
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
+        organization_ends=OrganizationEnds(database, policies, calendar),
+        organization_lists=OrganizationLists(database, calendar),
+        organization_members=OrganizationMembers(database, policies, calendar),
+        audit_reads=AuditReads(database),
+        catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(
             jobs,

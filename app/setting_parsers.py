@@ -96,6 +96,11 @@ def flag(raw: str) -> bool:
     raise ValueError("true or false is needed")
 
 
+def names(raw: str) -> tuple[str, ...]:
+    """Names separated by commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in raw.split(",") if name.strip()))
+
+
 def zone(raw: str) -> ZoneInfo:
     try:
         return ZoneInfo(raw)

@@ -8,14 +8,23 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
 from app.api import auth, errors, operations
+from app.api import catalogue as catalogues
+from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.decisions import decisions, settlements
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
+from app.api.member_spend import member_spend
 from app.api.organizations import organizations
+from app.api.schemas.organizations import OrgMemberSchema
 from app.api.schemas.users import NewUserRequestTeamSchema
 from app.api.spend import spend
+from app.api.team_callbacks import team_callbacks
+from app.api.team_keys import team_keys
+from app.api.team_lists import team_lists
+from app.api.team_members import team_members
+from app.api.team_permissions import team_permissions
 from app.api.teams import teams
 from app.api.users import users
 
@@ -61,6 +70,7 @@ def register(app: Flask) -> None:
         },
     )
     api.spec.components.schema("NewUserRequestTeam", schema=NewUserRequestTeamSchema)
+    api.spec.components.schema("OrgMember", schema=OrgMemberSchema)
     for blueprint in (
         keys,
         key_rotation,
@@ -68,14 +78,23 @@ def register(app: Flask) -> None:
         settlements,
         budgets,
         teams,
+        team_callbacks,
+        team_keys,
+        team_permissions,
+        member_spend,
+        team_members,
+        team_lists,
         users,
         organizations,
+        audit,
+        catalogues.catalogue,
         spend,
         operations.health,
         operations.models,
         operations.jobs,
     ):
         api.register_blueprint(blueprint)
+    catalogues.register(app)
     operations.register(app)
 
 

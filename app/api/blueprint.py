@@ -140,7 +140,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
 def _document_header(view: ViewFunction) -> None:
     """Put the header beside the parameters that the view's own schemas document."""
-    documented = view._apidoc.setdefault("arguments", {})  # type: ignore[attr-defined]  # noqa: SLF001
+    documented: dict[str, Any] = vars(view).setdefault("_apidoc", {}).setdefault("arguments", {})
     documented.setdefault("parameters", []).append(CHANGED_BY)
 
 
@@ -157,8 +157,8 @@ def _statuses(raises: tuple[type[ServiceError], ...], method: str, *, public: bo
 
 
 def _flask_rule(rule: str) -> str:
-    """`/key/{key}/regenerate` in Flask's spelling; a key may hold slashes only percent-encoded."""
-    return re.sub(r"{(\w+)}", r"<\1>", rule)
+    """`/key/{key}/regenerate` in Flask's spelling; a parameter holds slashes only where it is `{name:path}`."""
+    return re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+):path}", r"<path:\1>", rule))
 
 
 def _route() -> str:

@@ -5,15 +5,21 @@ from typing import Any
 from flask import Response
 
 from app.api.auth import act, services
-from app.api.blueprint import Blueprint, answer
+from app.api.blueprint import Blueprint, answer, answer_page
+from app.api.responses import budgets as responses
 from app.api.schemas.budgets import (
+    BudgetDeleteRequestSchema,
+    BudgetListQuerySchema,
     BudgetNewRequestSchema,
     BudgetRequestSchema,
+    BudgetSettingsQuerySchema,
     BudgetUpdateRequestSchema,
+    ConfigListSchema,
     LiteLLM_BudgetTableSchema,
 )
 from app.domain.budgets import UNENFORCED_FIELDS
 from app.errors import InvalidRequest, NotFound
+from app.services.pages import Wanted
 
 budgets = Blueprint("budgets", unenforced=UNENFORCED_FIELDS)
 
@@ -58,3 +64,44 @@ def update(sent: dict[str, Any]) -> Response:
 def info(sent: dict[str, Any]) -> Response:
     found = services().budgets.info(act(), sent["budgets"] or ())
     return answer([view.fields() for view in found])
+
+
+@budgets.operation(
+    "/budget/list",
+    "GET",
+    "list_budget_budget_list_get",
+    LiteLLM_BudgetTableSchema(many=True),
+    summary="List Budget",
+    raises=(InvalidRequest,),
+)
+@budgets.takes(BudgetListQuerySchema(), "query")
+def list_budgets(query: dict[str, Any]) -> Response:
+    found = services().budgets.list(act(), Wanted(**query))
+    return answer_page([view.fields() for view in found.views], found.page)
+
+
+@budgets.operation(
+    "/budget/settings",
+    "GET",
+    "budget_settings_budget_settings_get",
+    ConfigListSchema(many=True),
+    summary="Budget Settings",
+    raises=(NotFound,),
+)
+@budgets.takes(BudgetSettingsQuerySchema(), "query")
+def settings(query: dict[str, Any]) -> Response:
+    return answer(responses.settings(services().budgets.settings(act(), query["budget_id"])))
+
+
+@budgets.operation(
+    "/budget/delete",
+    "POST",
+    "delete_budget_budget_delete_post",
+    LiteLLM_BudgetTableSchema(),
+    summary="Delete Budget",
+    raises=(InvalidRequest, NotFound),
+    changes=True,
+)
+@budgets.takes(BudgetDeleteRequestSchema())
+def delete(sent: dict[str, Any]) -> Response:
+    return answer(services().budget_ends.delete(act(), sent["id"]).fields())

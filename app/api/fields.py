@@ -7,7 +7,7 @@ could never be stored (NUL, lone surrogates, integers beyond 64 bits) is refused
 import math
 import re
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
@@ -196,6 +196,15 @@ class Instant(fields.DateTime):
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse("datetime_parsing", "Input should be a valid datetime") from error
+
+
+class LastInstant(Instant):
+    """The end of a range: a date alone is the last instant of its day."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, *args, **kwargs)
+        whole_day = timedelta(days=1, microseconds=-1) if _DAY.fullmatch(value) else timedelta()
+        return min(moment, datetime.max.replace(tzinfo=UTC) - whole_day) + whole_day
 
 
 class Day(fields.Date):

@@ -134,6 +134,7 @@ def reset_spend(sent: dict[str, Any], key: str) -> Response:
     "key_aliases_key_aliases_get",
     KeyAliasesSchema(),
     summary="Key Aliases",
+    raises=(InvalidRequest,),
 )
 @key_rotation.takes(KeyAliasesQuerySchema(), "query")
 def aliases(query: dict[str, Any]) -> Response:

@@ -6,22 +6,19 @@ from flask import Response
 
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.responses import teams as responses
 from app.api.schemas.teams import (
     BlockTeamRequestSchema,
+    DeletedTeamsSchema,
+    DeleteTeamRequestSchema,
     LiteLLM_TeamTableSchema,
     NewTeamRequestSchema,
-    TeamAddMemberResponseSchema,
     TeamInfoQuerySchema,
     TeamInfoResponseObjectSchema,
-    TeamMemberAddRequestSchema,
-    TeamMemberUpdateRequestSchema,
-    TeamMemberUpdateResponseSchema,
     UpdateTeamRequestSchema,
     UpdateTeamResponseSchema,
 )
 from app.domain.teams import UNENFORCED_FIELDS
-from app.errors import Conflict, InvalidRequest, MemberExists, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound
 
 teams = Blueprint("teams", unenforced=UNENFORCED_FIELDS)
 
@@ -86,6 +83,20 @@ def unblock(sent: dict[str, Any]) -> Response:
 
 
 @teams.operation(
+    "/team/delete",
+    "POST",
+    "delete_team_team_delete_post",
+    DeletedTeamsSchema(),
+    summary="Delete Team",
+    raises=(InvalidRequest, NotFound),
+    changes=True,
+)
+@teams.takes(DeleteTeamRequestSchema())
+def delete(sent: dict[str, Any]) -> Response:
+    return answer({"deleted_teams": services().team_ends.delete(act(), sent["team_ids"])})
+
+
+@teams.operation(
     "/team/info",
     "GET",
     "team_info_team_info_get",
@@ -104,38 +115,3 @@ def info(query: dict[str, Any]) -> Response:
             "team_memberships": [member.fields() for member in found.team.members],
         }
     )
-
-
-@teams.operation(
-    "/team/member_add",
-    "POST",
-    "team_member_add_team_member_add_post",
-    TeamAddMemberResponseSchema(),
-    summary="Team Member Add",
-    raises=(InvalidRequest, MemberExists, NotFound, Conflict),
-    changes=True,
-)
-@teams.takes(TeamMemberAddRequestSchema())
-def member_add(sent: dict[str, Any]) -> Response:
-    added = services().team_members.member_add(act(), sent)
-    return answer(
-        {
-            **added.team.fields(),
-            "updated_users": added.users,
-            "updated_team_memberships": [member.fields() for member in added.memberships],
-        }
-    )
-
-
-@teams.operation(
-    "/team/member_update",
-    "POST",
-    "team_member_update_team_member_update_post",
-    TeamMemberUpdateResponseSchema(),
-    summary="Team Member Update",
-    raises=(InvalidRequest, NotFound),
-    changes=True,
-)
-@teams.takes(TeamMemberUpdateRequestSchema())
-def member_update(sent: dict[str, Any]) -> Response:
-    return answer(responses.member_updated(services().member_changes.member_update(act(), sent)))

@@ -1,4 +1,6 @@
-"""Logging callbacks of a key: what may stand in `metadata.logging`, and what of it is sealed before it is stored.
+"""Logging callbacks: what may stand in `metadata.logging`, and what of it is sealed before it is stored.
+
+Keys and teams have them; a team's may also stand in `metadata.callback_settings`, LiteLLM's older form.
 
 A callback's secrets enter once. They are shown masked, so a client that sends back what it was shown keeps the
 stored ones; but only for the place that they were given for, or whoever may change a key without knowing its
@@ -7,13 +9,15 @@ secrets could have them sent to a host of his own.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from app.domain.masking import MASK, is_secret_name
 from app.domain.values import InvalidValue
 
 PARAM = "metadata"
+LOGGING = "logging"
+SETTINGS = "callback_settings"
 MOST_CALLBACKS = 20
 TYPES = ("success", "failure", "success_and_failure")
 # How a sealed value begins; no value from outside may.
@@ -51,6 +55,9 @@ VARIABLES = ADDRESSES | {
     "otel_headers",
 }
 _FIELDS = frozenset({"callback_name", "callback_type", "callback_vars"})
+# The lists of names in the older form, by the calls that they are for.
+SETTINGS_OF = {"success": "success_callback", "failure": "failure_callback", "success_and_failure": "callbacks"}
+_SETTINGS_FIELDS = frozenset({*SETTINGS_OF.values(), "callback_vars"})
 _USER_IN_URL = re.compile(r"(?:[a-z]+://)?[^/?#]*@.*", re.IGNORECASE | re.DOTALL)
 
 
@@ -65,7 +72,7 @@ class Vault(Protocol):
 
 
 def stored_form(sent: Any, stored: Any, vault: Vault) -> list[dict[str, Any]]:
-    """What to store for the callbacks of a request; `stored` is what the key has. Raises InvalidValue."""
+    """What to store for the callbacks of a request; `stored` is what is there so far. Raises InvalidValue."""
     if not isinstance(sent, list):
         raise _invalid("metadata.logging must be a list")
     if len(sent) > MOST_CALLBACKS:
@@ -73,7 +80,39 @@ def stored_form(sent: Any, stored: Any, vault: Vault) -> list[dict[str, Any]]:
     known = entries_of(stored)
     # A place in the list tells entries apart only while none was added or taken away.
     is_same_list = len(sent) == len(known)
-    return [_entry(entry, index if is_same_list else None, known, vault) for index, entry in enumerate(sent)]
+    try:
+        return [_entry(entry, index if is_same_list else None, known, vault) for index, entry in enumerate(sent)]
+    except InvalidValue as fault:
+        raise _invalid(str(fault)) from fault
+
+
+def new_entry(sent: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+    """What to store for one more callback; raises InvalidValue naming its field."""
+    return _entry(sent, None, (), vault)
+
+
+def sealed_metadata(metadata: Mapping[str, Any], stored: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+    """A team's metadata as it is to be stored, its callbacks' secrets sealed; raises InvalidValue.
+
+    `stored` is its metadata so far. A null takes the callbacks off.
+    """
+    forms = {LOGGING: stored_form, SETTINGS: _stored_settings}
+    sealed = {
+        name: form(metadata[name], stored.get(name), vault)
+        for name, form in forms.items()
+        if metadata.get(name) is not None
+    }
+    return {**{name: value for name, value in metadata.items() if name not in forms}, **sealed}
+
+
+def resealed_metadata(
+    metadata: Mapping[str, Any], names: Iterable[str], reseal: Callable[[str, str], str]
+) -> dict[str, Any] | None:
+    """The metadata with every secret under these names put through `reseal`; None where that changes nothing."""
+    forms = {LOGGING: resealed, SETTINGS: _resealed_settings}
+    after = {name: forms[name](metadata.get(name), reseal) for name in names}
+    changed = {name: value for name, value in after.items() if value is not None}
+    return {**metadata, **changed} if changed else None
 
 
 def entries_of(stored: Any) -> Sequence[Mapping[str, Any]]:
@@ -91,13 +130,21 @@ def resealed(logging: Any, reseal: Callable[[str, str], str]) -> list[Any] | Non
     """The stored callbacks with every secret put through `reseal`; None where that changes nothing."""
     if not isinstance(logging, list):
         return None
-    after = [
-        {**entry, "callback_vars": {name: _through(reseal, name, value) for name, value in variables.items()}}
-        if isinstance(entry, Mapping) and (variables := variables_of(entry))
-        else entry
-        for entry in logging
-    ]
+    after = [_resealed_entry(entry, reseal) if isinstance(entry, Mapping) else entry for entry in logging]
     return None if after == logging else after
+
+
+def _resealed_settings(settings: Any, reseal: Callable[[str, str], str]) -> dict[str, Any] | None:
+    after = _resealed_entry(settings, reseal) if isinstance(settings, Mapping) else None
+    return None if after == settings else after
+
+
+def _resealed_entry(entry: Mapping[str, Any], reseal: Callable[[str, str], str]) -> dict[str, Any]:
+    """An entry, or the older form as a whole: both keep their variables under one name."""
+    variables = variables_of(entry)
+    if not variables:
+        return dict(entry)
+    return {**entry, "callback_vars": {name: _through(reseal, name, value) for name, value in variables.items()}}
 
 
 def _through(reseal: Callable[[str, str], str], name: str, value: Any) -> Any:
@@ -111,40 +158,75 @@ def _entry(entry: Any, index: int | None, known: Sequence[Mapping[str, Any]], va
         raise _invalid(f"Invalid field of a callback: {unknown[0][:64]}. Must be one of {sorted(_FIELDS)}")
     name = entry.get("callback_name")
     if name is None:
-        raise _invalid("callback_name is required in metadata.logging")
-    if not isinstance(name, str) or name not in NAMES:
-        raise _invalid(f"Invalid callback_name: {str(name)[:64]}. Must be one of {sorted(NAMES)}")
+        raise _invalid("callback_name is required in metadata.logging", "callback_name")
+    _check_name(name, "callback_name")
     kind = entry.get("callback_type")
     if kind is not None and kind not in TYPES:
-        raise _invalid(f"Invalid callback_type: {str(kind)[:64]}. Must be one of {list(TYPES)}")
-    sent = entry.get("callback_vars")
-    if sent is None:
+        raise _invalid(f"Invalid callback_type: {str(kind)[:64]}. Must be one of {list(TYPES)}", "callback_type")
+    if entry.get("callback_vars") is None:
         return dict(entry)
+    return {**entry, "callback_vars": _variables(entry["callback_vars"], name, index, known, vault)}
+
+
+def _stored_settings(sent: Any, stored: Any, vault: Vault) -> dict[str, Any]:
+    """As `stored_form`, of the older form: names in lists, and one set of variables for all of them."""
     if not isinstance(sent, Mapping):
-        raise _invalid("callback_vars must be an object")
+        raise _invalid(f"metadata.{SETTINGS} must be an object")
+    if unknown := sorted(set(sent) - _SETTINGS_FIELDS):
+        raise _invalid(
+            f"Invalid field of {SETTINGS}: {unknown[0][:64]}. Must be one of {sorted(_SETTINGS_FIELDS)}"
+        )
+    for field in SETTINGS_OF.values():
+        names = sent.get(field)
+        if names is not None and (not isinstance(names, list) or len(names) > MOST_CALLBACKS):
+            raise _invalid(f"{field} must be a list of {MOST_CALLBACKS} names at most")
+        for name in names or ():
+            _check_name(name, PARAM)
+    if sent.get("callback_vars") is None:
+        return dict(sent)
+    known = [stored] if isinstance(stored, Mapping) else []
+    try:
+        return {**sent, "callback_vars": _variables(sent["callback_vars"], None, None, known, vault)}
+    except InvalidValue as fault:
+        raise _invalid(str(fault)) from fault
+
+
+def _check_name(name: Any, param: str) -> None:
+    if not isinstance(name, str) or name not in NAMES:
+        raise _invalid(f"Invalid callback_name: {str(name)[:64]}. Must be one of {sorted(NAMES)}", param)
+
+
+def _variables(
+    sent: Any, name: str | None, index: int | None, known: Sequence[Mapping[str, Any]], vault: Vault
+) -> dict[str, str]:
+    """The variables of one callback, or of all those of the older form, which has no name of its own."""
+    if not isinstance(sent, Mapping):
+        raise _invalid("callback_vars must be an object", "callback_vars")
     variables = {key: _value(key, value) for key, value in sent.items() if value is not None}
     candidates = [position for position, other in enumerate(known) if _is_same_place(other, name, variables)]
     for key, value in variables.items():
         if value and is_secret_name(key):
             variables[key] = _sealed(key, value, _kept(key, variables, index, candidates, known), vault)
-    return {**entry, "callback_vars": variables}
+    return variables
 
 
 def _value(name: str, value: Any) -> str:
     """A variable's value as text, as LiteLLM keeps it."""
     if name not in VARIABLES:
-        raise _invalid(f"Invalid callback variable: {name[:64]}. Must be one of {sorted(VARIABLES)}")
+        raise _invalid(
+            f"Invalid callback variable: {name[:64]}. Must be one of {sorted(VARIABLES)}", "callback_vars"
+        )
     if isinstance(value, list) or (isinstance(value, Mapping) and name != "gcs_path_service_account"):
-        raise _invalid(f"{name} must be text")
+        raise _invalid(f"{name} must be text", "callback_vars")
     text = value if isinstance(value, str) else json.dumps(value)
     if _ENVIRONMENT in text.lower():
-        raise _invalid(f"{name} must not refer to the server's environment ({_ENVIRONMENT}...)")
+        raise _invalid(f"{name} must not refer to the server's environment ({_ENVIRONMENT}...)", "callback_vars")
     if name in ADDRESSES and _USER_IN_URL.fullmatch(text):
-        raise _invalid(f"{name} must not hold a user or a password")
+        raise _invalid(f"{name} must not hold a user or a password", "callback_vars")
     return text
 
 
-def _is_same_place(stored: Mapping[str, Any], name: str, variables: Mapping[str, str]) -> bool:
+def _is_same_place(stored: Mapping[str, Any], name: str | None, variables: Mapping[str, str]) -> bool:
     if stored.get("callback_name") != name:
         return False
     before = variables_of(stored)
@@ -177,7 +259,8 @@ def _sealed(name: str, value: str, kept: str | None, vault: Vault) -> str:
     if value == MASK or value.startswith(SEALED_PREFIX):
         if kept is None or value not in {MASK, kept}:
             raise _invalid(
-                f"{name} is not known for this callback and its address: send the value itself, not its mask"
+                f"{name} is not known for this callback and its address: send the value itself, not its mask",
+                "callback_vars",
             )
         value = kept
     if value.startswith(SEALED_PREFIX):
@@ -187,5 +270,5 @@ def _sealed(name: str, value: str, kept: str | None, vault: Vault) -> str:
     return vault.seal(name, value)
 
 
-def _invalid(message: str) -> InvalidValue:
-    return InvalidValue(message, PARAM)
+def _invalid(message: str, param: str = PARAM) -> InvalidValue:
+    return InvalidValue(message, param)

@@ -18,11 +18,19 @@ def is_secret_name(name: str) -> bool:
 
 
 def masked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with every secret of `metadata.logging` replaced; the rest is untouched."""
+    """The fields with every secret of the callbacks in `metadata` replaced; the rest is untouched."""
     metadata = fields.get("metadata")
     if not isinstance(metadata, Mapping):
         return dict(fields)
-    return {**fields, "metadata": masked_metadata(metadata)}
+    return {**fields, "metadata": masked_team_metadata(metadata)}
+
+
+def masked_team_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A team's metadata with every secret of its callbacks replaced, in both forms that they may have."""
+    shown = masked_metadata(metadata)
+    if not isinstance(metadata.get("callback_settings"), Mapping):
+        return shown
+    return {**shown, "callback_settings": _callback(metadata["callback_settings"])}
 
 
 def masked_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,10 +43,9 @@ def masked_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 def _callback(entry: Any) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("callback_vars"), Mapping):
         return entry
-    variables = entry["callback_vars"]
-    return {
-        **entry,
-        "callback_vars": {
-            name: MASK if is_secret_name(str(name)) and value else value for name, value in variables.items()
-        },
-    }
+    return {**entry, "callback_vars": masked_variables(entry["callback_vars"])}
+
+
+def masked_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a callback, every secret among them replaced."""
+    return {name: MASK if is_secret_name(str(name)) and value else value for name, value in variables.items()}

@@ -1,8 +1,11 @@
 """What a request may set on an organization, and what is stored for it."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from app.domain import money
+from app.domain.access import Role
 from app.domain.budgets import LIMIT_FIELDS
 from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.metadata import folded_into
@@ -12,7 +15,10 @@ from app.domain.values import InvalidValue
 FOLDED_FIELDS = frozenset({"model_rpm_limit", "model_tpm_limit"})
 
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"allowed_models", "model_max_budget", "tpd_limit"})
+UNENFORCED_FIELDS = frozenset({"allowed_models", "max_budget_in_organization", "model_max_budget", "tpd_limit"})
+
+# Who somebody can be in an organization.
+ROLES = (Role.ORG_ADMIN.value, Role.INTERNAL_USER.value, Role.INTERNAL_USER_VIEWER.value)
 
 # What describes the organization's own tier where no `budget_id` names one.
 TIER_FIELDS = LIMIT_FIELDS | TEMPORARY_FIELDS | {"budget_reset_at", "allowed_models"}
@@ -43,6 +49,13 @@ def changes_of(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, 
     if sent.get("metadata") is not None:
         merged["metadata"] = {**stored, **sent["metadata"]}
     return {**columns, "metadata": folded_into(merged, FOLDED_FIELDS, stored)}
+
+
+def member_tier(max_budget: Decimal | None) -> dict[str, Any] | None:
+    """The columns of a member's own tier, None where it needs none; raises InvalidValue as the wire names it."""
+    if max_budget is None:
+        return None
+    return {"max_budget_nanos": money.nanos(max_budget, "max_budget_in_organization")}
 
 
 def check_one_budget(sent: Mapping[str, Any]) -> None:

@@ -34,3 +34,9 @@ class Snapshot:
         """The organization that the key counts in: its team's, else its own."""
         own: str | None = self.key["organization_id"]
         return (self.team or {}).get("organization_id") or own
+
+    @property
+    def owner_is_active(self) -> bool:
+        """Whether the key's owner, if it has a row, is not switched off by the identity provider."""
+        # What LiteLLM's SCIM endpoints leave on such a user.
+        return self.user is None or self.user["metadata"].get("scim_active") is not False

@@ -1,11 +1,12 @@
 """What a request may set on a team and on its members, and what is stored for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from app.domain import budgets, keys
+from app.domain import budgets, callbacks, keys
+from app.domain.callbacks import Vault
 from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
@@ -13,10 +14,35 @@ from app.domain.windows import Calendar
 # Sessions of LiteLLM's own dashboard live under this team; nobody may make it or list its keys.
 DASHBOARD_TEAM = "litellm-dashboard"
 ROLES = ("admin", "user")
+# One transaction adds them all; a store takes so many parameters in a statement at the most.
+MOST_MEMBERS = 500
 
 LIST_FIELDS = frozenset({"models", "access_group_ids", "policies", "default_team_member_models"})
-PLAIN_FIELDS = frozenset({"team_member_permissions", "router_settings", "blocked"})
+PLAIN_FIELDS = frozenset({"router_settings", "blocked"})
 REFERENCE_FIELDS = frozenset({"team_alias", "organization_id"})
+
+# What a team may let its plain members call; the names are LiteLLM's, those of its key routes.
+MEMBER_PERMISSIONS = (
+    "/key/generate",
+    "/key/update",
+    "/key/delete",
+    "/key/regenerate",
+    "/key/{key_id}/regenerate",
+    "/key/service-account/generate",
+    "/key/block",
+    "/key/unblock",
+    "/key/bulk_update",
+    "/team/key/bulk_update",
+    "/key/{key_id}/reset_spend",
+    "/key/info",
+    "/key/health",
+    "/key/list",
+    "/key/aliases",
+    "/team/daily/activity",
+    "/spend/logs",
+)
+# What they may call in a team that says nothing.
+BASELINE_PERMISSIONS = ("/key/info", "/key/health")
 
 # Kept in `metadata` under their own names, as LiteLLM keeps them.
 FOLDED_FIELDS = frozenset(
@@ -82,11 +108,12 @@ def member_id(team_id: str, user_id: str) -> str:
 
 
 def columns_of(
-    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime
+    sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime, vault: Vault
 ) -> dict[str, Any]:
     """Translate the sent fields into the team columns they change; raises InvalidValue.
 
     `stored` holds the team's present columns, None while the team is being made; null means a column's default.
+    Secrets of logging callbacks are sealed by `vault`.
     Members, their tier and the object permission are not columns of a team and not dealt with.
     """
     stored = stored or {}
@@ -96,6 +123,8 @@ def columns_of(
     columns |= {field: sent[field] or [] for field in LIST_FIELDS & sent.keys()}
     columns |= {field: sent[field] for field in PLAIN_FIELDS & sent.keys()}
     columns |= {field: sent[field] or None for field in REFERENCE_FIELDS & sent.keys()}
+    if "team_member_permissions" in sent:
+        columns["team_member_permissions"] = permissions(sent["team_member_permissions"])
     if "model_aliases" in sent:
         columns["model_aliases"] = sent["model_aliases"] or {}
     if "budget_limits" in sent:
@@ -107,7 +136,21 @@ def columns_of(
         keys.length(sent["team_member_key_duration"], "team_member_key_duration")
     metadata = folded_into(sent, FOLDED_FIELDS, stored.get("metadata", {}))
     metadata.pop(MEMBER_BUDGET_ID, None)
+    if "metadata" in sent:
+        metadata = callbacks.sealed_metadata(metadata, stored.get("metadata", {}), vault)
     return {**columns, "metadata": metadata}
+
+
+def permissions(sent: Sequence[str] | None) -> list[str] | None:
+    """What a team is to grant its plain members, each once; None stands for the baseline. Raises InvalidValue."""
+    if sent is None:
+        return None
+    if unknown := [name for name in sent if name not in MEMBER_PERMISSIONS]:
+        raise InvalidValue(
+            f"Invalid permission: {unknown[0][:64]}. Must be one of {list(MEMBER_PERMISSIONS)}",
+            "team_member_permissions",
+        )
+    return list(dict.fromkeys(sent))
 
 
 @contextmanager

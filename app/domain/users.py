@@ -5,6 +5,7 @@ from typing import Any
 
 from app.domain import budgets
 from app.domain.access import Role
+from app.domain.organizations import ROLES as ORGANIZATION_ROLES
 
 LIST_FIELDS = frozenset({"models", "policies", "allowed_cache_controls"})
 TEXT_FIELDS = frozenset({"user_email", "user_alias", "user_role", "sso_user_id"})
@@ -14,9 +15,6 @@ UNENFORCED_FIELDS = frozenset({"allowed_cache_controls", "model_max_budget", "po
 
 # What a new user's first key takes from the request; its limits are those of its owner.
 FIRST_KEY_FIELDS = frozenset({"key_alias", "duration", "aliases", "config", "permissions", "send_invite_email"})
-
-# The roles that a user can have in an organization; every other one is an ordinary member there.
-_ORGANIZATION_ROLES = frozenset({Role.ORG_ADMIN, Role.INTERNAL_USER, Role.INTERNAL_USER_VIEWER})
 
 
 def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,4 +39,5 @@ def folded(address: str | None) -> str | None:
 
 
 def role_in_organization(role: str | None) -> str:
-    return role if role in _ORGANIZATION_ROLES else Role.INTERNAL_USER.value
+    """What a user of this role is in an organization that it joins: by default an ordinary member."""
+    return role if role in ORGANIZATION_ROLES else Role.INTERNAL_USER.value

@@ -84,8 +84,7 @@ def _key_blocked(snapshot: Snapshot) -> Rule:
 
 def _owner_active(snapshot: Snapshot) -> Rule:
     user_id = snapshot.key["user_id"]
-    # What LiteLLM's SCIM endpoints leave on a user that the identity provider has switched off.
-    active = snapshot.user is None or snapshot.user["metadata"].get("scim_active") is not False
+    active = snapshot.owner_is_active
     inputs = {"user_id": user_id, "active": active}
     return Rule("owner_active", inputs, None if active else refusals.owner_deactivated(user_id))
 

@@ -6,7 +6,7 @@ from app.models.keys import deleted_keys, key_secrets, keys, object_permissions,
 from app.models.ledger import daily_label_spend, daily_spend, ledger, ledger_unfolded
 from app.models.organizations import organization_members, organizations
 from app.models.records import audit, outbox
-from app.models.teams import team_members, teams
+from app.models.teams import deleted_teams, team_members, teams
 from app.models.users import users
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "daily_label_spend",
     "daily_spend",
     "deleted_keys",
+    "deleted_teams",
     "job_runs",
     "key_secrets",
     "keys",

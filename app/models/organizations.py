@@ -16,6 +16,7 @@ organizations = Table(
     json_object("metadata"),
     *authorship(),
     Index("ix_organizations_created_at", "created_at", "organization_id"),
+    Index("ix_organizations_budget_id", "budget_id"),
 )
 
 organization_members = Table(
@@ -33,4 +34,6 @@ organization_members = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_organization_members_user_id", "user_id"),
+    Index("ix_organization_members_budget_id", "budget_id"),
+    Index("ix_organization_members_created_at", "organization_id", "created_at", "user_id"),
 )

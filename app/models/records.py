@@ -21,8 +21,22 @@ audit = Table(
     Column("entity_id", Text, nullable=False),
     Column("before", Json),
     Column("after", Json),
+    # The trail is read newest first, whole or by one of these.
     Index("ix_audit_at", "at", "audit_id"),
-    Index("ix_audit_entity", "entity", "entity_id", "audit_id"),
+    Index("ix_audit_by_entity", "entity", "at", "audit_id"),
+    Index("ix_audit_by_entity_id", "entity_id", "at", "audit_id"),
+    Index("ix_audit_by_action", "action", "at", "audit_id"),
+    Index("ix_audit_by_actor_user_id", "actor_user_id", "at", "audit_id"),
+    Index("ix_audit_by_actor_key_id", "actor_key_id", "at", "audit_id"),
+    Index("ix_audit_by_request_id", "request_id", "at", "audit_id"),
+    Index(
+        "ix_audit_by_changed_by",
+        "changed_by",
+        "at",
+        "audit_id",
+        sqlite_where=text("changed_by IS NOT NULL"),
+        postgresql_where=text("changed_by IS NOT NULL"),
+    ),
 )
 
 outbox = Table(

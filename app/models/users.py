@@ -27,4 +27,10 @@ users = Table(
     Index("uq_users_email_folded", "email_folded", unique=True),
     Index("uq_users_sso_user_id", "sso_user_id", unique=True),
     Index("ix_users_created_at", "created_at", "user_id"),
+    Index("ix_users_user_role", "user_role", "created_at", "user_id"),
+    # One for every order of the list.
+    *(
+        Index(f"ix_users_by_{column}", column, "user_id")
+        for column in ("user_email", "user_alias", "user_role", "max_budget_nanos", "updated_at", "sso_user_id")
+    ),
 )

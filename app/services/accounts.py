@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     false,
+    func,
     literal_column,
     null,
     or_,
@@ -85,7 +86,7 @@ def replace_further(
     calendar: Calendar,
     now: datetime,
 ) -> None:
-    """Follow a change of the budgets that a key has for models and for further windows, spellings by scope.
+    """Follow a change of the budgets that keys have for models and for further windows, spellings by scope.
 
     One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
     charges: some may wait yet, and if it comes again its lifetime goes on.
@@ -93,7 +94,8 @@ def replace_further(
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
     # Armed without a window too: what the account was before is another one, in Redis as well.
     restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
-    open_accounts(transaction, restarted, at_zero=True)
+    # In one order for everybody: a rollup may hold some of them already.
+    open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
 
 
 def rearm(
@@ -163,14 +165,31 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
         )
 
 
-def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
-    """Hold these accounts, in one order for everybody, until the transaction ends."""
+def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
+    """Add to what an account has spent in its stored window, and to nothing else: neither lifetime nor ledger.
+
+    What the window holds beyond the ledger's rows moves along, so that a check still finds it right.
+    """
     transaction.execute(
+        update(budget_state)
+        .where(among([scope]))
+        .values(
+            window_spend_nanos=budget_state.c.window_spend_nanos + nanos,
+            carried_nanos=budget_state.c.carried_nanos + nanos,
+        )
+    )
+
+
+def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
+    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here."""
+    held = (
         select(budget_state.c.scope)
         .where(which)
         .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
         .with_for_update()
-    ).all()
+        .subquery()
+    )
+    transaction.execute(select(func.count()).select_from(held))
 
 
 def among(scopes: Iterable[Scope]) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import ColumnElement, Connection, insert, literal, select
 
 from app.domain.access import Caller, Role
 from app.domain.masking import masked
@@ -46,26 +46,36 @@ def record(transaction: Connection, act: Act, action: str, entity: str, changes:
     """Write one row per entity, all in one statement; only the fields that changed are kept."""
     if not changes:
         return
+    said = _said(act, action, entity)
     rows = []
     for change in changes:
         before, after = _difference(change.before, change.after)
-        rows.append(
-            {
-                "at": act.at,
-                "actor_key_id": act.caller.key_id,
-                "actor_user_id": act.caller.user_id,
-                "actor_role": "system" if act.caller is SYSTEM else act.caller.role.value,
-                "changed_by": act.changed_by,
-                "request_id": act.request_id,
-                "address": act.address,
-                "action": action,
-                "entity": entity,
-                "entity_id": change.entity_id,
-                "before": before,
-                "after": after,
-            }
-        )
+        rows.append({**said, "entity_id": change.entity_id, "before": before, "after": after})
     transaction.execute(insert(audit), rows)
+
+
+def record_alike(
+    transaction: Connection, act: Act, action: str, entity: str, ids: ColumnElement[str], change: Changed
+) -> None:
+    """Write a row with this change for each of the ids, a column of what is selected; none of them comes here."""
+    said = {**_said(act, action, entity), "before": change.before, "after": change.after}
+    columns = [literal(value, audit.c[name].type) for name, value in said.items()]
+    transaction.execute(insert(audit).from_select(["entity_id", *said], select(ids, *columns)))
+
+
+def _said(act: Act, action: str, entity: str) -> dict[str, Any]:
+    """What every row of one change says."""
+    return {
+        "at": act.at,
+        "actor_key_id": act.caller.key_id,
+        "actor_user_id": act.caller.user_id,
+        "actor_role": "system" if act.caller is SYSTEM else act.caller.role.value,
+        "changed_by": act.changed_by,
+        "request_id": act.request_id,
+        "address": act.address,
+        "action": action,
+        "entity": entity,
+    }
 
 
 def _difference(

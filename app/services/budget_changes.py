@@ -9,10 +9,11 @@ from app.db import Database
 from app.domain import access
 from app.domain.budgets import tier_changes
 from app.domain.windows import Calendar
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest
 from app.services import audit, budget_rows, rearming
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView, budget_view
+from app.services.budgets import budget_not_found
 from app.services.refusals import enforce, rules
 from app.store import policies
 from app.store.policies import Policies
@@ -36,7 +37,7 @@ class BudgetChanges:
             raise InvalidRequest("budget_id is required", "budget_id")
         with self._database.read() as connection:
             if budget_id not in budget_rows.rows_of(connection, [budget_id]):
-                raise _not_found(budget_id)
+                raise budget_not_found(budget_id)
         with (
             rules(),
             self._policies.change([policies.tier(budget_id)]) as before_commit,
@@ -49,7 +50,7 @@ class BudgetChanges:
     def _update(self, transaction: Connection, act: Act, budget_id: str, sent: Mapping[str, Any]) -> BudgetView:
         stored = budget_rows.locked(transaction, [budget_id]).get(budget_id)
         if stored is None:
-            raise _not_found(budget_id)
+            raise budget_not_found(budget_id)
         before = budget_view(stored, self._calendar, act.at)
         budget_rows.change(transaction, act, budget_id, tier_changes(sent, stored, self._calendar, act.at))
         view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
@@ -63,7 +64,3 @@ class BudgetChanges:
         )
         audit.record(transaction, act, "update", "budget", [Changed(budget_id, before.fields(), view.fields())])
         return view
-
-
-def _not_found(budget_id: str) -> NotFound:
-    return NotFound(f"Budget not found, passed budget_id={budget_id}", "budget_id")

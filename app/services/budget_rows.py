@@ -1,10 +1,10 @@
 """Budget tiers in SQL; a tier is made by its own use case or within that of what it belongs to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select, union_all, update
 
 from app.domain.windows import Calendar
 from app.models import budgets, keys, organization_members, organizations, team_members, teams
@@ -98,6 +98,21 @@ def change(transaction: Connection, act: Act, budget_id: str, columns: Mapping[s
 def remove(transaction: Connection, budget_id: str) -> None:
     """Remove a tier that nothing is linked to any more."""
     transaction.execute(delete(budgets).where(budgets.c.budget_id == budget_id))
+
+
+def remove_unlinked(transaction: Connection, budget_ids: Collection[str]) -> None:
+    """Remove those of these tiers that nothing is linked to any more; the caller holds them by `locked`.
+
+    Holding them takes a statement of its own: whoever is linking something to one is waited for, and then seen.
+    """
+    if not budget_ids:
+        return
+    transaction.execute(
+        delete(budgets).where(
+            budgets.c.budget_id.in_(budget_ids),
+            *(~exists().where(column == budgets.c.budget_id) for column in _LINKS),
+        )
+    )
 
 
 def limits_in(row: Mapping[str, Any]) -> dict[str, Any]:

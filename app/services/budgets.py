@@ -2,16 +2,28 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.db import Database
+from app.domain import access
 from app.domain.budgets import tier_of
 from app.domain.windows import Calendar
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, NotFound
+from app.models import budgets
 from app.services import audit, budget_rows
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView
-from app.services.refusals import rules
+from app.services.pages import Listing, Order, Page, Wanted, page_of
+from app.services.refusals import enforce, rules
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPage:
+    """One page of tiers, newest first."""
+
+    page: Page
+    views: Sequence[BudgetView]
 
 
 class Budgets:
@@ -43,3 +55,25 @@ class Budgets:
         with self._database.read() as connection:
             found = budget_rows.load(connection, budget_ids, self._calendar, act.at)
         return [found[budget_id] for budget_id in dict.fromkeys(budget_ids) if budget_id in found]
+
+    def list(self, act: Act, wanted: Wanted) -> BudgetPage:
+        """A page of all tiers, in three statements at the most; raises Forbidden and InvalidRequest."""
+        enforce(access.may_see_budgets(act.caller))
+        listing = Listing(budgets, (), Order(budgets.c.created_at, budgets.c.budget_id))
+        with self._database.read() as connection:
+            page = page_of(connection, listing, wanted)
+            found = budget_rows.load(connection, page.ids, self._calendar, act.at)
+        return BudgetPage(page, [found[budget_id] for budget_id in page.ids if budget_id in found])
+
+    def settings(self, act: Act, budget_id: str) -> BudgetView:
+        """The tier whose settings are asked for; raises Forbidden and NotFound."""
+        enforce(access.may_see_budgets(act.caller))
+        with self._database.read() as connection:
+            found = budget_rows.load(connection, [budget_id], self._calendar, act.at)
+        if budget_id not in found:
+            raise budget_not_found(budget_id)
+        return found[budget_id]
+
+
+def budget_not_found(budget_id: str, field: str = "budget_id") -> NotFound:
+    return NotFound(f"Budget not found, passed {field}={budget_id}", field)

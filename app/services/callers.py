@@ -51,6 +51,8 @@ class Callers:
             raise UnknownKey
         if snapshot.key["blocked"]:
             raise Unauthenticated(refusals.key_blocked().message)
+        if not snapshot.owner_is_active:
+            raise Unauthenticated(refusals.owner_deactivated(snapshot.key["user_id"]).message)
         expires_at = snapshot.key["expires_at"]
         if expires_at is not None and expires_at <= now:
             refused = refusals.key_expired(minting.key_name(plaintext), expires_at, now)

@@ -7,8 +7,8 @@ may; for everybody else the id is taken.
 from sqlalchemy import Connection, exists, or_, select
 
 from app.domain.access import Caller
-from app.errors import ServiceError
-from app.models import deleted_keys, keys, organization_members, team_members
+from app.errors import ServiceError, UnknownKey
+from app.models import deleted_keys, keys, organization_members, team_members, users
 from app.services.audit import SYSTEM
 from app.services.callers import MASTER_USER_ID
 
@@ -30,3 +30,13 @@ def check_user(transaction: Connection, caller: Caller, user_id: str, taken: Ser
     named = or_(*(exists().where(table.c.user_id == user_id) for table in tables))
     if user_id in {MASTER_USER_ID, SYSTEM.user_id} or transaction.execute(select(named)).scalar():
         raise taken
+
+
+def hold_owner(transaction: Connection, user_id: str | None) -> None:
+    """Keep the caller's user until the transaction ends; raises UnknownKey where it has been deleted meanwhile.
+
+    Whoever deletes a user archives the keys that there are: one made at the same moment must not outlive it.
+    """
+    chosen = select(users.c.user_id).where(users.c.user_id == user_id)
+    if transaction.execute(chosen.with_for_update(read=True, key_share=True)).first() is None:
+        raise UnknownKey

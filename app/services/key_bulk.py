@@ -23,6 +23,15 @@ MOST_ITEMS = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What to change of a key: as the request names it, the key that this is, and the settings that were sent."""
+
+    reference: str
+    key_id: str | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class BulkItem:
     """What became of one item: the key as it is now, and why it was left alone where it was."""
 
@@ -57,36 +66,48 @@ class KeyBulk:
             raise InvalidRequest(f"keys must hold 1 to {MOST_ITEMS} items. Received: {len(items)}", "keys")
         with self._database.read() as connection:
             named = key_names.by_reference(connection, act.caller, [item["key"] for item in items], act.at)
-        found = [named.get(item["key"]) for item in items]
-        if not named:
-            return [self._unknown(item["key"]) for item in items]
+        asked = [Asked(item["key"], named.get(item["key"]), settings_of(item)) for item in items]
+        return self.change(act, asked, route)
+
+    def change(
+        self, act: Act, asked: Sequence[Asked], route: str, *, team_id: str | None = None
+    ) -> list[BulkItem]:
+        """Change keys, each as `/key/update` would by this caller, in one transaction; what became of each.
+
+        With a `team_id`, a key that is not in this team is like one that is not there. Raises StoreUnavailable,
+        without any change, and WriteStands.
+        """
+        key_ids = {item.key_id for item in asked if item.key_id is not None}
+        if not key_ids:
+            return [self._unknown(item.reference) for item in asked]
         with (
             rules(),
-            self._policies.change([policies.key(key_id) for key_id in named.values()]) as before_commit,
+            self._policies.change([policies.key(key_id) for key_id in key_ids]) as before_commit,
             self._database.transaction() as transaction,
         ):
-            outcomes = self._update(transaction, act, items, found, route)
+            locked = key_rows.load(transaction, key_ids, self._calendar, act.at, lock=True)
+            present = {
+                view.key_id: view for view in locked if team_id is None or view.columns["team_id"] == team_id
+            }
+            outcomes = self._change(transaction, act, asked, present, route)
             before_commit()
-        corrected = {key_id for key_id, item in zip(found, items, strict=True) if key_id and "spend" in item}
+        corrected = {item.key_id for item in asked if item.key_id is not None and "spend" in item.settings}
         if corrected:
             self._changes.spend_changed(corrected)
         return outcomes
 
-    def _update(
+    def _change(
         self,
         transaction: Connection,
         act: Act,
-        items: Sequence[Mapping[str, Any]],
-        found: Sequence[str | None],
+        asked: Sequence[Asked],
+        present: dict[str, KeyView],
         route: str,
     ) -> list[BulkItem]:
-        key_ids = {key_id for key_id in found if key_id is not None}
-        locked = key_rows.load(transaction, key_ids, self._calendar, act.at, lock=True)
-        present = {view.key_id: view for view in locked}
-        outcomes = [self._unknown(item["key"]) for item in items]
-        for turn in _turns(found):
+        outcomes = [self._unknown(item.reference) for item in asked]
+        for turn in _turns([item.key_id for item in asked]):
             patches = [
-                Patch(present[key_id], settings_of(items[index]))
+                Patch(present[key_id], asked[index].settings)
                 for key_id, index in turn.items()
                 if key_id in present
             ]
@@ -96,7 +117,7 @@ class KeyBulk:
                 key_id = patch.before.key_id
                 reason = refused[key_id].message if key_id in refused else None
                 index = turn[key_id]
-                outcomes[index] = BulkItem(items[index]["key"], present[key_id], reason)
+                outcomes[index] = BulkItem(asked[index].reference, present[key_id], reason)
         return outcomes
 
     def _unknown(self, reference: str) -> BulkItem:

@@ -23,7 +23,7 @@ from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
-from app.services.standings import TeamFacts, of_teams, standing_in
+from app.services.standings import TeamFacts, hold_teams, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
 
@@ -209,8 +209,9 @@ class KeyChanges:
         )
         key_relations.drop_permissions(transaction, withdrawn)
         self._rearm(transaction, act, allowed)
+        self._replace_further(transaction, act, allowed)
         for each in allowed:
-            self._account(transaction, act, each)
+            self._correct(transaction, act, each)
 
     def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
         """Arm the windows that change; as many times as there are different changes, however many keys."""
@@ -224,11 +225,18 @@ class KeyChanges:
             which = accounts.among(scopes)
             accounts.rearm(transaction, which, before=before, after=after, calendar=self._calendar, now=act.at)
 
-    def _account(self, transaction: Connection, act: Act, each: _Allowed) -> None:
-        """What only a request about a single key sends: budgets for models and further windows, and a spend."""
-        if {"model_max_budget", "budget_limits"} & each.columns.keys():
-            further = replace(each.before, columns=each.after).further_accounts
-            accounts.replace_further(transaction, each.before.further_accounts, further, self._calendar, act.at)
+    def _replace_further(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        """Follow what changes of the budgets for models and for further windows; one statement for all keys."""
+        before: dict[Scope, str | None] = {}
+        after: dict[Scope, str | None] = {}
+        for each in allowed:
+            if {"model_max_budget", "budget_limits"} & each.columns.keys():
+                before |= each.before.further_accounts
+                after |= replace(each.before, columns=each.after).further_accounts
+        accounts.replace_further(transaction, before, after, self._calendar, act.at)
+
+    def _correct(self, transaction: Connection, act: Act, each: _Allowed) -> None:
+        """What only a request about a single key sends: a spend."""
         if each.spend_nanos is not None:
             account = each.before.account
             if each.running != each.spelling:
@@ -248,12 +256,13 @@ def settings_of(
 
 
 def _facts(transaction: Connection, caller: Caller, patches: Sequence[Patch]) -> _Facts:
+    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
+    hold_teams(transaction, [patch.will_be("team_id") for patch in moves])
     teams = of_teams(
         transaction,
         caller,
         [name for patch in patches for name in (patch.before.target.team_id, patch.will_be("team_id"))],
     )
-    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
     pairs = [(patch.will_be("team_id"), patch.will_be("user_id")) for patch in moves]
     return _Facts(
         teams,

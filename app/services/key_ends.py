@@ -1,9 +1,9 @@
 """The ways a key stops: blocked, deleted, expired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -22,6 +22,7 @@ from app.store import policies
 from app.store.policies import Policies
 
 EXPIRY_BATCH = 500
+ARCHIVE_BATCH = 500
 
 
 class KeyEnds:
@@ -163,6 +164,8 @@ class KeyEnds:
 
 def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None:
     """Move keys into the archive: their rows, secrets, spend and own object permissions, with audit and events."""
+    if not views:
+        return
     transaction.execute(insert(deleted_keys), [_archived(act, view) for view in views])
     key_ids = [view.key_id for view in views]
     key_secrets.retire_all(transaction, key_ids, act.at)
@@ -176,6 +179,24 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
     changes = [Changed(view.key_id, view.fields(), None) for view in views]
     audit.record(transaction, act, "delete", "key", changes)
     delivery.enqueue(transaction, [key_events.of_key("key_deleted", view) for view in views], act.at)
+
+
+def archive_all(
+    transaction: Connection, act: Act, chosen: ColumnElement[bool], calendar: Calendar, renew: Callable[[], None]
+) -> None:
+    """Archive every key that matches, ARCHIVE_BATCH at a time: memory does not grow with their number.
+
+    `renew` is called with each batch, so that the change may take as long as there are keys.
+    """
+    last = ""
+    while True:
+        batch = select(keys.c.key_id).where(chosen, keys.c.key_id > last).order_by(keys.c.key_id)
+        key_ids = transaction.execute(batch.limit(ARCHIVE_BATCH)).scalars().all()
+        if not key_ids:
+            return
+        archive(transaction, act, key_rows.load(transaction, key_ids, calendar, act.at, lock=True))
+        last = key_ids[-1]
+        renew()
 
 
 def _archived(act: Act, view: KeyView) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from app.models import (
     teams,
 )
 from app.services import spends
-from app.services.pages import Listing, Order, Wanted
+from app.services.pages import Listing, Order, Wanted, is_descending
 
 STATUSES = ("active", "expired", "revoked", "deleted")
 EXPIRES = ("active", "expired")
@@ -81,16 +81,12 @@ def order_of(query: KeyQuery, table: Table) -> Order:
     identity = keys.c.key_id if table is keys else table.c.id
     if not query.sort_by:
         return Order(table.c.created_at, identity)
-    if query.sort_by not in SORTS:
-        raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(SORTS)}", "sort_by")
-    direction = query.sort_order.lower()
-    if direction not in {"asc", "desc"}:
-        raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
+    descending = is_descending(query.sort_by, query.sort_order, SORTS)
     column = _sort_column(query.sort_by, table)
     if column.table is budget_state:
         # The same id, of the table whose index holds it beside the column.
         identity = budget_state.c.scope_id
-    return Order(column, identity, descending=direction == "desc", gaps=column.nullable is True)
+    return Order(column, identity, descending=descending, gaps=column.nullable is True)
 
 
 def _sort_column(name: str, table: Table) -> Column[Any]:

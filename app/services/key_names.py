@@ -20,7 +20,7 @@ from app.services import key_rows
 from app.services.standings import of_teams, standing_in
 
 # No cached copy is older than KEYLEDGER_SNAPSHOT_SECONDS, an hour at the most: before that nothing can linger.
-_LATELY = timedelta(hours=2)
+LATELY = timedelta(hours=2)
 
 
 def by_reference(
@@ -43,7 +43,7 @@ def deleted_lately(
     connection: Connection, caller: Caller, references: Sequence[str], aliases: Sequence[str], now: datetime
 ) -> set[str]:
     """The keys that these named until they were deleted, of those that the caller might have seen."""
-    since = now - _LATELY
+    since = now - LATELY
     rows = connection.execute(
         union(
             _retired(deleted_keys, references, since),
@@ -57,7 +57,7 @@ def deleted_lately(
 
 def rotated_lately(connection: Connection, caller: Caller, reference: str, now: datetime) -> set[str]:
     """The live key that this opened until it was given another secret, if the caller may see it."""
-    rows = connection.execute(_retired(keys, [reference], now - _LATELY))
+    rows = connection.execute(_retired(keys, [reference], now - LATELY))
     return _seen(connection, caller, rows.all())
 
 

@@ -1,6 +1,6 @@
 """Reading keys: one key, or a page of those that a caller may see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,17 +26,20 @@ from app.services.key_filters import (
 from app.services.key_views import KeyView
 from app.services.pages import Listing, Order, Page, page_of
 from app.services.standings import of_teams, standing_in
-from app.services.user_views import UserView
+from app.services.user_views import shown_to
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """One page of keys; `views` is empty where only tokens were asked for, `owners` unless they were."""
+    """One page of keys; `views` is empty where only tokens were asked for.
+
+    `owners` holds those who own or made the keys, each as the caller may see it, where they were asked for.
+    """
 
     page: Page
     tokens: Sequence[str]
     views: Sequence[KeyView]
-    owners: dict[str, UserView]
+    owners: Mapping[str, Mapping[str, Any]]
 
 
 class KeyReads:
@@ -112,8 +115,9 @@ class KeyReads:
         views = {view.key_id: view for view in key_rows.load(connection, ids, self._calendar, act.at)}
         return [views[key_id] for key_id in ids if key_id in views]
 
-    def _owners(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> dict[str, UserView]:
+    def _owners(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> dict[str, dict[str, Any]]:
         ids = {view.columns[name] for view in views for name in ("user_id", "created_by")} - {None}
         if not ids:
             return {}
-        return user_rows.load(connection, users.c.user_id.in_(ids), self._calendar, act.at)
+        found = user_rows.load(connection, users.c.user_id.in_(ids), self._calendar, act.at)
+        return {user_id: shown_to(act.caller, view) for user_id, view in found.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all
 from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
@@ -123,6 +123,24 @@ def newest(
 ) -> list[KeyView]:
     """The live keys that match, newest first, so many at the most."""
     statement = select_keys().where(where).order_by(keys.c.created_at.desc(), keys.c.key_id.desc()).limit(limit)
+    return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
+
+
+def newest_of_each(
+    connection: Connection,
+    groups: Sequence[ColumnElement[bool]],
+    limit: int,
+    calendar: Calendar,
+    now: datetime,
+) -> list[KeyView]:
+    """The live keys that match one of the groups, newest first, so many of each at the most; one statement."""
+    if not groups or not limit:
+        return []
+    order = (keys.c.created_at.desc(), keys.c.key_id.desc())
+    # Each walks an index as far as it has to: a window over all keys of the groups would read every one.
+    runs = [select(keys.c.key_id).where(group).order_by(*order).limit(limit).subquery() for group in groups]
+    chosen = union_all(*(select(run.c.key_id) for run in runs))
+    statement = select_keys().where(keys.c.key_id.in_(chosen)).order_by(*order)
     return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
 
 

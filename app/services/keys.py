@@ -15,12 +15,13 @@ from app.domain.keys import ROUTES_OF_KEY_TYPE, columns_of
 from app.domain.minting import Secret
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, StoreUnavailable
+from app.services import claims
 from app.services.audit import Act
 from app.services.key_maker import KeyMaker
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
-from app.services.standings import of_teams
+from app.services.standings import hold_teams, of_teams
 from app.store import policies
 from app.store.policies import Policies
 
@@ -118,6 +119,7 @@ class Keys:
         owned: bool,
     ) -> KeyView:
         team_id = columns.get("team_id")
+        hold_teams(transaction, [team_id])
         facts = of_teams(transaction, act.caller, [team_id])
         team = facts.get(team_id) if team_id is not None else None
         enforce(
@@ -130,6 +132,8 @@ class Keys:
                 route=route,
             )
         )
+        if not act.caller.is_admin and act.caller.has_owner:
+            claims.hold_owner(transaction, act.caller.user_id)
         if team is None and not owned:
             raise InvalidRequest(f"Team not found, passed team_id={team_id}", "team_id")
         if team is not None and team.row["organization_id"] is not None:

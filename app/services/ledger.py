@@ -12,7 +12,7 @@ from app.db import insertion
 from app.domain.limits import Account
 from app.models import ledger, ledger_unfolded
 from app.services import spends
-from app.services.accounts import move_windows, names
+from app.services.accounts import among, lock, move_windows, names, shift_window
 from app.services.audit import Act
 
 
@@ -68,6 +68,20 @@ def correct(transaction: Connection, act: Act, account: Account, to_nanos: int, 
     if amount:
         append(transaction, [correction(account, amount, act, owner)], act)
     return amount
+
+
+def relieve(transaction: Connection, act: Act, account: Account, to_nanos: int, owner: Mapping[str, str]) -> None:
+    """As `correct`, but the account's lifetime stays: what was charged was charged.
+
+    So the row in the ledger is one of no amount. It waits to be folded like any other, which has the counters set
+    again where whoever wrote it was stopped before it could set them.
+    """
+    append(transaction, [correction(account, 0, act, owner)], act)
+    # In a statement of its own: a fold that was waited for would show its charges twice, or not at all.
+    lock(transaction, among([account.scope]))
+    (spent,) = spends.current(transaction, [account])
+    if spent is not None:
+        shift_window(transaction, account.scope, to_nanos - spent)
 
 
 def correction(account: Account, amount_nanos: int, act: Act, owner: Mapping[str, str]) -> Entry:

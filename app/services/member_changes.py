@@ -1,4 +1,4 @@
-"""Changing who is what in a team, and what it may spend there: what the API calls member_update."""
+"""Who is what in a team, and what it may spend there: what the API calls member_update and reset_budget."""
 
 import uuid
 from collections.abc import Mapping
@@ -7,22 +7,23 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from app.db import Database
+from app.domain import access
 from app.domain.budgets import limits_nothing
-from app.domain.scopes import Scope, ScopeKind
-from app.domain.teams import OWN_TIER_FIELDS, member_id, member_tier_changes
+from app.domain.teams import OWN_TIER_FIELDS, member_tier_changes
 from app.domain.users import folded
 from app.domain.windows import Calendar
 from app.errors import NotFound
 from app.models import team_members, users
 from app.services import accounts, audit, budget_rows, team_rows
 from app.services.audit import Act, Changed
-from app.services.refusals import rules
+from app.services.refusals import enforce, rules
 from app.services.team_changes import managed_team
 from app.services.team_views import MemberView
 from app.store import policies
 from app.store.policies import Policies
 
 ROUTE = "/team/member_update"
+RESET_BUDGET = "/team/{team_id}/member/{user_id}/reset_budget"
 
 
 class MemberChanges:
@@ -42,13 +43,42 @@ class MemberChanges:
         with rules():
             with self._database.read() as connection:
                 managed_team(connection, act, team_id, ROUTE)
-                user_id = _resolve(connection, sent)
+                user_id = member_named(connection, sent)
             with (
                 self._policies.change([policies.member(team_id, user_id)]) as before_commit,
                 self._database.transaction() as transaction,
             ):
                 view = self._update(transaction, act, user_id, sent)
                 before_commit()
+        return view
+
+    def reset_budget(self, act: Act, team_id: str, user_id: str) -> MemberView:
+        """Put a member back on the tier that the team's members share; what it has spent stays.
+
+        Raises NotFound, Forbidden (for oneself too) and StoreUnavailable, without any change, and WriteStands.
+        Doing it again changes nothing.
+        """
+        with self._database.read() as connection:
+            relieved_team(connection, act, team_id, user_id, RESET_BUDGET)
+            member_named(connection, {"team_id": team_id, "user_id": user_id})
+        with (
+            self._policies.change([policies.member(team_id, user_id)]) as before_commit,
+            self._database.transaction() as transaction,
+        ):
+            view = self._reset_budget(transaction, act, team_id, user_id)
+            before_commit()
+        return view
+
+    def _reset_budget(self, transaction: Connection, act: Act, team_id: str, user_id: str) -> MemberView:
+        team = relieved_team(transaction, act, team_id, user_id, RESET_BUDGET, lock=True)
+        before = self._member(transaction, act, team, user_id)
+        if before.tier is None or before.shares_tier:
+            return before
+        nothing = dict.fromkeys(OWN_TIER_FIELDS)
+        self._change_tier(transaction, act, before, team["member_budget_id"], nothing)
+        view = self._member(transaction, act, team, user_id)
+        change = Changed(team_id, {"member": before.fields()}, {"member": view.fields()})
+        audit.record(transaction, act, "member_reset_budget", "team", [change])
         return view
 
     def _update(self, transaction: Connection, act: Act, user_id: str, sent: Mapping[str, Any]) -> MemberView:
@@ -67,7 +97,7 @@ class MemberChanges:
     def _member(self, transaction: Connection, act: Act, team: Mapping[str, Any], user_id: str) -> MemberView:
         found = team_rows.member(transaction, team["team_id"], user_id, self._calendar, act.at)
         if found is None:
-            raise _not_in_team("user_id", user_id)
+            raise not_in_team("user_id", user_id)
         return found
 
     def _change_tier(
@@ -96,7 +126,7 @@ class MemberChanges:
                 budget_rows.remove(transaction, own_id)
         accounts.rearm(
             transaction,
-            accounts.among([Scope(ScopeKind.MEMBER, member_id(member.team_id, member.user_id))]),
+            accounts.among([member.account.scope]),
             before=present.get("budget_duration"),
             after=after.get("budget_duration"),
             calendar=self._calendar,
@@ -104,7 +134,16 @@ class MemberChanges:
         )
 
 
-def _resolve(connection: Connection, sent: Mapping[str, Any]) -> str:
+def relieved_team(
+    connection: Connection, act: Act, team_id: str, user_id: str, route: str, *, lock: bool = False
+) -> Mapping[str, Any]:
+    """The team, if the caller may reset this user's spend or budget in it; raises NotFound, else Forbidden."""
+    row = managed_team(connection, act, team_id, route, lock=lock).row
+    enforce(access.may_relieve_member(act.caller, user_id))
+    return row
+
+
+def member_named(connection: Connection, sent: Mapping[str, Any]) -> str:
     """The id of the member that the request names; raises NotFound."""
     user_id = sent.get("user_id")
     field = "user_id" if user_id else "user_email"
@@ -121,7 +160,7 @@ def _resolve(connection: Connection, sent: Mapping[str, Any]) -> str:
         statement = statement.where(or_(users.c.email_folded == address, listed))
     found: str | None = connection.execute(statement.order_by(team_members.c.user_id)).scalar()
     if found is None:
-        raise _not_in_team(field, sent[field])
+        raise not_in_team(field, sent[field])
     return found
 
 
@@ -129,5 +168,5 @@ def _is(member: MemberView) -> Any:
     return and_(team_members.c.team_id == member.team_id, team_members.c.user_id == member.user_id)
 
 
-def _not_in_team(field: str, value: str) -> NotFound:
+def not_in_team(field: str, value: str) -> NotFound:
     return NotFound(f"User not found in team. {field}={value}", field)

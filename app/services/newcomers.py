@@ -4,7 +4,7 @@ Whoever is to be a member gets a row, so that every membership made here has a u
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import folded
 from app.domain.windows import Calendar
-from app.errors import Conflict
+from app.errors import Conflict, ServiceError
 from app.models import users
 from app.services import accounts, audit, user_rows
 from app.services.audit import Act, Changed
@@ -35,18 +35,50 @@ class Newcomer:
 
 def resolve(connection: Connection, members: Sequence[Mapping[str, Any]]) -> list[Newcomer]:
     """Who the entries of a request are, each user once; the first entry of a user counts."""
+    return distinct(resolve_each(connection, members))
+
+
+def resolve_each(connection: Connection, members: Sequence[Mapping[str, Any]]) -> list[Newcomer]:
+    """Who each entry of a request is; entries of one user have one id."""
     known = _ids_of(connection, [entry["user_email"] for entry in members if not entry.get("user_id")])
     for entry in members:
         if entry.get("user_id") and entry.get("user_email"):
             known.setdefault(folded(entry["user_email"]), entry["user_id"])
-    newcomers: dict[str, Newcomer] = {}
+    newcomers = []
     for entry in members:
         address = (entry.get("user_email") or "").strip() or None
         user_id = entry.get("user_id") or known.get(folded(address))
         fresh = user_id is None
         user_id = user_id or known.setdefault(folded(address), str(uuid.uuid4()))
-        newcomers.setdefault(user_id, Newcomer(user_id, address, entry["role"], fresh))
-    return list(newcomers.values())
+        newcomers.append(Newcomer(user_id, address, entry["role"], fresh))
+    return newcomers
+
+
+def distinct(newcomers: Iterable[Newcomer]) -> list[Newcomer]:
+    """Each user once; the first entry of a user counts."""
+    found: dict[str, Newcomer] = {}
+    for newcomer in newcomers:
+        found.setdefault(newcomer.user_id, newcomer)
+    return list(found.values())
+
+
+def faults(connection: Connection, act: Act, newcomers: Sequence[Newcomer]) -> dict[str, ServiceError]:
+    """Which newcomers `settle` would refuse, by their ids, and with which error; one statement."""
+    if not newcomers:
+        return {}
+    rows = _rows_of(connection, newcomers)
+    present = {row.user_id for row in rows}
+    owners = {row.email_folded: row.user_id for row in rows if row.email_folded is not None}
+    found: dict[str, ServiceError] = {}
+    for newcomer in newcomers:
+        address = folded(newcomer.user_email)
+        if newcomer.fresh or newcomer.user_id in present:
+            continue
+        if not access.may_create_users(act.caller):
+            found[newcomer.user_id] = unknown_reference("user_id")
+        elif address is not None and owners.setdefault(address, newcomer.user_id) != newcomer.user_id:
+            found[newcomer.user_id] = _email_exists(newcomer)
+    return found
 
 
 def settle(transaction: Connection, act: Act, newcomers: Sequence[Newcomer], calendar: Calendar) -> list[Newcomer]:
@@ -104,15 +136,7 @@ def _create(transaction: Connection, act: Act, missing: Sequence[Newcomer], cale
 def _replaced(transaction: Connection, newcomers: Sequence[Newcomer], settled: set[str]) -> list[Newcomer]:
     """The newcomers, with whoever took an id or an address in the meantime in their place."""
     lost = [newcomer for newcomer in newcomers if newcomer.user_id not in settled]
-    addresses = {folded(newcomer.user_email) for newcomer in lost} - {None}
-    rows = transaction.execute(
-        select(users.c.user_id, users.c.email_folded).where(
-            or_(
-                users.c.user_id.in_([newcomer.user_id for newcomer in lost]),
-                users.c.email_folded.in_(addresses),
-            )
-        )
-    ).all()
+    rows = _rows_of(transaction, lost)
     present = settled | {row.user_id for row in rows}
     owners = {row.email_folded: row.user_id for row in rows}
     found: dict[str, Newcomer] = {}
@@ -120,10 +144,27 @@ def _replaced(transaction: Connection, newcomers: Sequence[Newcomer], settled: s
         user_id = newcomer.user_id
         if user_id not in present:
             if not newcomer.fresh:
-                raise Conflict(f"User with email {newcomer.user_email} already exists.", "user_email")
+                raise _email_exists(newcomer)
             user_id = owners[folded(newcomer.user_email)]
         found.setdefault(user_id, replace(newcomer, user_id=user_id))
     return list(found.values())
+
+
+def _rows_of(connection: Connection, newcomers: Sequence[Newcomer]) -> Sequence[Any]:
+    """The users who have the id or the address of one of these."""
+    addresses = {folded(newcomer.user_email) for newcomer in newcomers} - {None}
+    return connection.execute(
+        select(users.c.user_id, users.c.email_folded).where(
+            or_(
+                users.c.user_id.in_([newcomer.user_id for newcomer in newcomers]),
+                users.c.email_folded.in_(addresses),
+            )
+        )
+    ).all()
+
+
+def _email_exists(newcomer: Newcomer) -> Conflict:
+    return Conflict(f"User with email {newcomer.user_email} already exists.", "user_email")
 
 
 def _ids_of(connection: Connection, addresses: Sequence[str | None]) -> dict[str | None, str]:

@@ -55,19 +55,24 @@ def _view(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> Organiza
 
 
 def members(
-    connection: Connection, organization_id: str, calendar: Calendar, now: datetime
+    connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[OrganizationMemberView]:
-    """The members of an organization in the order of joining, each with its user; two statements."""
-    belongs = organization_members.c.organization_id == organization_id
-    found = user_rows.load(
-        connection,
-        users.c.user_id.in_(select(organization_members.c.user_id).where(belongs)),
-        calendar,
-        now,
-    )
+    """The memberships that match, in the order of joining, each with its user and its tier; two statements."""
+    joined = select(organization_members.c.user_id).where(where)
+    found = user_rows.load(connection, users.c.user_id.in_(joined), calendar, now)
     rows = connection.execute(
-        select(organization_members)
-        .where(belongs)
+        select(organization_members, *labelled({"tier": budgets}))
+        .select_from(
+            organization_members.outerjoin(budgets, budgets.c.budget_id == organization_members.c.budget_id)
+        )
+        .where(where)
         .order_by(organization_members.c.created_at, organization_members.c.user_id)
     ).mappings()
-    return [OrganizationMemberView(dict(row), found.get(row["user_id"])) for row in rows]
+    return [
+        OrganizationMemberView(
+            columns={column.name: row[column.name] for column in organization_members.columns},
+            user=found.get(row["user_id"]),
+            tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
+        )
+        for row in rows
+    ]

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import iso
+from app.domain.access import Caller
 from app.domain.money import dollars
 from app.domain.spend import Spend
-from app.services.user_views import UserView
+from app.services.user_views import UserView, shown_to
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationMemberView:
-    """One user's membership of one organization; `user` is None for a member without a row."""
+    """One user's membership of one organization, with the tier of its own, if it has one.
+
+    `user` is None for a member without a row.
+    """
 
     columns: Mapping[str, Any]
     user: UserView | None
+    tier: Mapping[str, Any] | None = None
 
     def fields(self) -> dict[str, Any]:
         """The membership under its wire names, ready for JSON."""
@@ -24,7 +29,13 @@ class OrganizationMemberView:
             **{name: columns[name] for name in ("organization_id", "user_id", "user_role", "budget_id")},
             "created_at": iso(columns["created_at"]),
             "updated_at": iso(columns["updated_at"]),
+            "max_budget_in_organization": None if self.tier is None else self.tier["max_budget"],
+            "litellm_budget_table": self.tier,
         }
+
+    def shown_to(self, caller: Caller) -> dict[str, Any]:
+        """The membership with as much of its user as the caller may see."""
+        return {**self.fields(), "user": None if self.user is None else shown_to(caller, self.user)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,24 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select
+from sqlalchemy import Connection, and_, insert
 
 from app.db import Database
 from app.domain import access
-from app.domain.access import Caller
 from app.domain.budgets import tier_of
 from app.domain.organizations import TIER_FIELDS, columns_of
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound
-from app.models import organizations, team_members, teams
+from app.models import organization_members, organizations, teams
 from app.services import accounts, audit, budget_rows, key_relations, organization_rows, team_rows
 from app.services.audit import Act, Changed
-from app.services.organization_views import OrganizationMemberView, OrganizationView
+from app.services.organization_views import OrganizationView
 from app.services.refusals import rules, unknown_reference
-from app.services.standings import of_organizations
+from app.services.standings import of_organizations, teams_seen
 from app.services.team_views import TeamView
-from app.services.user_views import shown_to
 from app.store import policies
 from app.store.policies import Policies
 
@@ -116,22 +114,12 @@ class Organizations:
             found = organization_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
                 raise organization_not_found(organization_id)
-            members = organization_rows.members(connection, organization_id, self._calendar, act.at)
-            shown = team_rows.load(connection, _teams_seen(act.caller, organization_id), self._calendar, act.at)
-        return OrganizationInfo(found[0], [_shown(act.caller, member) for member in members], shown)
-
-
-def _shown(caller: Caller, member: OrganizationMemberView) -> dict[str, Any]:
-    return {**member.fields(), "user": None if member.user is None else shown_to(caller, member.user)}
+            belongs = organization_members.c.organization_id == organization_id
+            members = organization_rows.members(connection, belongs, self._calendar, act.at)
+            inside = and_(teams.c.organization_id == organization_id, teams_seen(act.caller))
+            shown = team_rows.load(connection, inside, self._calendar, act.at)
+        return OrganizationInfo(found[0], [member.shown_to(act.caller) for member in members], shown)
 
 
 def organization_not_found(organization_id: str) -> NotFound:
     return NotFound(f"Organization not found, passed organization_id={organization_id}", "organization_id")
-
-
-def _teams_seen(caller: Caller, organization_id: str) -> ColumnElement[bool]:
-    inside = teams.c.organization_id == organization_id
-    if access.sees_every_team_of(caller, organization_id):
-        return inside
-    own = select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)
-    return and_(inside, or_(teams.c.team_id.in_(own), teams.c.team_id == caller.team_id))

@@ -5,7 +5,7 @@ direction. Rows without a value come last in both: they are a second run over th
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, or_, select, tuple_, union
 from sqlalchemy.sql.selectable import FromClause
 
+from app.errors import InvalidRequest
 from app.services import cursors
 
 # What no index counts is counted so far and not beyond, so that a list costs the same over any number of rows.
@@ -53,6 +54,16 @@ class Order:
 
     def by(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self.descending else column.asc() for column in columns]
+
+
+def is_descending(sort_by: str, sort_order: str, sorts: Collection[str]) -> bool:
+    """The direction of a sort, which must be one of those that the list knows; raises InvalidRequest."""
+    if sort_by not in sorts:
+        raise InvalidRequest(f"Invalid sort column. Must be one of: {', '.join(sorts)}", "sort_by")
+    direction = sort_order.lower()
+    if direction not in {"asc", "desc"}:
+        raise InvalidRequest("Invalid sort order. Must be 'asc' or 'desc'", "sort_order")
+    return direction == "desc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ all in the transaction that stores it.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, and_, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, and_, literal, select, tuple_, union_all
 
 from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
@@ -31,6 +31,21 @@ def rearm_linked(
     that nothing is linked to it meanwhile.
     """
     accounts.rearm(transaction, _linked(budget_id), before=before, after=after, calendar=calendar, now=now)
+
+
+def of_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The accounts of these keys whose window is the tier's."""
+    without_own = select(keys.c.key_id).where(chosen, keys.c.budget_duration.is_(None))
+    return _of(ScopeKind.KEY, without_own)
+
+
+def of_members(budget_id: str) -> ColumnElement[bool]:
+    """The accounts of the team members that are linked to a tier."""
+    return _of(ScopeKind.MEMBER, select(MEMBER_ID).where(team_members.c.budget_id == budget_id))
+
+
+def _of(kind: ScopeKind, ids: Select[str]) -> ColumnElement[bool]:
+    return and_(budget_state.c.scope == kind.value, budget_state.c.sub == "", budget_state.c.scope_id.in_(ids))
 
 
 def _linked(budget_id: str) -> ColumnElement[bool]:

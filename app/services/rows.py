@@ -1,10 +1,40 @@
-"""Several tables in one row: a statement reads a thing with all that belongs to it, each table under a prefix."""
+"""Rows as statements read and name them.
 
-from collections.abc import Mapping
+A statement reads a thing with all that belongs to it, each table under a prefix; it names some at a time.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy import ColumnElement, Connection, Select, Text, column, func, literal, select
+from sqlalchemy.sql.selectable import FromClause, TableValuedAlias
+
+from app.db import Json
+
+# A store takes so many parameters in a statement at the most.
+_PAGE = 1_000
+
+
+def paged(names: Collection[str]) -> Iterator[list[str]]:
+    """Any number of ids in their order, so many at a time as one statement names."""
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _PAGE):
+        yield ordered[start : start + _PAGE]
+
+
+def unfolded(connection: Connection, names: ColumnElement[Any]) -> TableValuedAlias:
+    """The entries of a JSON list of texts as rows, in a column `value`."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    function = func.json_each if on_sqlite else func.jsonb_array_elements_text
+    entries = function(names).table_valued(column("value", Text))
+    return entries if on_sqlite else entries.render_derived()
+
+
+def among(connection: Connection, names: Sequence[str]) -> Select[str]:
+    """Some names as rows, for `IN`: a planner takes them for few, and looks each one up, where a long list of
+    parameters would have it read the whole table.
+    """
+    return select(unfolded(connection, literal(list(names), Json)).c.value)
 
 
 def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:

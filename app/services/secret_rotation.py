@@ -4,7 +4,7 @@ Each sealed text names its key, so processes that hold both keys read either, a 
 simply started again, and a run over finished rows changes nothing. What cannot be opened stays as it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,19 @@ from sqlalchemy import Connection, String, Table, bindparam, cast, select, updat
 from app.clock import Clock
 from app.db import Database
 from app.domain import callbacks
-from app.models import deleted_keys, keys
+from app.models import deleted_keys, keys, teams
 from app.services import audit
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.sealing import CannotOpen, Sealer
 
 BATCH = 500
+
+# Where callbacks are kept: the table, the column that names a row, and the entries of its metadata.
+_HOLDERS = (
+    (keys, "key_id", (callbacks.LOGGING,)),
+    (deleted_keys, "id", (callbacks.LOGGING,)),
+    (teams, "team_id", (callbacks.LOGGING, callbacks.SETTINGS)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +47,16 @@ class SecretRotation:
     def batches(self) -> Iterator[Rotated]:
         """Seal every stored secret under the present salt key, one committed batch after another.
 
-        Live keys and the archive. Raises StoreUnavailable; what was done until then stays done.
+        Live keys, the archive and teams. Raises StoreUnavailable; what was done until then stays done.
         """
-        for table, identity in ((keys, "key_id"), (deleted_keys, "id")):
+        for table, identity, entries in _HOLDERS:
             last: Any = None
             while True:
                 with self._database.transaction() as transaction:
                     rows = self._locked(transaction, table, identity, last)
                     if not rows:
                         break
-                    done = self._reseal(transaction, table, identity, rows)
+                    done = self._reseal(transaction, table, identity, entries, rows)
                 last = rows[-1][identity]
                 yield done
 
@@ -67,18 +74,23 @@ class SecretRotation:
         return list(transaction.execute(statement).mappings())
 
     def _reseal(
-        self, transaction: Connection, table: Table, identity: str, rows: list[Mapping[Any, Any]]
+        self,
+        transaction: Connection,
+        table: Table,
+        identity: str,
+        entries: Sequence[str],
+        rows: list[Mapping[Any, Any]],
     ) -> Rotated:
         changed: list[dict[str, Any]] = []
         unopened = 0
         for row in rows:
             try:
-                logging = callbacks.resealed(row["metadata"].get("logging"), self._sealer.reseal)
+                metadata = callbacks.resealed_metadata(row["metadata"], entries, self._sealer.reseal)
             except CannotOpen:
                 unopened += 1
                 continue
-            if logging is not None:
-                changed.append({"row": row[identity], "metadata": {**row["metadata"], "logging": logging}})
+            if metadata is not None:
+                changed.append({"row": row[identity], "metadata": metadata})
         if changed:
             transaction.execute(
                 update(table)

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, true, union, union_all
 
 from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
-from app.models import budgets, organization_members, organizations, team_members, teams, users
+from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
 from app.services.rows import labelled, part
+from app.services.team_filters import scope_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,17 @@ def of_teams(
     return {row["team_id"]: TeamFacts(dict(row), _standing(row, caller)) for row in rows}
 
 
+def hold_teams(transaction: Connection, team_ids: Iterable[str | None]) -> None:
+    """Keep these teams, and who is in them, until the transaction ends: for something to be put into them.
+
+    In a statement of its own: one that had to wait would see the members as they were before.
+    """
+    wanted = {team_id for team_id in team_ids if team_id is not None}
+    if wanted:
+        held = select(teams.c.team_id).where(teams.c.team_id.in_(wanted)).order_by(teams.c.team_id)
+        transaction.execute(held.with_for_update(read=True, key_share=True)).all()
+
+
 def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
     """Every team in which the caller is somebody: a member, or an administrator of its organization."""
     known = union(
@@ -69,19 +81,8 @@ def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
     return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
 
 
-def other_owner(connection: Connection, caller: Caller, user_id: str) -> Owner:
-    """What another user is, beside the caller: its role, its organizations, and whether it leads further teams."""
-    user = connection.execute(select(users.c.user_role).where(users.c.user_id == user_id)).scalar()
-    administered = connection.execute(
-        select(organization_members.c.organization_id).where(
-            organization_members.c.user_id == user_id, organization_members.c.user_role == Role.ORG_ADMIN
-        )
-    ).scalars()
-    led = select(team_members.c.team_id).where(team_members.c.user_id == user_id, team_members.c.role == "admin")
-    standings = of_teams(connection, caller, connection.execute(led).scalars())
-    return Owner(
-        Role.of(user), frozenset(administered), any(not team.standing.manages for team in standings.values())
-    )
+from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
+from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
 
 
 def _membership_of(caller: Caller) -> ColumnElement[bool]:

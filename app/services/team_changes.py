@@ -10,6 +10,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import check_within, limits_nothing
+from app.domain.callbacks import Vault
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
@@ -27,10 +28,11 @@ from app.store.policies import Entity, Policies
 
 
 class TeamChanges:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar, vault: Vault) -> None:
         self._database = database
         self._policies = policy_store
         self._calendar = calendar
+        self._vault = vault
 
     # --- update ----------------------------------------------------------------------------------------------
 
@@ -61,7 +63,7 @@ class TeamChanges:
         if any(facts.row[name] != seen.row[name] for name in ("organization_id", "member_budget_id")):
             raise Conflict("The team was changed by somebody else at the same moment. Send it again.", "team_id")
         before = self._load(transaction, act, team_id)
-        columns = columns_of(sent, before.columns, self._calendar, act.at)
+        columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
         enforce(access.may_turn_team(act.caller, facts.standing, before.columns, {**before.columns, **columns}))
         _check_organization(act.caller, before.columns, columns, organizations)
         columns["member_budget_id"] = self._change_member_tier(transaction, act, before.columns, sent)
@@ -72,7 +74,8 @@ class TeamChanges:
             )
         self._write(transaction, act, before, columns)
         view = self._load(transaction, act, team_id)
-        audit.record(transaction, act, "update", "team", [Changed(team_id, before.fields(), view.fields())])
+        changes = [Changed(team_id, before.stored_fields(), view.stored_fields())]
+        audit.record(transaction, act, "update", "team", changes)
         return view
 
     def _write(self, transaction: Connection, act: Act, before: TeamView, columns: Mapping[str, Any]) -> None:

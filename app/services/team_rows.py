@@ -7,27 +7,51 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Subquery, Text, and_, cast, func, select, true, union_all
+from sqlalchemy.sql.selectable import FromClause
 
+from app.clock import iso
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
-from app.models import budget_state, budgets, object_permissions, team_members, teams, users
+from app.models import (
+    budget_state,
+    budgets,
+    deleted_teams,
+    object_permissions,
+    team_members,
+    teams,
+    users,
+)
 from app.services import spends
 from app.services.budget_views import tier_fields
 from app.services.rows import labelled, part
-from app.services.team_views import MemberView, TeamView
+from app.services.team_views import ArchivedTeam, MemberView, TeamView
 
-# `app.domain.teams.member_id`, as SQL computes it.
-MEMBER_ID = (
-    cast(func.length(team_members.c.team_id), Text) + ":" + team_members.c.team_id + ":" + team_members.c.user_id
-)
+
+def _member_id(members: FromClause) -> ColumnElement[str]:
+    """`app.domain.teams.member_id`, as SQL computes it."""
+    team_id = members.c.team_id
+    return cast(func.length(team_id), Text) + ":" + team_id + ":" + members.c.user_id
+
+
+MEMBER_ID = _member_id(team_members)
 
 _MEMBER_PARTS = [*labelled({"tier": budgets}), *spends.account_columns()]
 _TEAM_PARTS = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
 
-def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime) -> list[TeamView]:
-    """The teams that match, by their ids, in two statements; the members of each in the order of joining."""
+def load(
+    connection: Connection,
+    where: ColumnElement[bool],
+    calendar: Calendar,
+    now: datetime,
+    *,
+    member_limit: int | None = None,
+) -> list[TeamView]:
+    """The teams that match, by their ids, in two statements; the members of each in the order of joining.
+
+    With a `member_limit`, so many of each at the most.
+    """
     rows = connection.execute(
         select(teams, *_TEAM_PARTS)
         .select_from(
@@ -42,8 +66,45 @@ def load(connection: Connection, where: ColumnElement[bool], calendar: Calendar,
         .order_by(teams.c.team_id)
     ).mappings()
     found = [dict(row) for row in rows]
-    members = _by_team(_members(connection, where, calendar, now)) if found else {}
-    return [_view(row, members.get(row["team_id"], ()), calendar, now) for row in found]
+    if not found:
+        return []
+    grouped: Mapping[str, Sequence[MemberView]] = {}
+    if member_limit is None:
+        grouped = _by_team(members(connection, where, calendar, now))
+    elif member_limit:
+        first = _first([row["team_id"] for row in found], member_limit)
+        grouped = _by_team(_members(connection, first, true(), calendar, now))
+    return [_view(row, grouped.get(row["team_id"], ()), calendar, now) for row in found]
+
+
+def member_counts(connection: Connection, team_ids: Sequence[str]) -> dict[str, int]:
+    """How many members each of these teams has."""
+    rows = connection.execute(
+        select(func.count().label("members"), team_members.c.team_id)
+        .where(team_members.c.team_id.in_(team_ids))
+        .group_by(team_members.c.team_id)
+    )
+    return {row.team_id: row.members for row in rows}
+
+
+def archived(connection: Connection, ids: Sequence[int], *, member_limit: int) -> list[ArchivedTeam]:
+    """Deleted teams by their ids in the archive, in the order of the ids, with so many members at the most."""
+    rows = connection.execute(select(deleted_teams).where(deleted_teams.c.id.in_(ids))).mappings()
+    found = {row["id"]: row for row in rows}
+    return [_archived(found[identity], member_limit) for identity in ids if identity in found]
+
+
+def _archived(row: Mapping[Any, Any], member_limit: int) -> ArchivedTeam:
+    deletion = {
+        "id": str(row["id"]),
+        "deleted_at": iso(row["deleted_at"]),
+        "deleted_by": row["deleted_by"],
+        "deleted_by_api_key": row["deleted_by_key_id"],
+        "litellm_changed_by": row["changed_by"],
+    }
+    fields = row["fields"]
+    lists = {name: fields[name][:member_limit] for name in ("admins", "members", "members_with_roles")}
+    return ArchivedTeam({**fields, **lists}, deletion, len(row["members"]))
 
 
 def member(
@@ -51,28 +112,49 @@ def member(
 ) -> MemberView | None:
     """One membership as it is, or None where there is none."""
     chosen = and_(team_members.c.team_id == team_id, team_members.c.user_id == user_id)
-    found = _members(connection, chosen, calendar, now)
+    found = members(connection, chosen, calendar, now)
     return found[0] if found else None
 
 
-def _members(
+def _first(team_ids: Sequence[str], limit: int) -> Subquery:
+    """The memberships of those who joined each team first; each run walks an index no further than it has to."""
+    runs = [
+        select(team_members)
+        .where(team_members.c.team_id == team_id)
+        .order_by(team_members.c.created_at, team_members.c.user_id)
+        .limit(limit)
+        .subquery()
+        for team_id in team_ids
+    ]
+    return union_all(*(select(run) for run in runs)).subquery()
+
+
+def members(
     connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
+    """The memberships that match, each team's in the order of joining; one statement."""
+    return _members(connection, team_members, where, calendar, now)
+
+
+def _members(
+    connection: Connection, memberships: FromClause, where: ColumnElement[bool], calendar: Calendar, now: datetime
+) -> list[MemberView]:
+    """The memberships that match, by their teams and then in the order of joining."""
     rows = connection.execute(
         select(
-            team_members,
+            memberships,
             teams.c.member_budget_id,
-            func.coalesce(users.c.user_email, team_members.c.user_email).label("known_email"),
+            func.coalesce(users.c.user_email, memberships.c.user_email).label("known_email"),
             *_MEMBER_PARTS,
         )
         .select_from(
-            team_members.join(teams, teams.c.team_id == team_members.c.team_id)
-            .outerjoin(users, users.c.user_id == team_members.c.user_id)
-            .outerjoin(budgets, budgets.c.budget_id == team_members.c.budget_id)
-            .outerjoin(budget_state, spends.of_state("member", MEMBER_ID))
+            memberships.join(teams, teams.c.team_id == memberships.c.team_id)
+            .outerjoin(users, users.c.user_id == memberships.c.user_id)
+            .outerjoin(budgets, budgets.c.budget_id == memberships.c.budget_id)
+            .outerjoin(budget_state, spends.of_state("member", _member_id(memberships)))
         )
         .where(where)
-        .order_by(team_members.c.team_id, team_members.c.created_at, team_members.c.user_id)
+        .order_by(memberships.c.team_id, memberships.c.created_at, memberships.c.user_id)
     ).mappings()
     return [_member(row, calendar, now) for row in rows]
 

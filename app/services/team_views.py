@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import iso
+from app.domain.limits import Account
+from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
-from app.domain.teams import shown_metadata
+from app.domain.teams import member_id, shown_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,12 @@ class MemberView:
     spend: Spend
     tier: Mapping[str, Any] | None
     shares_tier: bool
+
+    @property
+    def account(self) -> Account:
+        """What its charges count in, in the window of this instant."""
+        scope = Scope(ScopeKind.MEMBER, member_id(self.team_id, self.user_id))
+        return Account(scope, self.spend.window, self.spend.armed_at)
 
     def role_fields(self) -> dict[str, Any]:
         """The entry in a team's `members_with_roles`."""
@@ -53,7 +62,12 @@ class TeamView:
     object_permission: Mapping[str, Any] | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Every field under its wire name, ready for JSON."""
+        """Every field under its wire name, ready for JSON and to be shown."""
+        stored = self.stored_fields()
+        return {**stored, "metadata": masked_team_metadata(stored["metadata"])}
+
+    def stored_fields(self) -> dict[str, Any]:
+        """The same with secrets as they are stored, sealed: so that a record can tell that one has changed."""
         columns = self.columns
         aliases = columns["model_aliases"]
         return {
@@ -81,6 +95,19 @@ class TeamView:
             "members": [member.user_id for member in self.members],
             "members_with_roles": [member.role_fields() for member in self.members],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedTeam:
+    """A deleted team as it was shown, by whom it was deleted, and how many members it had."""
+
+    shown: Mapping[str, Any]
+    deletion: Mapping[str, Any]
+    member_count: int
+
+    def fields(self) -> dict[str, Any]:
+        """Every field under its wire name, ready for JSON."""
+        return {**self.shown, **self.deletion}
 
 
 _PLAIN = (

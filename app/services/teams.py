@@ -11,6 +11,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.access import Caller, Standing
 from app.domain.budgets import check_within
+from app.domain.callbacks import Vault
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import DASHBOARD_TEAM, MEMBER_TIER_FIELDS, columns_of, member_tier
 from app.domain.windows import Calendar
@@ -57,10 +58,11 @@ class _Draft:
 
 
 class Teams:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar, vault: Vault) -> None:
         self._database = database
         self._policies = policy_store
         self._calendar = calendar
+        self._vault = vault
 
     def new(self, act: Act, sent: Mapping[str, Any]) -> TeamView:
         """Make a team with its first members from the sent wire fields.
@@ -90,7 +92,7 @@ class Teams:
     def _draft(self, act: Act, team_id: str, request: Mapping[str, Any]) -> _Draft:
         if team_id == DASHBOARD_TEAM:
             raise InvalidRequest(f"Team id = {team_id} is reserved. Use a different team id.", "team_id")
-        columns = access.bounded(act.caller, columns_of(request, None, self._calendar, act.at))
+        columns = access.bounded(act.caller, columns_of(request, None, self._calendar, act.at, self._vault))
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         enforce(access.within_own_rates(act.caller, request))
         return _Draft(
@@ -121,7 +123,7 @@ class Teams:
         joinings = [Joining(row, member.user_id, member.user_email, member.role) for member in members]
         memberships.join(transaction, act, joinings, self._calendar)
         (view,) = team_rows.load(transaction, teams.c.team_id == draft.team_id, self._calendar, act.at)
-        audit.record(transaction, act, "new", "team", [Changed(draft.team_id, None, view.fields())])
+        audit.record(transaction, act, "new", "team", [Changed(draft.team_id, None, view.stored_fields())])
         return view
 
     def info(self, act: Act, team_id: str, key_limit: int) -> TeamInfo:
@@ -136,7 +138,7 @@ class Teams:
             found = team_rows.load(connection, chosen, self._calendar, act.at) if visible else []
             if not found:
                 raise team_not_found(team_id)
-            seen = _keys_seen(act.caller, team_id, standing)
+            seen = keys_seen(act.caller, team_id, standing)
             views = key_rows.newest(connection, seen, key_limit, self._calendar, act.at)
         return TeamInfo(found[0], views)
 
@@ -163,7 +165,8 @@ def _check_organization(transaction: Connection, caller: Caller, columns: Mappin
     check_within(columns, organization.row["models"], organization.tier, "the organization")
 
 
-def _keys_seen(caller: Caller, team_id: str, standing: Standing) -> ColumnElement[bool]:
+def keys_seen(caller: Caller, team_id: str, standing: Standing) -> ColumnElement[bool]:
+    """Which keys of a team the caller may see."""
     in_team = keys.c.team_id == team_id
     if access.sees_every_key_of(caller, team_id, standing):
         return in_team

@@ -6,13 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from app.db import Database
-from app.domain import access
+from app.domain import access, money
+from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users
-from app.services import accounts, audit, key_relations, user_rows
+from app.services import accounts, audit, key_relations, ledger, user_rows
 from app.services.audit import Act, Changed
+from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
 from app.services.user_views import UserView
 from app.services.users import taken, user_not_found
@@ -21,10 +23,11 @@ from app.store.policies import Policies
 
 
 class UserChanges:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar, rebasing: Rebasing) -> None:
         self._database = database
         self._policies = policy_store
         self._calendar = calendar
+        self._rebasing = rebasing
 
     def update(self, act: Act, sent: Mapping[str, Any]) -> UserView:
         """Change what was sent of the user named by `user_id`, or else by `user_email`.
@@ -46,13 +49,15 @@ class UserChanges:
         ):
             view = self._update(transaction, act, user_id, changed)
             before_commit()
+        if changed.get("spend") is not None:
+            self._rebasing.corrected([Scope(ScopeKind.USER, user_id)])
         return view
 
     def _update(self, transaction: Connection, act: Act, user_id: str, sent: Mapping[str, Any]) -> UserView:
         # Held before it is read: a statement that waits for a row does not see anew what it joins to it.
         transaction.execute(select(users.c.user_id).where(users.c.user_id == user_id).with_for_update())
         before = self._load(transaction, act, user_id)
-        stored = {name: before.columns[name] for name in TEXT_FIELDS}
+        stored = {name: before.columns[name] for name in TEXT_FIELDS | {"metadata"}}
         enforce(access.may_update_user(act.caller, user_id, sent, stored), user_not_found(user_id))
         columns = columns_of(sent)
         if "object_permission" in sent:
@@ -73,9 +78,17 @@ class UserChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if sent.get("spend") is not None:
+            self._correct(transaction, act, user_id, money.nanos(sent["spend"], "spend"))
         view = self._load(transaction, act, user_id)
         audit.record(transaction, act, "update", "user", [Changed(user_id, before.fields(), view.fields())])
         return view
+
+    def _correct(self, transaction: Connection, act: Act, user_id: str, to_nanos: int) -> None:
+        """Set the user's spend, in the window that it has after everything else has changed."""
+        spend = self._load(transaction, act, user_id).spend
+        account = Account(Scope(ScopeKind.USER, user_id), spend.window, spend.armed_at)
+        ledger.correct(transaction, act, account, to_nanos, {"user_id": user_id})
 
     def _load(self, transaction: Connection, act: Act, user_id: str) -> UserView:
         found = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
@@ -17,9 +17,20 @@ _PARTS = [*labelled({"permission": object_permissions}), *spends.account_columns
 
 
 def load(
-    connection: Connection, where: ColumnElement[bool], calendar: Calendar, now: datetime
+    connection: Connection,
+    where: ColumnElement[bool],
+    calendar: Calendar,
+    now: datetime,
+    *,
+    teams_seen: ColumnElement[bool] | None = None,
 ) -> dict[str, UserView]:
-    """The users that match, by their ids; the statement has a row per team of each."""
+    """The users that match, by their ids; the statement has a row per team of each.
+
+    `teams_seen` keeps the memberships that are told to some teams.
+    """
+    joined = team_members.c.user_id == users.c.user_id
+    if teams_seen is not None:
+        joined = and_(joined, teams_seen)
     rows = connection.execute(
         select(users, *_PARTS, team_members.c.team_id.label("member_of"))
         .select_from(
@@ -28,7 +39,7 @@ def load(
                 object_permissions,
                 object_permissions.c.object_permission_id == users.c.object_permission_id,
             )
-            .outerjoin(team_members, team_members.c.user_id == users.c.user_id)
+            .outerjoin(team_members, joined)
         )
         .where(where)
         .order_by(users.c.user_id, team_members.c.created_at, team_members.c.team_id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert
 
 from app.db import Database
 from app.domain import access, minting
@@ -17,22 +17,18 @@ from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
-from app.models import keys, organization_members, team_members, teams, users
-from app.services import accounts, audit, claims, key_relations, key_rows, memberships, team_rows, user_rows
+from app.models import organization_members, team_members, users
+from app.services import accounts, audit, claims, key_relations, memberships, team_rows, user_rows
 from app.services.audit import Act, Changed
 from app.services.key_maker import KeyMaker
-from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
 from app.services.memberships import Joining
+from app.services.organization_views import OrganizationMemberView
 from app.services.refusals import enforce, rules, unknown_reference
 from app.services.standings import of_organizations, of_teams
-from app.services.team_views import TeamView
 from app.services.user_views import UserView
 from app.store import policies
 from app.store.policies import Policies
-
-# A user may own any number of keys; an info shows the newest.
-NEWEST_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +37,6 @@ class NewUser:
 
     view: UserView
     key: GeneratedKey | None
-
-
-@dataclass(frozen=True, slots=True)
-class UserInfo:
-    """A user with its teams and its newest keys; `view` is None for the master key, which is nobody."""
-
-    user_id: str
-    view: UserView | None
-    keys: Sequence[KeyView]
-    teams: Sequence[TeamView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +113,24 @@ class Users:
         transaction.execute(insert(users).values({**row, "created_at": act.at, "updated_at": act.at}))
         spelling = draft.columns.get("budget_duration")
         accounts.open_account(transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at)
-        if organization_ids:
-            membership = {
-                "user_id": user_id,
-                "user_role": role_in_organization(request.get("user_role")),
-                "created_at": act.at,
-                "updated_at": act.at,
-            }
-            transaction.execute(
-                insert(organization_members),
-                [{**membership, "organization_id": organization_id} for organization_id in organization_ids],
-            )
+        role = role_in_organization(request.get("user_role"))
+        _join_organizations(transaction, act, user_id, role, organization_ids)
         memberships.join(transaction, act, joinings, self._calendar)
         view = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)[user_id]
         audit.record(transaction, act, "new", "user", [Changed(user_id, None, view.fields())])
+        self._record_joining(transaction, act, joinings)
         return view
+
+    def _record_joining(self, transaction: Connection, act: Act, joinings: Sequence[Joining]) -> None:
+        """Each team that the user joins has changed as well."""
+        if not joinings:
+            return
+        team_ids = [joining.team["team_id"] for joining in joinings]
+        user_id = joinings[0].user_id
+        joined = and_(team_members.c.user_id == user_id, team_members.c.team_id.in_(team_ids))
+        members = team_rows.members(transaction, joined, self._calendar, act.at)
+        changes = [Changed(member.team_id, {}, {"members_added": [member.fields()]}) for member in members]
+        audit.record(transaction, act, "member_add", "team", changes)
 
     def _joinings(
         self, transaction: Connection, act: Act, user_id: str, request: Mapping[str, Any]
@@ -160,23 +149,6 @@ class Users:
             joinings.append(Joining(facts[team_id].row, user_id, email, entry["user_role"], tier))
         return joinings
 
-    def info(self, act: Act, user_id: str | None) -> UserInfo:
-        """A user, by default the caller itself, with its teams and newest keys; raises NotFound.
-
-        A user that the caller may not see is not found.
-        """
-        wanted = user_id or act.caller.user_id
-        if wanted is None or not access.may_see_user(act.caller, wanted):
-            raise user_not_found(wanted)
-        with self._database.read() as connection:
-            found = user_rows.load(connection, users.c.user_id == wanted, self._calendar, act.at)
-            if not found and not (act.caller.key_id is None and wanted == act.caller.user_id):
-                raise user_not_found(wanted)
-            owned = key_rows.newest(connection, keys.c.user_id == wanted, NEWEST_KEYS, self._calendar, act.at)
-            joined = select(team_members.c.team_id).where(team_members.c.user_id == wanted)
-            shown = team_rows.load(connection, teams.c.team_id.in_(joined), self._calendar, act.at)
-        return UserInfo(wanted, found.get(wanted), owned, shown)
-
 
 def _organizations(transaction: Connection, caller: Caller, request: Mapping[str, Any]) -> list[str]:
     """The organizations that the user is to belong to; one out of sight answers like one that is not there."""
@@ -188,6 +160,19 @@ def _organizations(transaction: Connection, caller: Caller, request: Mapping[str
         ):
             raise unknown_reference("organizations")
     return wanted
+
+
+def _join_organizations(
+    transaction: Connection, act: Act, user_id: str, role: str, organization_ids: Sequence[str]
+) -> None:
+    if not organization_ids:
+        return
+    membership = {"user_id": user_id, "user_role": role, "created_at": act.at, "updated_at": act.at}
+    rows = [{**membership, "organization_id": organization_id} for organization_id in organization_ids]
+    transaction.execute(insert(organization_members), rows)
+    joined = [OrganizationMemberView({**row, "budget_id": None}, None).fields() for row in rows]
+    changes = [Changed(entry["organization_id"], {}, {"members_added": [entry]}) for entry in joined]
+    audit.record(transaction, act, "member_add", "organization", changes)
 
 
 def taken(user_id: str, request: Mapping[str, Any]) -> dict[str, ServiceError]:

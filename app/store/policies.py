@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from app.domain.teams import member_id
 from app.errors import StoreUnavailable, WriteStands
@@ -107,6 +108,43 @@ def together(versions: Iterable[Versions]) -> Versions:
     )
 
 
+class Announcement:
+    """A change that stands announced: `before_commit` is the last thing in its transaction.
+
+    `renew` lets the mark stand for as long again, where half of the time to change anything is over: for a change
+    that takes as long as it has much to do. Both raise StoreUnavailable where the mark may have lapsed too soon.
+    """
+
+    def __init__(
+        self, mark: Callable[[], None], *, seconds: float, commit_seconds: float, monotonic: Callable[[], float]
+    ) -> None:
+        self._mark = mark
+        self._seconds = seconds
+        self._commit_seconds = commit_seconds
+        self._monotonic = monotonic
+        self._set()
+
+    def before_commit(self) -> None:
+        if self._left() <= self._commit_seconds:
+            raise _too_long()
+
+    def renew(self) -> None:
+        left = self._left()
+        if left <= 0:
+            raise _too_long()
+        if left <= (self._seconds + self._commit_seconds) / 2:
+            self._set()
+
+    def _left(self) -> float:
+        return self._deadline - self._monotonic()
+
+    def _set(self) -> None:
+        # Taken before the call: our own deadline is never later than the one in Redis.
+        deadline = self._monotonic() + self._seconds
+        self._mark()
+        self._deadline = deadline
+
+
 class Policies:
     """The version tokens in Redis.
 
@@ -151,18 +189,22 @@ class Policies:
         or not. Where it fails, raises WriteStands after a success; after an error StoreUnavailable in its place,
         because "it is not there" or "it is so already" is the answer to one who asks again after a WriteStands.
         """
+        with self.long_change(entities) as announcement:
+            yield announcement.before_commit
+
+    @contextmanager
+    def long_change(self, entities: Sequence[Entity]) -> Iterator[Announcement]:
+        """As `change`, for one that may take longer than a mark stands: the body renews it as it goes."""
         entities = tuple(dict.fromkeys(entities))
         mark = f"mark:{secrets.token_hex(8)}"
-        # Taken before the call: our own deadline is never later than the one in Redis.
-        deadline = self._monotonic() + self._change_seconds
-        self._mark(entities, mark)
-
-        def before_commit() -> None:
-            if deadline - self._monotonic() <= self._commit_seconds:
-                raise StoreUnavailable("The change took too long and was given up; nothing was written.")
-
+        announcement = Announcement(
+            partial(self._mark, entities, mark),
+            seconds=self._change_seconds,
+            commit_seconds=self._commit_seconds,
+            monotonic=self._monotonic,
+        )
         try:
-            yield before_commit
+            yield announcement
         except Exception:
             self._publish(entities, mark)
             raise
@@ -185,6 +227,10 @@ class Policies:
         with self._redis.lease() as lease:
             names = policy_names(lease, entities)
             lease.run(_PUBLISH, names, [mark, fresh_token(), _LIFETIME_MS])
+
+
+def _too_long() -> StoreUnavailable:
+    return StoreUnavailable("The change took too long and was given up; nothing was written.")
 
 
 def policy_names(lease: Lease, entities: Sequence[Entity]) -> list[str]:

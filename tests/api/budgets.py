@@ -16,6 +16,15 @@ FIELDS: dict[str, Any] = {
     "tpd_limit": 7,
 }
 
+# What each role is answered that asks for a change of tiers.
+BY_ROLE = (
+    ("proxy_admin", 200),
+    ("proxy_admin_viewer", 403),
+    ("internal_user", 401),
+    ("internal_user_viewer", 401),
+    ("org_admin", 401),
+)
+
 
 def new(api: Api, **fields: Any) -> dict[str, Any]:
     answer = api.post("/budget/new", fields)

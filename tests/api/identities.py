@@ -1,14 +1,15 @@
 """The callers that identity endpoints tell apart, each with a key: who they are is all that differs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from app import create_app
 from app.config import Settings
-from app.container import build
+from app.container import Services, build
 from app.db import Database
-from tests.clients import MASTER_KEY, Api
+from tests.api.counting import statements
+from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_organization, add_person, add_team, add_user
 
@@ -71,6 +72,23 @@ def gather(api: Api, database: Database) -> People:
     keys["team key"] = api.generate(team_id=TEAM)["key"]
     keys["master"] = MASTER_KEY
     return People(keys)
+
+
+def about_the_team(services: Services, ask: Callable[[str, str], Answer], caller: str) -> Answer:
+    """The answer of `ask(team_id, caller)` about `crew`.
+
+    Where that is "not found", it is as of a team that is not there: in words, and in the statements that it took.
+    """
+    ask("warm-up", caller)
+    with statements(services.database) as of_unknown:
+        unknown = ask("hidden", caller)
+    with statements(services.database) as of_known:
+        answer = ask(TEAM, caller)
+    if answer.status == 404:
+        assert answer.summary == unknown.summary == (404, "not_found_error", "team_id")
+        assert answer.error["message"].replace(TEAM, "hidden") == unknown.error["message"]
+        assert len(of_known) == len(of_unknown) == 1
+    return answer
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from app.container import Services
 from app.domain.teams import member_id
 from app.models import audit, team_members
-from tests.api.budgets import FIELDS, new, shown
+from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.counting import statements
 from tests.api.settings import NO_MONEY, NO_WINDOWS, WINDOWS
 from tests.api.teams import spend
@@ -238,16 +238,7 @@ def test_what_is_no_field_of_a_tier_is_named(api: Api):
     assert answer.headers["x-keyledger-ignored-fields"] == "allowed_models,temp_budget_increase"
 
 
-@pytest.mark.parametrize(
-    ("role", "expected"),
-    [
-        ("proxy_admin", 200),
-        ("proxy_admin_viewer", 403),
-        ("internal_user", 401),
-        ("internal_user_viewer", 401),
-        ("org_admin", 401),
-    ],
-)
+@pytest.mark.parametrize(("role", "expected"), BY_ROLE)
 def test_a_tier_is_changed_by_proxy_admins(api: Api, services: Services, role: str, expected: int):
     new(api, budget_id="gold")
     key = add_person(api, services.database, "somebody", role)

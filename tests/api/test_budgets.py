@@ -8,7 +8,7 @@ import pytest
 from app.config import Settings
 from app.container import Services
 from app.models import audit
-from tests.api.budgets import FIELDS, new, shown
+from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.counting import statements
 from tests.api.identities import without_redis
 from tests.api.settings import NO_MONEY, NO_WINDOWS, WINDOWS
@@ -162,16 +162,7 @@ def test_info_of_what_is_no_list_does_not_fit_the_schema(
     )
 
 
-@pytest.mark.parametrize(
-    ("role", "expected"),
-    [
-        ("proxy_admin", 200),
-        ("proxy_admin_viewer", 403),
-        ("internal_user", 401),
-        ("internal_user_viewer", 401),
-        ("org_admin", 401),
-    ],
-)
+@pytest.mark.parametrize(("role", "expected"), BY_ROLE)
 @pytest.mark.parametrize(("path", "sent"), [("/budget/new", {}), ("/budget/info", {"budgets": ["a"]})])
 def test_tiers_are_for_proxy_admins(
     api: Api, services: Services, role: str, expected: int, path: str, sent: dict[str, Any]

@@ -7,6 +7,7 @@ import pytest
 from app.container import Services
 from app.models import audit, object_permissions
 from app.services.callers import MASTER_USER_ID
+from tests.api.calls import allowed, limit, refused, spent
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather
 from tests.api.settings import NO_MONEY, NO_WINDOWS, WINDOWS
@@ -93,10 +94,35 @@ def test_an_object_permission_is_patched_and_null_removes_its_row(api: Api, serv
 def test_what_is_no_field_of_an_update_is_named(api: Api):
     new(api, user_id="bob")
 
-    answer = update(api, teams=["t"], key_alias="a", spend=1)
+    answer = update(api, teams=["t"], key_alias="a")
 
-    assert answer.headers["x-keyledger-ignored-fields"] == "key_alias,spend,teams"
+    assert answer.headers["x-keyledger-ignored-fields"] == "key_alias,teams"
     assert answer.body["data"]["teams"] == []
+
+
+# --- spend -------------------------------------------------------------------------------------------------
+
+
+def test_a_spend_that_is_set_is_that_of_the_present_window_and_counts_at_once(api: Api, services: Services):
+    key = new(api, user_id="bob", max_budget=5, budget_duration="1d")["key"]
+    spent(api, key, 5)
+    assert refused(api, key)["code"] == "budget_exceeded"
+
+    shown = changed(api, spend=3.5)
+
+    assert (shown["spend"], shown["total_spend"]) == (3.5, 3.5)
+    assert limit(allowed(api, key), "user")["used"] == 3.5
+    assert refused(api, key)["code"] == "budget_exceeded"
+    assert services.ledger_check.check(1_000).drifts == []
+
+
+def test_a_spend_is_set_in_the_window_that_is_armed_with_it(api: Api):
+    new(api, user_id="bob")
+
+    shown = changed(api, spend=2, budget_duration="1d")
+
+    assert (shown["spend"], shown["budget_reset_at"][:10]) == (2, "2026-11-19")
+    assert changed(api, spend=None)["spend"] == 2
 
 
 # --- windows -----------------------------------------------------------------------------------------------
@@ -127,6 +153,7 @@ def test_an_armed_window_starts_at_zero_and_another_one_takes_its_spend_along(ap
     ("field", "value"),
     [
         *(("max_budget", amount) for amount in NO_MONEY),
+        *(("spend", amount) for amount in NO_MONEY),
         *(("soft_budget", amount) for amount in NO_MONEY),
         *(("budget_duration", spelling) for spelling in NO_WINDOWS),
         ("model_max_budget", {"gpt-4o": 1}),
@@ -246,6 +273,10 @@ def test_a_user_changes_what_is_its_own(api: Api, services: Services, field: str
         ("object_permission", {"mcp_servers": ["s"]}),
         ("object_permission", None),
         ("user_email", None),
+        ("spend", 0),
+        ("spend", None),
+        ("metadata", {"scim_active": True}),
+        ("metadata", {"scim_active": False}),
     ],
 )
 @pytest.mark.parametrize("role", ["internal_user", "org_admin"])
@@ -262,6 +293,16 @@ def test_a_user_changes_neither_its_role_nor_its_limits_nor_its_address(
 
 
 @on_one_store
+def test_who_is_switched_off_cannot_switch_itself_on(api: Api, services: Services):
+    key = add_person(api, services.database, "bob")
+    update(api, metadata={"scim_active": False, "floor": 1})
+
+    assert api.get("/user/info", key).status == 401
+    update(api, metadata={"scim_active": True, "floor": 1})
+    assert update(api, caller=key, metadata={"scim_active": True, "floor": 2}).status == 200
+    assert update(api, caller=key, metadata={"floor": 2}).summary == (403, "auth_error", "metadata")
+
+
 def test_sending_back_ones_texts_is_no_change(api: Api, services: Services):
     key = add_person(api, services.database, "bob")
     update(api, user_email="b@example.com")

@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import update
 
 from app.config import Settings
 from app.container import Services
-from app.models import audit, budget_state, keys, organization_members, outbox, users
+from app.models import audit, budget_state, keys, organization_members, outbox, team_members, users
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather, without_redis
 from tests.api.settings import LENGTHS, NO_LENGTHS, NO_MONEY, NO_WINDOWS, WINDOWS
@@ -403,7 +404,7 @@ def test_statements_of_new_do_not_grow_with_the_memberships(api: Api, services: 
             new(api, teams=teams, organizations=names[:count], object_permission={"agents": ["a"]})
         return len(sent)
 
-    assert make(1) == make(20) == 17
+    assert make(1) == make(20) == 20
 
 
 # --- info --------------------------------------------------------------------------------------------------
@@ -464,6 +465,33 @@ def test_the_owner_of_a_listed_key_is_shown_as_in_its_own_info(api: Api):
     (listed,) = api.get("/key/list", return_full_object=True, expand="user").body["keys"]
 
     assert listed["user"] == info(api, "bob")["user_info"]
+
+
+def test_info_shows_the_newest_of_many_teams_and_the_ids_of_all(api: Api, services: Services, clock: MovableClock):
+    new(api, user_id="bob")
+    for number in range(103):
+        add_team(services.database, f"team {number:03}", {"bob": "user"})
+    with services.database.transaction() as transaction:
+        newer = update(team_members).where(team_members.c.team_id > "team 002")
+        transaction.execute(newer.values(created_at=clock.now() + timedelta(days=1)))
+
+    found = info(api, "bob")
+
+    assert [team["team_id"] for team in found["teams"]] == [f"team {number:03}" for number in range(3, 103)]
+    assert len(found["user_info"]["teams"]) == 103
+
+
+def test_the_owner_of_a_listed_key_is_shown_as_far_as_the_caller_may_see_it(api: Api, services: Services):
+    add_team(services.database, TEAM, {"ann": "admin", "bob": "user"})
+    ann = add_person(api, services.database, "ann")
+    new(api, user_id="bob", user_email="bob@example.com", max_budget=1, auto_create_key=False)
+    api.generate(team_id=TEAM, user_id="bob", caller=MASTER_KEY)
+
+    query = {"expand": "user", "include_team_keys": True}
+    owners = {key["user"]["user_id"]: key["user"] for key in api.get("/key/list", ann, **query).body["keys"]}
+
+    assert owners["bob"] == {"user_id": "bob", "user_email": "bob@example.com", "user_alias": None}
+    assert owners["ann"] == info(api, "ann")["user_info"]
 
 
 def test_statements_of_info_do_not_grow_with_keys_and_teams(api: Api, services: Services):

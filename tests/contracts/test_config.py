@@ -90,6 +90,7 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "429", "budget_exceeded_status", 429),
         ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "True", "disable_custom_api_keys", True),
         ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "off", "disable_custom_api_keys", False),
+        ("KEYLEDGER_AVAILABLE_TEAMS", "a, b,,a", "available_teams", ("a", "b")),
         ("KEYLEDGER_MAX_BODY_BYTES", "1024", "max_body_bytes", 1024),
         ("KEYLEDGER_BUSY_SECONDS", "0.5", "busy_seconds", 0.5),
         ("WEB_CONCURRENCY", "4", "web_processes", 4),

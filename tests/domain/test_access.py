@@ -289,6 +289,46 @@ def test_an_organization_is_seen_by_those_in_it_and_those_above(caller: Caller, 
     assert access.may_see_organization(caller, "org", is_member=is_member) is expected
 
 
+@pytest.mark.parametrize(
+    ("caller", "is_member", "expected"),
+    [
+        (ADMIN, False, None),
+        (ORG_ADMIN, True, None),
+        (VIEWER, True, Kind.FORBIDDEN),
+        (USER, True, Kind.FORBIDDEN),
+        (USER, False, Kind.HIDDEN),
+        (OWNERLESS, False, Kind.HIDDEN),
+        (SERVICE, False, Kind.HIDDEN),
+        (replace(USER, organization_admin_of=frozenset({"other"})), False, Kind.HIDDEN),
+    ],
+)
+def test_who_belongs_to_an_organization_is_said_by_its_admins_and_those_above(
+    caller: Caller, is_member: bool, expected: Kind | None
+):
+    assert kind(access.may_manage_members_of(caller, "org", is_member=is_member)) == expected
+
+
+GRANTED_ALL = replace(USER, allowed_routes=("management_routes",))
+
+
+@pytest.mark.parametrize(
+    ("caller", "audit", "deletion"),
+    [
+        (ADMIN, None, None),
+        (VIEWER, None, Kind.ROLE),
+        (ORG_ADMIN, Kind.ROLE, Kind.ROLE),
+        (USER, Kind.ROLE, Kind.ROLE),
+        (SERVICE, Kind.ROLE, Kind.ROLE),
+        (GRANTED_ALL, Kind.ROLE, Kind.ROLE),
+    ],
+)
+def test_the_audit_is_read_and_organizations_are_deleted_by_role_alone(
+    caller: Caller, audit: Kind | None, deletion: Kind | None
+):
+    assert kind(access.may_read_audit(caller)) == audit
+    assert kind(access.may_delete_organizations(caller)) == deletion
+
+
 # --- changing ----------------------------------------------------------------------------------------------
 
 
@@ -666,6 +706,53 @@ def test_only_administrators_make_administrators(role: Role | None):
 )
 def test_members_are_added_by_those_who_manage_the_team(caller: Caller, standing: Standing, expected: Kind | None):
     assert kind(access.may_add_member(caller, "t", standing)) == expected
+
+
+@pytest.mark.parametrize(
+    ("caller", "joiners", "limited", "allowed"),
+    [
+        (USER, [("ann", "user")], False, True),
+        (USER_VIEWER, [("ann", "user")], False, True),
+        (USER, [("ann", "user")], True, False),
+        (USER, [("ann", "admin")], False, False),
+        (USER, [("bob", "user")], False, False),
+        (USER, [("ann", "user"), ("bob", "user")], False, False),
+        (USER, [], False, False),
+        (replace(USER, has_owner=False), [("ann", "user")], False, False),
+        (SERVICE, [("ann", "user")], False, False),
+    ],
+)
+def test_an_open_team_is_joined_by_oneself_as_a_plain_member(
+    caller: Caller, joiners: list[tuple[str, str]], limited: bool, allowed: bool
+):
+    refusal = access.may_join_team(caller, joiners, limited=limited)
+
+    assert kind(refusal) == (None if allowed else Kind.FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"), [(ADMIN, True), (VIEWER, False), (USER, False), (ORG_ADMIN, False)]
+)
+def test_all_users_are_added_by_administrators_alone(caller: Caller, allowed: bool):
+    assert (access.may_add_everybody(caller) is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("caller", "user_id", "allowed"),
+    [
+        (ADMIN, "bob", True),
+        (VIEWER, "bob", True),
+        (ORG_ADMIN, "bob", True),
+        (USER, "ann", True),
+        (USER, None, True),
+        (USER, "", True),
+        (USER, "bob", False),
+        (OWNERLESS, "bob", False),
+        (SERVICE, "ann", False),
+    ],
+)
+def test_the_teams_of_others_are_asked_for_by_those_above(caller: Caller, user_id: str | None, allowed: bool):
+    assert kind(access.may_list_teams_of(caller, user_id)) == (None if allowed else Kind.ROLE)
 
 
 # --- properties --------------------------------------------------------------------------------------------

@@ -52,6 +52,26 @@ LIMITED: dict[str, Any] = {
 }
 
 
+# --- members -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caller", "user_id", "expected"),
+    [
+        (ADMIN, "u", None),
+        (ADMIN, ADMIN.user_id, None),
+        (USER, "somebody else", None),
+        (USER, USER.user_id, Kind.FORBIDDEN),
+        (ORG_ADMIN, ORG_ADMIN.user_id, Kind.FORBIDDEN),
+        (OWNERLESS, "u", None),
+    ],
+)
+def test_only_a_proxy_admin_resets_its_own_spend_and_budget_in_a_team(
+    caller: Caller, user_id: str, expected: Kind | None
+):
+    assert kind(access.may_relieve_member(caller, user_id)) == expected
+
+
 # --- teams -------------------------------------------------------------------------------------------------
 
 
@@ -177,13 +197,18 @@ def test_a_team_goes_where_the_caller_administers(caller: Caller, destination: s
     ("caller", "user_id", "sent", "expected"),
     [
         (ADMIN, "bob", {"user_role": "proxy_admin"}, None),
-        (USER, "ann", {"user_alias": "A", "metadata": None}, None),
+        (USER, "ann", {"user_alias": "A"}, None),
         (USER, "ann", {"user_role": "internal_user", "user_email": "a@b"}, None),
         (USER, "ann", {"user_role": "proxy_admin"}, Kind.FORBIDDEN),
         (USER, "ann", {"user_email": "other@b"}, Kind.FORBIDDEN),
         (USER, "ann", {"user_email": None}, Kind.FORBIDDEN),
         (USER, "ann", {"max_budget": 0}, Kind.FORBIDDEN),
         (USER, "ann", {"something new": 1}, Kind.FORBIDDEN),
+        (USER, "ann", {"metadata": {"scim_active": False, "floor": 2}}, None),
+        (USER, "ann", {"metadata": {"scim_active": True}}, Kind.FORBIDDEN),
+        (USER, "ann", {"metadata": {"floor": 2}}, Kind.FORBIDDEN),
+        (USER, "ann", {"metadata": None}, Kind.FORBIDDEN),
+        (ADMIN, "ann", {"metadata": None}, None),
         (USER, "bob", {"user_alias": "B"}, Kind.HIDDEN),
         (ORG_ADMIN, "bob", {"user_alias": "B"}, Kind.HIDDEN),
         (OWNERLESS, "ann", {"user_alias": "B"}, Kind.HIDDEN),
@@ -193,7 +218,12 @@ def test_a_team_goes_where_the_caller_administers(caller: Caller, destination: s
 def test_a_user_is_changed_by_itself_within_bounds_and_by_administrators(
     caller: Caller, user_id: str, sent: dict[str, Any], expected: Kind | None
 ):
-    stored = {"user_role": "internal_user", "user_email": "a@b", "sso_user_id": None}
+    stored = {
+        "user_role": "internal_user",
+        "user_email": "a@b",
+        "sso_user_id": None,
+        "metadata": {"scim_active": False},
+    }
 
     assert kind(access.may_update_user(caller, user_id, sent, stored)) == expected
 

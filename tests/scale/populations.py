@@ -1,7 +1,7 @@
 """Stores with as many rows of everything as one likes, made by a handful of statements.
 
 Ids count up, as `user-0000001`, and so does the time at which a row was made. The first team, user and organization
-are large: a tenth of all keys is theirs. Of what may be missing, some is.
+are large: a quarter of all keys is theirs. Of what may be missing, some is.
 """
 
 from datetime import datetime
@@ -41,7 +41,7 @@ from tests.factories import NANOS
 
 # The first of each noun.
 USER, TEAM, ORGANIZATION, BUDGET = (f"{noun}-0000001" for noun in ("user", "team", "organization", "budget"))
-_SHARE = 10
+_SHARE = 4
 # No statement may take longer than one of the service.
 _AT_ONCE = 5_000
 _NOUNS = ("key", "team", "user", "organization")
@@ -175,7 +175,7 @@ class _Population:
         return self._numbered(f"{noun}-", self._n)
 
     def _shared(self, noun: str) -> ColumnElement[Any]:
-        """One's own of a noun, but of every tenth the first one."""
+        """One's own of a noun, but of every fourth the first one."""
         return self._numbered(f"{noun}-", case((self._n % _SHARE == 0, 1), else_=self._n))
 
     def _named(self, noun: str) -> ColumnElement[Any]:

@@ -25,7 +25,8 @@ MOST_READ = 5_000
 @pytest.fixture(scope="module")
 def full_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.create_database("full")
-    database = Database(url)
+    # Filling it takes as long as it takes.
+    database = Database(url, busy_seconds=60)
     upgrade(database)
     populations.fill(database, ROWS)
     database.close()

@@ -180,6 +180,39 @@ def test_a_commit_that_comes_too_late_is_given_up(opened: Callable[..., Policies
     assert marks(redis) == []
 
 
+def test_a_long_change_stands_for_as_long_as_it_is_renewed(
+    opened: Callable[..., Policies], redis: Redis, reader: Policies
+) -> None:
+    clock = Monotonic()
+    writer = opened(monotonic=clock)  # 60 s for the change, 20 s of them for the commit
+
+    def deadlines() -> list[float]:
+        names = redis.scan_iter("keyledger:*")
+        return [float(redis.hget(name, mark) or 0) for name in names for mark in marks(redis)]
+
+    with writer.long_change([KEY]) as announcement:
+        (first,) = deadlines()
+        clock.seconds += 19
+        announcement.renew()
+        assert deadlines() == [first]  # not half of the time to change anything is over
+        for _ in range(5):
+            clock.seconds += 39
+            announcement.renew()
+        assert deadlines()[0] >= first
+        assert reader.adopt([KEY]).dirty
+        announcement.before_commit()
+
+    assert marks(redis) == []
+
+
+def test_a_mark_that_may_have_lapsed_is_not_renewed(opened: Callable[..., Policies]) -> None:
+    clock = Monotonic()
+
+    with pytest.raises(StoreUnavailable), opened(monotonic=clock).long_change([KEY]) as announcement:
+        clock.seconds += 60
+        announcement.renew()
+
+
 # --- tokens --------------------------------------------------------------------------------------------------------
 
 

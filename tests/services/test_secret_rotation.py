@@ -16,7 +16,7 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.domain.minting import Secret
-from app.models import audit, deleted_keys, keys
+from app.models import audit, deleted_keys, keys, teams
 from app.services.sealing import CannotOpen, Sealer
 from app.services.secret_rotation import BATCH
 from tests.clients import Api
@@ -89,6 +89,38 @@ def test_every_secret_moves_live_and_archived_and_the_old_key_opens_none(
     for text in texts.values():
         with pytest.raises(CannotOpen):
             Sealer(settings.salt_key).open(NAME, text)
+
+
+def test_the_secrets_of_teams_move_in_both_forms(
+    api: Api, database: Database, settings: Settings, rotating: Settings
+):
+    older = {"callback_settings": {"success_callback": ["langfuse"], "callback_vars": {NAME: "two"}}}
+    api.post("/team/new", {"team_id": "both", "metadata": logging("one") | older | {"other": 1}})
+    api.post("/team/new", {"team_id": "plain", "metadata": {"callback_vars": "in words only"}})
+    api.post("/team/new", {"team_id": "clear"})
+    with database.transaction() as transaction:
+        clear = update(teams).where(teams.c.team_id == "clear")
+        transaction.execute(clear.values(metadata=logging("three")))
+    before = api.get("/team/info", team_id="both").body
+
+    with running(rotating) as services:
+        done = list(services.secret_rotation.batches())
+        again = list(services.secret_rotation.batches())
+        assert Api(create_app(services)).get("/team/info", team_id="both").body == before
+
+    assert [(batch.table, batch.resealed, batch.unopened) for batch in done] == [("teams", 2, 0)]
+    assert [batch.resealed for batch in again] == [0]
+    with database.read() as connection:
+        found = {row.team_id: row.metadata for row in connection.execute(select(teams))}
+    variables = {
+        "one": found["both"]["logging"][0]["callback_vars"],
+        "two": found["both"]["callback_settings"]["callback_vars"],
+        "three": found["clear"]["logging"][0]["callback_vars"],
+    }
+    assert {Sealer(NEW).open(NAME, each[NAME]) for each in variables.values()} == variables.keys()
+    assert found["plain"] == {"callback_vars": "in words only"}
+    with pytest.raises(CannotOpen):
+        Sealer(settings.salt_key).open(NAME, variables["one"][NAME])
 
 
 def test_nothing_but_the_secret_changes(api: Api, database: Database, rotating: Settings):

@@ -201,8 +201,7 @@ def _listed(view: KeyView, found: KeyPage) -> dict[str, Any]:
     owner = found.owners.get(view.columns["user_id"])
     creator = found.owners.get(view.columns["created_by"])
     if owner is not None:
-        fields["user"] = owner.fields()
+        fields["user"] = owner
     if creator is not None:
-        shown = creator.fields()
-        fields["created_by_user"] = {name: shown[name] for name in ("user_id", "user_email", "user_alias")}
+        fields["created_by_user"] = {name: creator[name] for name in ("user_id", "user_email", "user_alias")}
     return fields

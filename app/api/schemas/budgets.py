@@ -5,6 +5,7 @@ from marshmallow import fields as f
 from app.api.fields import MAXIMUM_INT32, Instant, Money, Name, Text, TextList, Whole
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import ModelBudgets
+from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
 
 # One statement looks them all up.
@@ -37,6 +38,18 @@ class BudgetRequestSchema(Request):
     budgets = TextList(required=True, longest=MOST_BUDGETS, metadata={"description": "Ids"})
 
 
+class BudgetListQuerySchema(PageQuerySchema):
+    size = Whole(low=1, high=MOST_BUDGETS, nullable=False, load_default=100, data_key="page_size")
+
+
+class BudgetSettingsQuerySchema(Request):
+    budget_id = Name(required=True, nullable=False)
+
+
+class BudgetDeleteRequestSchema(Request):
+    id = Name(required=True, nullable=False)
+
+
 class LimitsAnswerSchema(Answer):
     """The limits of a tier, a team or a user, as they are answered."""
 
@@ -62,3 +75,14 @@ class LiteLLM_BudgetTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's 
     temp_budget_expiry = f.String(allow_none=True)
     created_by = f.String(required=True, allow_none=True)
     updated_by = f.String(required=True, allow_none=True)
+
+
+class ConfigListSchema(Answer):
+    """One setting of a tier, described for a form."""
+
+    field_name = f.String(required=True)
+    field_type = f.String(required=True)
+    field_description = f.String(required=True)
+    field_value = f.Raw(required=True, allow_none=True)
+    stored_in_db = f.Boolean(required=True)
+    field_default_value = f.Raw(required=True, allow_none=True)

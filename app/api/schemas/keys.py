@@ -86,8 +86,8 @@ class LiteLLM_ObjectPermissionBaseSchema(Request):  # noqa: N801 - the wire's co
     skills = TextList()
 
 
-class KeySettingsSchema(Request):
-    """The settings that creating, updating and regenerating a key have in common."""
+class LiftedSchema(Request):
+    """Settings of a key, with metadata among them."""
 
     @pre_load
     def _lift(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -98,6 +98,10 @@ class KeySettingsSchema(Request):
         lifted = {name: metadata[name] for name in LIFTED_FIELDS & metadata.keys()}
         kept = {name: value for name, value in metadata.items() if name not in lifted}
         return {**lifted, **data, "metadata": kept}
+
+
+class KeySettingsSchema(LiftedSchema):
+    """The settings that creating, updating and regenerating a key have in common."""
 
     key_alias = Name()
     duration = Text(max_length=64)

@@ -11,15 +11,12 @@ from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
 from app.api.schemas.keys import (
     BudgetLimits,
     LiteLLM_ObjectPermissionBaseSchema,
-    ModelBudgets,
-    TemporaryIncreaseSchema,
 )
 from app.api.schemas.requests import Request
-from app.domain.teams import ROLES
+from app.domain.teams import MOST_MEMBERS, ROLES
 
-# One transaction adds them all; a store takes so many parameters in a statement at the most.
-MOST_MEMBERS = 500
 MOST_KEYS = 1_000
+MOST_TEAMS = 1_000
 
 
 def at_most(longest: int) -> Any:
@@ -48,21 +45,6 @@ class MemberSchema(Request):
     @validates_schema
     def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
         need_somebody(data)
-
-
-_MEMBER = {"$ref": "#/components/schemas/Member"}
-
-
-class Members(fields.Field[Any]):
-    """One member, or a list of them."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"oneOf": [_MEMBER, {"type": "array", "items": _MEMBER}]}, **kwargs)
-        self._one = fields.Nested(MemberSchema())
-        self._several = fields.List(fields.Nested(MemberSchema()), validate=at_most(MOST_MEMBERS))
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        return (self._several if isinstance(value, list) else self._one).deserialize(value)
 
 
 class TeamSettingsSchema(LimitsSchema):
@@ -114,31 +96,8 @@ class BlockTeamRequestSchema(Request):
     team_id = Name(required=True, nullable=False)
 
 
-class TeamMemberAddRequestSchema(Request):
-    team_id = Name(required=True, nullable=False)
-    member = Members(required=True)
-    max_budget_in_team = Money()
-    budget_duration = Text(max_length=64)
-    allowed_models = TextList()
-
-
-class TeamMemberUpdateRequestSchema(TemporaryIncreaseSchema):
-    """A merge patch of a membership: its role, and the limits of the member's own tier."""
-
-    team_id = Name(required=True, nullable=False)
-    user_id = Name()
-    user_email = Line()
-    role = Choice(*ROLES)
-    max_budget_in_team = Money()
-    budget_duration = Text(max_length=64)
-    allowed_models = TextList()
-    tpm_limit = Whole()
-    rpm_limit = Whole()
-    model_max_budget = ModelBudgets()
-
-    @validates_schema
-    def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
-        need_somebody(data)
+class DeleteTeamRequestSchema(Request):
+    team_ids = fields.List(Name(nullable=False), required=True, validate=at_most(MOST_TEAMS))
 
 
 class TeamInfoQuerySchema(Request):
@@ -187,28 +146,9 @@ class LiteLLM_TeamTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's co
     litellm_model_table = f.Dict(allow_none=True)
 
 
-class TeamAddMemberResponseSchema(LiteLLM_TeamTableSchema):
-    updated_users = f.List(f.Dict(), required=True)
-    updated_team_memberships = f.List(f.Nested(TeamMembershipSchema()), required=True)
-
-
 class UpdateTeamResponseSchema(Answer):
     team_id = f.String(required=True)
     data = f.Nested(LiteLLM_TeamTableSchema(), required=True)
-
-
-class TeamMemberUpdateResponseSchema(MemberAnswerSchema):
-    """The membership as it is now, under the names of the request."""
-
-    team_id = f.String(required=True)
-    max_budget_in_team = f.Float(required=True, allow_none=True)
-    budget_duration = f.String(required=True, allow_none=True)
-    allowed_models = f.List(f.String(), required=True)
-    tpm_limit = f.Integer(required=True, allow_none=True)
-    rpm_limit = f.Integer(required=True, allow_none=True)
-    model_max_budget = f.Dict(required=True)
-    temp_budget_increase = f.Float(required=True, allow_none=True)
-    temp_budget_expiry = f.String(required=True, allow_none=True)
 
 
 class TeamInfoResponseObjectSchema(Answer):
@@ -216,3 +156,7 @@ class TeamInfoResponseObjectSchema(Answer):
     team_info = f.Nested(LiteLLM_TeamTableSchema(), required=True)
     keys = f.List(f.Nested(LiteLLM_VerificationTokenSchema()), required=True)
     team_memberships = f.List(f.Nested(TeamMembershipSchema()), required=True)
+
+
+class DeletedTeamsSchema(Answer):
+    deleted_teams = f.List(f.String(), required=True)

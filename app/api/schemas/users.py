@@ -5,10 +5,24 @@ from typing import Any
 from marshmallow import fields, validates_schema
 from marshmallow import fields as f
 
-from app.api.fields import Anything, Choice, Flag, Line, Money, Name, Object, Text, TextList, refuse
+from app.api.fields import (
+    Anything,
+    Choice,
+    Flag,
+    Line,
+    Money,
+    Name,
+    Names,
+    Object,
+    Text,
+    TextList,
+    Whole,
+    refuse,
+)
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
 from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
 from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema
+from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
 from app.api.schemas.teams import LiteLLM_TeamTableSchema, at_most, need_somebody
 from app.domain.access import Role
@@ -16,6 +30,9 @@ from app.domain.teams import ROLES
 
 # One transaction joins them all.
 MOST_TEAMS = 500
+# One transaction deletes them all.
+MOST_DELETED = 1_000
+MOST_NAMED = 500
 
 
 class NewUserRequestTeamSchema(Request):
@@ -79,6 +96,8 @@ class NewUserRequestSchema(UserSettingsSchema):
 class UpdateUserRequestSchema(UserSettingsSchema):
     """A merge patch: what is not sent stays, null means the default. `user_email` finds the user without an id."""
 
+    spend = Money(metadata={"description": "What has been spent in the present window, from now on"})
+
     @validates_schema
     def _names_somebody(self, data: dict[str, Any], **_: Any) -> None:
         need_somebody(data)
@@ -86,6 +105,28 @@ class UpdateUserRequestSchema(UserSettingsSchema):
 
 class UserInfoQuerySchema(Request):
     user_id = Name(metadata={"description": "The caller itself when left out"})
+
+
+class DeleteUserRequestSchema(Request):
+    user_ids = TextList(required=True, longest=MOST_DELETED)
+
+
+class UserListQuerySchema(PageQuerySchema):
+    size = Whole(low=1, high=100, nullable=False, load_default=25, data_key="page_size")
+    role = Name()
+    user_ids = Names(
+        most=MOST_NAMED,
+        metadata={"description": "Separated by commas; a single one finds every id that contains it"},
+    )
+    sso_user_ids = Names(most=MOST_NAMED, metadata={"description": "Separated by commas"})
+    user_email = Name(metadata={"description": "Part of an address"})
+    search = Name(metadata={"description": "Part of an id or an address"})
+    team = Name(metadata={"description": "Only members of this team"})
+    organization_ids = Names(
+        most=MOST_NAMED, metadata={"description": "Only members of these organizations, separated by commas"}
+    )
+    sort_by = Text(metadata={"description": "Column to sort by; newest first when left out"})
+    sort_order = Text(load_default="asc", metadata={"description": "'asc' or 'desc'"})
 
 
 class LiteLLM_UserTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's component name
@@ -101,6 +142,36 @@ class LiteLLM_UserTableSchema(LimitsAnswerSchema):  # noqa: N801 - the wire's co
     spend = f.Float(required=True)
     total_spend = f.Float(required=True)
     object_permission = f.Dict(allow_none=True)
+
+
+class UserInfoV2ResponseSchema(LiteLLM_UserTableSchema):
+    """The user alone: of its teams the ids, of its keys nothing."""
+
+    sso_user_id = f.String(required=True, allow_none=True)
+
+
+class LiteLLM_UserTableWithKeyCountSchema(LiteLLM_UserTableSchema):  # noqa: N801 - as above
+    key_count = f.Integer(required=True)
+
+
+class UserListResponseSchema(Answer):
+    users = f.List(f.Nested(LiteLLM_UserTableWithKeyCountSchema()), required=True)
+    total = f.Integer(required=True)
+    page = f.Integer(required=True)
+    page_size = f.Integer(required=True)
+    total_pages = f.Integer(required=True)
+
+
+class RoleSchema(Answer):
+    description = f.String(required=True)
+    ui_label = f.String(required=True)
+
+
+class AvailableRolesSchema(Answer):
+    proxy_admin = f.Nested(RoleSchema(), required=True)
+    proxy_admin_viewer = f.Nested(RoleSchema(), required=True)
+    internal_user = f.Nested(RoleSchema(), required=True)
+    internal_user_viewer = f.Nested(RoleSchema(), required=True)
 
 
 class NewUserResponseSchema(LiteLLM_UserTableSchema):

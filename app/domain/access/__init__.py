@@ -20,10 +20,17 @@ from app.domain.access.callers import (
 from app.domain.access.gateways import gateway_of, may_decide
 from app.domain.access.identities import (
     bounded,
+    may_add_everybody,
     may_add_member,
     may_assign_role,
     may_create_in_organization,
     may_create_users,
+    may_delete_organizations,
+    may_join_team,
+    may_list_teams_of,
+    may_manage_members_of,
+    may_read_audit,
+    may_see_budgets,
     may_see_organization,
     may_see_team,
     may_see_user,
@@ -32,7 +39,6 @@ from app.domain.access.identities import (
     may_update_organization,
     may_update_user,
     sees_every_key_of,
-    sees_every_team_of,
     within_own_rates,
 )
 from app.domain.access.keys import (
@@ -57,7 +63,14 @@ from app.domain.access.keys import (
 )
 from app.domain.access.secrets import Owner, may_learn_secret
 from app.domain.access.spend import SpendReach, sees_spend_of, spend_reach
-from app.domain.access.teams import may_manage_team, may_move_team, may_permit_team, may_turn_team
+from app.domain.access.teams import (
+    may_manage_team,
+    may_move_team,
+    may_permit_team,
+    may_relieve_member,
+    may_turn_team,
+)
+from app.domain.access.users import UserTarget, may_delete_user, may_list_users, organizations_listed
 
 __all__ = [
     "ADMIN_ONLY_FIELDS",
@@ -75,10 +88,12 @@ __all__ = [
     "Role",
     "SpendReach",
     "Standing",
+    "UserTarget",
     "bounded",
     "fits_team",
     "gate",
     "gateway_of",
+    "may_add_everybody",
     "may_add_member",
     "may_assign_role",
     "may_block",
@@ -86,16 +101,25 @@ __all__ = [
     "may_create_users",
     "may_decide",
     "may_delete",
+    "may_delete_organizations",
+    "may_delete_user",
     "may_generate",
+    "may_join_team",
     "may_keep_to",
     "may_learn_secret",
     "may_leave_team",
+    "may_list_teams_of",
+    "may_list_users",
+    "may_manage_members_of",
     "may_manage_team",
     "may_move_team",
     "may_move_to_team",
     "may_permit_team",
+    "may_read_audit",
     "may_regenerate",
+    "may_relieve_member",
     "may_reset_spend",
+    "may_see_budgets",
     "may_see_key",
     "may_see_organization",
     "may_see_team",
@@ -108,9 +132,9 @@ __all__ = [
     "may_update_in_bulk",
     "may_update_organization",
     "may_update_user",
+    "organizations_listed",
     "routes_of_new",
     "sees_every_key_of",
-    "sees_every_team_of",
     "sees_spend_of",
     "spend_reach",
     "within_own_caps",

@@ -1,6 +1,6 @@
 """What a caller may see of teams, users and organizations, and do to them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role, Standing
@@ -8,6 +8,8 @@ from app.domain.access.ceilings import lifted
 
 # What a user may change of itself; an address is how others find and invite somebody, so it is not among them.
 PERSONAL_FIELDS = frozenset({"user_alias", "metadata"})
+# What checks go by in a user's metadata, and so is not the user's own to say.
+RESERVED_METADATA = ("scim_active",)
 
 
 def may_create_in_organization(caller: Caller, organization_id: str | None) -> Refusal | None:
@@ -81,13 +83,38 @@ def may_add_member(caller: Caller, team_id: str, standing: Standing) -> Refusal 
     return Refusal(Kind.FORBIDDEN, "Call not allowed. User not proxy admin OR team admin. route=/team/member_add")
 
 
+def may_join_team(caller: Caller, joiners: Collection[tuple[str, str]], *, limited: bool) -> Refusal | None:
+    """Whether one who manages nothing may add these users, each with a role, to a team that is open to everybody.
+
+    `limited` says that the request asks for limits of their own, which are not theirs to say.
+    """
+    if caller.has_owner and list(joiners) == [(caller.user_id, "user")] and not limited:
+        return None
+    return Refusal(
+        Kind.FORBIDDEN,
+        "A team that is open to everybody is joined by oneself, with the role 'user' and without limits.",
+        "member",
+    )
+
+
+def may_add_everybody(caller: Caller) -> Refusal | None:
+    """Whether the caller may add all users there are, whom only administrators see."""
+    return (
+        None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can add all users.", "all_users")
+    )
+
+
+def may_list_teams_of(caller: Caller, user_id: str | None) -> Refusal | None:
+    """Whether the caller may ask for the teams of this user; a list shows it none that it may not see anyway."""
+    if not user_id or caller.sees_all or caller.organization_admin_of or user_id == caller.user_id:
+        return None
+    return Refusal(
+        Kind.ROLE, f"Only admin users can query all teams/other teams. Your user role={caller.role}", "user_id"
+    )
+
+
 def may_see_user(caller: Caller, user_id: str) -> bool:
     return caller.sees_all or (caller.user_id is not None and caller.user_id == user_id)
-
-
-def sees_every_team_of(caller: Caller, organization_id: str) -> bool:
-    """Whether each team of the organization is one that `may_see_team` shows; otherwise only those of its own."""
-    return caller.sees_all or organization_id in caller.organization_admin_of
 
 
 def may_see_organization(caller: Caller, organization_id: str, *, is_member: bool) -> bool:
@@ -99,8 +126,8 @@ def may_update_user(
 ) -> Refusal | None:
     """Whether the caller may change these fields of this user; sending back what stands there is no change.
 
-    `stored` holds what the user's texts are at present. Limits count even where they are sent as they are: they
-    are not the user's to say.
+    `stored` holds what the user's texts and metadata are at present. Limits count even where they are sent as they
+    are: they are not the user's to say.
     """
     if caller.is_admin:
         return None
@@ -111,12 +138,34 @@ def may_update_user(
     for field in sorted(sent.keys() - PERSONAL_FIELDS):
         if field not in stored or sent[field] != stored[field]:
             return Refusal(Kind.FORBIDDEN, f"Only proxy admins can change '{field}' of a user.", field)
+    stood, stands = stored.get("metadata") or {}, sent.get("metadata") or {}
+    changed = [name for name in RESERVED_METADATA if "metadata" in sent and stood.get(name) != stands.get(name)]
+    if changed:
+        return Refusal(
+            Kind.FORBIDDEN, f"Only proxy admins can change '{changed[0]}' in a user's metadata.", "metadata"
+        )
     return None
 
 
 def may_update_budget(caller: Caller) -> Refusal | None:
-    """Whether the caller may change a tier, and so the limits of everything that is linked to it."""
+    """Whether the caller may change or delete a tier, and so the limits of everything that is linked to it."""
     return None if caller.is_admin else Refusal(Kind.FORBIDDEN, "Only proxy admins can change a budget.")
+
+
+def may_see_budgets(caller: Caller) -> Refusal | None:
+    """Whether the caller may look through the tiers; a tier that caps something is shown with it."""
+    if caller.sees_all:
+        return None
+    return Refusal(Kind.FORBIDDEN, f"Only proxy admins and viewers can list budgets. Your role={caller.role}")
+
+
+def may_read_audit(caller: Caller) -> Refusal | None:
+    """Whether the caller may read who did what; a route that a key was granted does not widen what it sees."""
+    return (
+        None
+        if caller.sees_all
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can read the audit.")
+    )
 
 
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
@@ -128,6 +177,25 @@ def may_update_organization(caller: Caller, organization_id: str, *, is_member: 
     return Refusal(
         Kind.FORBIDDEN, "You do not have access to this organization: only its admins and proxy admins change it."
     )
+
+
+def may_manage_members_of(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
+    """Whether the caller says who belongs to the organization, and as what: its admins make others such too."""
+    if caller.is_admin or organization_id in caller.organization_admin_of:
+        return None
+    if not may_see_organization(caller, organization_id, is_member=is_member):
+        return HIDDEN
+    return Refusal(
+        Kind.FORBIDDEN,
+        "You do not have access to this organization: only its admins and proxy admins change its members.",
+    )
+
+
+def may_delete_organizations(caller: Caller) -> Refusal | None:
+    """Whether the caller may delete organizations; a route that a key was granted does not make it an admin."""
+    if caller.is_admin:
+        return None
+    return Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can delete organizations.")
 
 
 def may_turn_organization(

@@ -31,6 +31,13 @@ def may_manage_team(caller: Caller, team_id: str, standing: Standing, route: str
     )
 
 
+def may_relieve_member(caller: Caller, user_id: str) -> Refusal | None:
+    """Whether one who manages a team may reset what this member has spent there, or may spend: not for itself."""
+    if caller.is_admin or caller.user_id != user_id:
+        return None
+    return Refusal(Kind.FORBIDDEN, "Only a proxy admin can reset your own spend or budget in a team.", "user_id")
+
+
 def may_turn_team(
     caller: Caller, standing: Standing, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Refusal | None:
