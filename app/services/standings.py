@@ -81,8 +81,41 @@ def of_caller(connection: Connection, caller: Caller) -> dict[str, Standing]:
     return {row["team_id"]: _standing(row, caller) for row in connection.execute(statement).mappings()}
 
 
-from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
-from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
+def teams_seen(caller: Caller) -> ColumnElement[bool]:
+    """The teams that `access.may_see_team` shows, as SQL finds them."""
+    return true() if caller.sees_all else or_(*scope_of(caller, teams))
+
+
+def keys_seen(caller: Caller) -> ColumnElement[bool]:
+    """The keys that `access.may_see_key` shows, as SQL finds them."""
+    if caller.sees_all:
+        return true()
+    within = [select(team_members.c.team_id).where(team_members.c.user_id == caller.user_id)]
+    if caller.organization_admin_of:
+        administered = teams.c.organization_id.in_(sorted(caller.organization_admin_of))
+        within.append(select(teams.c.team_id).where(administered))
+    seen = [keys.c.key_id == caller.key_id, keys.c.team_id.in_(union_all(*within))]
+    # Nobody is no owner: a key without one does not see the others that have none.
+    if caller.user_id is not None:
+        seen.append(keys.c.user_id == caller.user_id)
+    if caller.is_service_account:
+        seen.append(keys.c.team_id == caller.team_id)
+    return or_(*seen)
+
+
+def other_owner(connection: Connection, caller: Caller, user_id: str) -> Owner:
+    """What another user is, beside the caller: its role, its organizations, and whether it leads further teams."""
+    user = connection.execute(select(users.c.user_role).where(users.c.user_id == user_id)).scalar()
+    administered = connection.execute(
+        select(organization_members.c.organization_id).where(
+            organization_members.c.user_id == user_id, organization_members.c.user_role == Role.ORG_ADMIN
+        )
+    ).scalars()
+    led = select(team_members.c.team_id).where(team_members.c.user_id == user_id, team_members.c.role == "admin")
+    standings = of_teams(connection, caller, connection.execute(led).scalars())
+    return Owner(
+        Role.of(user), frozenset(administered), any(not team.standing.manages for team in standings.values())
+    )
 
 
 def _membership_of(caller: Caller) -> ColumnElement[bool]:

@@ -104,7 +104,7 @@ def _target(random: Random, world: World, caller: str, kind: str) -> str:
     known = [name for name in names if sees(world, who, name)]
     hidden = [name for name in names if name not in known]
     chance = random.random()
-    pool = known if chance < 0.75 else hidden if chance < 0.93 else []  # noqa: PLR2004
+    pool = known if chance < 0.75 else hidden if chance < 0.93 else []
     return random.choice(pool) if pool else NOBODY
 
 
