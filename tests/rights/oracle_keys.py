@@ -145,9 +145,11 @@ def _may_touch(world: World, caller: Who, key: Key, sent: dict[str, Any]) -> Sta
 
 
 def _may_move(world: World, caller: Who, key: Key, sent: dict[str, Any]) -> Statuses:
-    if sent.get("team_id", "") == "" or sent["team_id"] == key.team:
-        return ALLOWED if sent.get("team_id", "") is not None else _may_leave(caller, key)
-    name = sent["team_id"]
+    name = sent.get("team_id", "")
+    if name in ("", key.team):
+        return ALLOWED
+    if name is None:
+        return when(FORBIDDEN, key.owner is None and not caller.is_admin)
     known = oracle.is_member(world, caller, name) or oracle.manages(world, caller, name)
     if not (caller.is_admin or known):
         return UNKNOWN
@@ -161,10 +163,6 @@ def _may_move(world: World, caller: Who, key: Key, sent: dict[str, Any]) -> Stat
     )
     barred = not (caller.is_admin or oracle.manages(world, caller, name))
     return when(FORBIDDEN, barred, not fits, owner is not None and owner not in team.members)
-
-
-def _may_leave(caller: Who, key: Key) -> Statuses:
-    return when(FORBIDDEN, key.team is not None and key.owner is None and not caller.is_admin)
 
 
 def _changed_caps(caps: Caps, sent: dict[str, Any]) -> Caps:

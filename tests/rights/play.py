@@ -6,7 +6,7 @@ Redis, so that what the service has cached of the first state goes on to be true
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,18 +99,17 @@ class Stage:
             self._send(self.base, Call("/key/info", name, name, makes="0"))
         self.store.keep()
 
-    def play(self, seed: int, length: int = LENGTH) -> list[Call]:
-        """Make a sequence of calls up; raises Disagreement, with as few of them as show it."""
+    def play(self, seed: int, *, shrink: bool = True) -> None:
+        """Make a sequence of calls up; raises Disagreement, with as few of them as show it, if wanted."""
         random, world = Random(seed), self._begin()
         players, made = calls.cast(random, world), list[Call]()
         try:
-            for number in range(length):
+            for number in range(LENGTH):
                 made.append(calls.draw(random, world, players, number))
                 self._step(world, made[-1])
             self._compare(world)
         except Disagreement as found:
-            raise self._least(seed, made, found) from None
-        return made
+            raise (self._least(seed, made, found) if shrink else found) from None
 
     def _begin(self) -> World:
         self.store.restore()
@@ -258,10 +257,12 @@ def _veiled(world: World, caller: Who, call: Call) -> Call:
     if kind and not sees[kind](world, caller, target or ""):
         target = NOBODY
     for name, visible in (("team_id", oracle.sees_team), ("organization_id", oracle.sees_organization)):
-        if fields.get(name) and not visible(world, caller, fields[name]):
+        if fields.get(name) and fields[name] != _stands(world, call, name) and not visible(world, caller, fields[name]):
             fields[name] = NOBODY
     return replace(call, target=target, fields=fields)
 
 
-def seeds(start: int, count: int) -> Iterator[int]:
-    yield from range(start, start + count)
+def _stands(world: World, call: Call, name: str) -> str | None:
+    """What the target says of itself already is no secret to those who see it."""
+    things: dict[str, Any] = {**world.keys, **world.teams}
+    return getattr(things.get(call.target or ""), name.removesuffix("_id"), None)
