@@ -32,9 +32,19 @@ METHODS = {
     "/user/info": "GET",
     "/organization/info": "GET",
     "/organization/update": "PATCH",
+    "/organization/delete": "DELETE",
+    "/organization/list": "GET",
+    "/organization/member_update": "PATCH",
+    "/organization/member_delete": "DELETE",
+    "/team/list": "GET",
+    "/v2/team/list": "GET",
+    "/team/permissions_list": "GET",
+    "/user/list": "GET",
+    "/budget/list": "GET",
+    "/audit": "GET",
 }
 # What a route is aimed at, and how often it is called.
-ROUTES: dict[str, tuple[str, int]] = {
+ROUTES: dict[str, tuple[str, float]] = {
     "/key/generate": ("", 20),
     "/key/service-account/generate": ("", 6),
     "/key/update": ("keys", 16),
@@ -53,22 +63,46 @@ ROUTES: dict[str, tuple[str, int]] = {
     "/team/info": ("teams", 4),
     "/team/member_add": ("teams", 5),
     "/team/member_update": ("teams", 4),
-    "/user/new": ("", 6),
+    "/user/new": ("", 9),
     "/user/update": ("users", 4),
     "/user/info": ("users", 4),
     "/organization/new": ("", 1),
     "/organization/update": ("organizations", 4),
     "/organization/info": ("organizations", 3),
+    "/team/delete": ("teams", 1),
+    "/team/bulk_member_add": ("teams", 2),
+    "/team/member_delete": ("teams", 2),
+    "/team/permissions_list": ("teams", 1),
+    "/team/permissions_update": ("teams", 2),
+    "/team/key/bulk_update": ("teams", 3),
+    "/team/{team_id}/member/{user_id}/reset_spend": ("teams", 2),
+    "/team/list": ("", 2),
+    "/v2/team/list": ("", 2),
+    "/user/list": ("", 2),
+    "/user/delete": ("users", 2),
+    "/organization/list": ("", 2),
+    "/organization/delete": ("organizations", 0.5),
+    "/organization/member_add": ("organizations", 4),
+    "/organization/member_update": ("organizations", 3),
+    "/organization/member_delete": ("organizations", 2),
+    "/budget/new": ("", 1),
+    "/budget/list": ("", 1),
+    "/audit": ("", 1),
 }
 WEIGHTS = [weight for _, weight in ROUTES.values()]
 
 
 CAST = 8
+# Those with rights over others, which have the most to give away.
+MIGHTY = ["nora", "sven", "tight nora", "hiring norm", "mira", "dora", "pia", "cora", "robot"]
 
 
 def cast(random: Random, world: World) -> list[str]:
     """Who calls in a sequence, beside the keys that are made in it: everybody else only suffers it."""
-    return random.sample([MASTER, *world.keys], CAST)
+    return [
+        *random.sample(MIGHTY, 3),
+        *random.sample([name for name in (MASTER, *world.keys) if name not in MIGHTY], CAST - 3),
+    ]
 
 
 def draw(random: Random, world: World, players: list[str], number: int) -> Call:
@@ -148,15 +182,17 @@ SETTINGS = {
     "guardrails": (0.05, one_of(["g"], [])),
     "model_rpm_limit": (0.05, one_of({"a": 1})),
 }
+GRANTED = one_of(["/key/generate"], ["/key/update", "/key/list"], [])
 TEAM = {
     **CAPS,
     "organization_id": (0.5, _named("organizations", None, NOBODY)),
     "blocked": (0.08, one_of(True, False)),
-    "team_member_permissions": (0.1, one_of(["/key/generate"], ["/key/update", "/key/list"], [])),
+    "team_member_permissions": (0.1, GRANTED),
     "guardrails": (0.08, one_of(["g"])),
     "object_permission": (0.08, one_of({"models": ["a"]})),
 }
 MEMBER = one_of("user", "admin")
+PLACE = one_of("org_admin", "internal_user", "internal_user_viewer")
 
 
 def _newcomer(random: Random, world: World) -> Fields:
@@ -164,6 +200,10 @@ def _newcomer(random: Random, world: World) -> Fields:
         "user_id": random.choice([*world.users, f"fresh {random.randrange(10**6)}"]),
         "role": MEMBER(random, world),
     }
+
+
+def _colleague(random: Random, world: World) -> Fields:
+    return {**_newcomer(random, world), "role": PLACE(random, world)}
 
 
 def _joined(random: Random, world: World) -> list[Fields]:
@@ -202,6 +242,25 @@ FIELDS: dict[str, dict[str, tuple[float, Draw]]] = {
         "role": (0.7, MEMBER),
         "max_budget_in_team": (0.3, one_of(1, 1000, None)),
     },
+    "/team/bulk_member_add": {"members": (1, lambda random, world: [_newcomer(random, world)])},
+    "/team/member_delete": {"user_id": (1, _named("users", NOBODY))},
+    "/team/permissions_update": {"team_member_permissions": (1, GRANTED)},
+    "/team/key/bulk_update": {
+        "key_ids": (1, lambda random, world: [random.choice([*world.keys, NOBODY])]),
+        "max_budget": (0.5, BUDGET),
+        "tpm_limit": (0.5, TPM),
+        "rpm_limit": (1, RPM),
+    },
+    "/team/{team_id}/member/{user_id}/reset_spend": {"user_id": (1, _named("users", NOBODY))},
+    "/team/list": {"user_id": (0.3, _named("users", NOBODY))},
+    "/v2/team/list": {
+        "user_id": (0.3, _named("users", NOBODY)),
+        "organization_id": (0.2, _named("organizations", NOBODY)),
+    },
+    "/user/list": {"organization_ids": (0.4, _named("organizations", NOBODY))},
+    "/organization/member_add": {"member": (1, _colleague)},
+    "/organization/member_update": {"user_id": (1, _named("users", NOBODY)), "role": (0.9, PLACE)},
+    "/organization/member_delete": {"user_id": (1, _named("users", NOBODY))},
     "/user/new": {
         **CAPS,
         "user_role": (0.6, ROLES),

@@ -14,17 +14,34 @@ ALLOWED: Statuses = frozenset()
 UNKNOWN: Statuses = frozenset({404})
 
 # Who reaches a route by its role; what the rest of the rules say of the call is another matter.
-EVERYBODY = frozenset(
-    {"/key/info", "/key/list", "/team/info", "/user/info", "/organization/info"}
-    | {"/team/update", "/team/member_add", "/team/member_update"}
+INFO = frozenset(
+    {"/key/info", "/key/list", "/team/info", "/team/list", "/v2/team/list", "/user/info"}
+    | {"/organization/info", "/organization/list"}
 )
+EVERYBODY = INFO | {
+    "/user/list",
+    "/team/update",
+    "/team/member_add",
+    "/team/bulk_member_add",
+    "/team/member_update",
+    "/team/member_delete",
+    "/team/permissions_list",
+    "/team/permissions_update",
+    "/team/key/bulk_update",
+    "/team/{team_id}/member/{user_id}/reset_spend",
+}
 KEYS = frozenset(
     {f"/key/{name}" for name in ("generate", "update", "delete", "block", "unblock", "regenerate", "bulk_update")}
     | {"/key/service-account/generate", "/key/{key}/reset_spend"}
 )
-OF_ORGANIZATION_ADMINS = KEYS | {"/team/new", "/team/block", "/team/unblock", "/user/new", "/organization/update"}
+OF_ORGANIZATION_ADMINS = (
+    KEYS
+    | {"/team/new", "/team/block", "/team/unblock", "/team/delete", "/user/new", "/user/delete"}
+    | {f"/organization/{name}" for name in ("update", "member_add", "member_update", "member_delete")}
+)
 OF_ACCOUNTS = frozenset({"/key/generate", "/key/update"})
-READS = frozenset({"/key/info", "/key/list", "/team/info", "/user/info", "/organization/info"})
+OF_ADMINS = frozenset({"/organization/new", "/organization/delete", "/budget/new", "/budget/list", "/audit"})
+READS = INFO | {"/user/list", "/team/permissions_list", "/budget/list", "/audit"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,11 @@ def _stopped(world: World, key: Key) -> bool:
 
 
 def reaches(grant: str, route: str) -> bool:
-    groups = {"info_routes": READS, "management_routes": EVERYBODY | OF_ORGANIZATION_ADMINS | {"/user/update", "/organization/new"}, "llm_api_routes": ()}
+    groups = {
+        "info_routes": INFO,
+        "management_routes": EVERYBODY | OF_ORGANIZATION_ADMINS | OF_ADMINS | {"/user/update"},
+        "llm_api_routes": (),
+    }
     return route in groups[grant] if grant in groups else route == grant
 
 
@@ -245,7 +266,9 @@ def excess(world: World, maker: Who, key: Key) -> list[str]:
 def _listed_beyond(maker: Who, key: Key) -> bool:
     """Whether an administrator has listed a route for the key that its maker's role does not reach, or not as far."""
     listed = {
-        route for route in KEYS | OF_ORGANIZATION_ADMINS if any(reaches(grant, route) for grant in key.routes)
+        route
+        for route in OF_ORGANIZATION_ADMINS | OF_ADMINS | {"/user/update"}
+        if any(reaches(grant, route) for grant in key.routes)
     }
     creating = not {"/team/new", "/user/new"}.isdisjoint(listed) and not owns(maker, key)
     return creating or not all(_by_role(maker, route) for route in listed)

@@ -66,12 +66,12 @@ def make_team(world: World, caller: Who, call: Call) -> None:
     )
     world.teams[call.makes] = team
     for entry in sent.get("members_with_roles") or ():
-        _join(world, team, entry["user_id"], entry["role"])
+        join(world, team, entry["user_id"], entry["role"])
     if caller.key is not None and caller.has_row and caller.owner not in team.members:
-        _join(world, team, caller.owner or "", "admin")
+        join(world, team, caller.owner or "", "admin")
 
 
-def _join(world: World, team: Team, user: str, role: str) -> None:
+def join(world: World, team: Team, user: str, role: str) -> None:
     world.users.setdefault(user, User())
     team.members |= {user}
     team.admins = team.admins | {user} if role == "admin" else team.admins - {user}
@@ -163,7 +163,7 @@ def may_add_member(world: World, caller: Who, call: Call) -> Statuses:
 
 def add_member(world: World, _: Who, call: Call) -> None:
     member = call.fields["member"]
-    _join(world, world.teams[call.target or ""], member["user_id"], member["role"])
+    join(world, world.teams[call.target or ""], member["user_id"], member["role"])
 
 
 def may_update_member(world: World, caller: Who, call: Call) -> Statuses:
@@ -175,7 +175,7 @@ def may_update_member(world: World, caller: Who, call: Call) -> Statuses:
 
 def update_member(world: World, _: Who, call: Call) -> None:
     if "role" in call.fields:
-        _join(world, world.teams[call.target or ""], call.fields["user_id"], call.fields["role"])
+        join(world, world.teams[call.target or ""], call.fields["user_id"], call.fields["role"])
 
 
 # --- users -----------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def make_user(world: World, caller: Who, call: Call) -> None:
         if sent.get("user_role") == "org_admin":
             organization.admins |= {name}
     for entry in sent.get("teams") or ():
-        _join(world, world.teams[entry["team_id"]], name, entry["user_role"])
+        join(world, world.teams[entry["team_id"]], name, entry["user_role"])
     gateway = sent.get("permissions", {}).get("gateway") is True
     world.keys[name] = Key(owner=name, creator=caller.owner, routes=caller_routes(caller), gateway=gateway)
 

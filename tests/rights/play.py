@@ -27,6 +27,7 @@ from tests.rights.world import MASTER, World
 LENGTH = 20
 UNKNOWN_KEY = "sk-of-nobody-0123456789"
 MAKING = {"/key/generate", "/key/service-account/generate", "/user/new", "/team/new", "/organization/new"}
+SIZES = {"/key/list": "size", "/user/list": "page_size", "/v2/team/list": "page_size"}
 SECRET = {"/key/generate", "/key/service-account/generate", "/key/regenerate", "/user/new"}
 
 
@@ -210,7 +211,7 @@ class Stage:
 
 
 def _request(world: World, call: Call) -> tuple[str, dict[str, Any]]:
-    """Path and body, or query; a key is named by its secret in odd calls and by its hash in even ones."""
+    """Path and body, or query."""
     sent = dict(call.fields)
     kind = ROUTES[call.route][0]
     if sent.pop("temp_budget", None) is not None:
@@ -226,15 +227,20 @@ def _request(world: World, call: Call) -> tuple[str, dict[str, Any]]:
         sent[f"{noun}_id"] = call.makes
         if noun == "organization":
             sent["organization_alias"] = call.makes
-    if call.route == "/key/list":
-        sent["size"] = 100
+    if call.route == "/team/{team_id}/member/{user_id}/reset_spend":
+        return f"/team/{call.target}/member/{sent['user_id']}/reset_spend", {"reset_to": 0}
+    if call.route == "/team/key/bulk_update":
+        keys = [_named(world, call, name) for name in sent.pop("key_ids")]
+        sent = {"team_id": sent.pop("team_id"), "key_ids": keys, "update_fields": sent}
+    if call.route.endswith("/delete"):
+        sent = {f"{kind[:-1]}_ids": [call.target]}
+    if call.route in SIZES:
+        sent[SIZES[call.route]] = 100
     return call.route, sent
 
 
 def _at_key(world: World, call: Call, sent: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    key = world.keys.get(call.target or "")
-    by_hash = call.makes[-1] in "02468"
-    named = UNKNOWN_KEY if key is None else key.token if by_hash else key.secret
+    named = _named(world, call, call.target)
     if call.route == "/key/delete":
         return call.route, {"keys": [named]}
     if call.route == "/key/bulk_update":
@@ -242,6 +248,14 @@ def _at_key(world: World, call: Call, sent: dict[str, Any]) -> tuple[str, dict[s
     if call.route == "/key/{key}/reset_spend":
         return f"/key/{named}/reset_spend", {"reset_to": 0}
     return call.route, {**sent, "key": named}
+
+
+def _named(world: World, call: Call, name: str | None) -> str:
+    """A key is called by its hash in every other call, by its secret in the others."""
+    key = world.keys.get(name or "")
+    if key is None:
+        return UNKNOWN_KEY
+    return key.token if call.makes[-1] in "02468" else key.secret
 
 
 def _veiled(world: World, caller: Who, call: Call) -> Call:
@@ -257,7 +271,11 @@ def _veiled(world: World, caller: Who, call: Call) -> Call:
     if kind and not sees[kind](world, caller, target or ""):
         target = NOBODY
     for name, visible in (("team_id", oracle.sees_team), ("organization_id", oracle.sees_organization)):
-        if fields.get(name) and fields[name] != _stands(world, call, name) and not visible(world, caller, fields[name]):
+        if (
+            fields.get(name)
+            and fields[name] != _stands(world, call, name)
+            and not visible(world, caller, fields[name])
+        ):
             fields[name] = NOBODY
     return replace(call, target=target, fields=fields)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.rights import oracle_identities as identities
 from tests.rights import oracle_keys as keys
+from tests.rights import oracle_members as members
 from tests.rights.calls import Call
 from tests.rights.oracle import Statuses, Who
 from tests.rights.world import World
@@ -33,6 +34,25 @@ RULES: dict[str, Callable[[World, Who, Call], Statuses]] = {
     "/organization/new": identities.may_make_organization,
     "/organization/update": identities.may_update_organization,
     "/organization/info": identities.may_see_organization,
+    "/team/delete": identities.may_manage_team,
+    "/team/bulk_member_add": identities.may_manage_team,
+    "/team/member_delete": members.may_delete_member,
+    "/team/permissions_list": identities.may_manage_team,
+    "/team/permissions_update": identities.may_manage_team,
+    "/team/key/bulk_update": members.may_update_keys,
+    "/team/{team_id}/member/{user_id}/reset_spend": members.may_relieve,
+    "/team/list": members.may_list_teams,
+    "/v2/team/list": members.may_list_teams,
+    "/user/list": members.may_list_users,
+    "/user/delete": members.may_delete_user,
+    "/organization/list": members.may_always,
+    "/organization/delete": members.may_delete_organization,
+    "/organization/member_add": members.may_add_colleague,
+    "/organization/member_update": members.may_change_colleague,
+    "/organization/member_delete": members.may_change_colleague,
+    "/budget/new": members.may_always,
+    "/budget/list": members.may_see_all,
+    "/audit": members.may_read_audit,
 }
 EFFECTS: dict[str, Callable[[World, Who, Call], None]] = {
     "/key/generate": keys.generate,
@@ -53,4 +73,14 @@ EFFECTS: dict[str, Callable[[World, Who, Call], None]] = {
     "/user/update": identities.update_user,
     "/organization/new": identities.make_organization,
     "/organization/update": identities.update_organization,
+    "/team/delete": members.delete_team,
+    "/team/bulk_member_add": members.add_members,
+    "/team/member_delete": members.delete_member,
+    "/team/permissions_update": identities.update_team,
+    "/team/key/bulk_update": members.update_keys,
+    "/user/delete": members.delete_user,
+    "/organization/delete": members.delete_organization,
+    "/organization/member_add": members.add_colleague,
+    "/organization/member_update": members.update_colleague,
+    "/organization/member_delete": members.delete_colleague,
 }

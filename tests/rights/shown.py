@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.rights import oracle, oracle_keys
+from tests.rights import oracle, oracle_keys, oracle_members
 from tests.rights.calls import Call
 from tests.rights.oracle import Who
 from tests.rights.world import NANOS, NUMBERS, Caps, Key, Team, World
@@ -92,6 +92,13 @@ def of_answer(world: World, caller: Who, call: Call, body: Any) -> Iterator[tupl
         yield _tokens(world, owned), {row["token"] for row in body["keys"]}
         joined = {name for name, team in world.teams.items() if target in team.members}
         yield joined, {row["team_id"] for row in body["teams"]}
+    elif route in {"/team/list", "/v2/team/list"}:
+        rows = body if route == "/team/list" else body["teams"]
+        yield oracle_members.teams_listed(world, caller, call), {row["team_id"] for row in rows}
+    elif route == "/user/list":
+        yield oracle_members.users_listed(world, caller, call), {row["user_id"] for row in body["users"]}
+    elif route == "/organization/list":
+        yield oracle_members.organizations_listed(world, caller), {row["organization_id"] for row in body}
     elif route == "/organization/info":
         shown = oracle.teams_of_organization(world, caller, target)
         yield shown, {row["team_id"] for row in body["teams"]}
@@ -118,6 +125,8 @@ def growth(before: World, after: World, caller: Who, call: Call) -> list[str]:
         if user.role in {"proxy_admin", "proxy_admin_viewer"} and (stood_as is None or stood_as.role != user.role):
             found.append(f"{name}: {user.role}")
     for name, organization in after.organizations.items():
+        if name not in before.organizations:
+            continue
         added = organization.admins - before.organizations[name].admins
         if added and name not in caller.runs:
             found.append(f"{name}: admins {added}")
