@@ -96,8 +96,10 @@ class Users:
         columns = access.bounded(act.caller, columns_of(request))
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         key = {name: request[name] for name in FIRST_KEY_FIELDS & request.keys()} | {"user_id": user_id}
-        key_columns = key_rules.columns_of(key, None, self._calendar, act.at, self._vault)
-        key_columns["allowed_routes"] = access.routes_of_new(act.caller)
+        key_columns = {
+            **access.bounded(act.caller, key_rules.columns_of(key, None, self._calendar, act.at, self._vault)),
+            "allowed_routes": access.routes_of_new(act.caller),
+        }
         return _Draft(user_id, request, columns, key, key_columns)
 
     def _first_key(self, transaction: Connection, act: Act, draft: _Draft) -> GeneratedKey:

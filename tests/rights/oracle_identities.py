@@ -212,7 +212,9 @@ def make_user(world: World, caller: Who, call: Call) -> None:
     for entry in sent.get("teams") or ():
         join(world, world.teams[entry["team_id"]], name, entry["user_role"])
     gateway = sent.get("permissions", {}).get("gateway") is True
-    world.keys[name] = Key(owner=name, creator=caller.owner, routes=caller_routes(caller), gateway=gateway)
+    world.keys[name] = Key(
+        owner=name, creator=caller.owner, caps=caller.caps, routes=caller_routes(caller), gateway=gateway
+    )
 
 
 def may_update_user(world: World, caller: Who, call: Call) -> Statuses:

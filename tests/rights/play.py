@@ -219,24 +219,27 @@ def _request(world: World, call: Call) -> tuple[str, dict[str, Any]]:
     if kind == "keys":
         return _at_key(world, call, sent)
     if kind:
-        sent[f"{kind[:-1]}_id"] = call.target
+        return _at_another(world, call, sent, kind[:-1])
     if call.route == "/key/service-account/generate":
         sent["key_alias"] = call.makes
-    if call.route in MAKING and not call.route.startswith("/key"):
+    if call.route in {"/team/new", "/user/new", "/organization/new"}:
         noun = call.route.split("/")[1]
-        sent[f"{noun}_id"] = call.makes
-        if noun == "organization":
-            sent["organization_alias"] = call.makes
+        sent |= {f"{noun}_id": call.makes, f"{noun}_alias": call.makes}
+    if call.route in SIZES:
+        sent[SIZES[call.route]] = 100
+    return call.route, sent
+
+
+def _at_another(world: World, call: Call, sent: dict[str, Any], noun: str) -> tuple[str, dict[str, Any]]:
+    """A call at a team, a user or an organization."""
     if call.route == "/team/{team_id}/member/{user_id}/reset_spend":
         return f"/team/{call.target}/member/{sent['user_id']}/reset_spend", {"reset_to": 0}
     if call.route == "/team/key/bulk_update":
         keys = [_named(world, call, name) for name in sent.pop("key_ids")]
-        sent = {"team_id": sent.pop("team_id"), "key_ids": keys, "update_fields": sent}
+        return call.route, {"team_id": call.target, "key_ids": keys, "update_fields": sent}
     if call.route.endswith("/delete"):
-        sent = {f"{kind[:-1]}_ids": [call.target]}
-    if call.route in SIZES:
-        sent[SIZES[call.route]] = 100
-    return call.route, sent
+        return call.route, {f"{noun}_ids": [call.target]}
+    return call.route, {**sent, f"{noun}_id": call.target}
 
 
 def _at_key(world: World, call: Call, sent: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from tests.rights import oracle, oracle_keys, oracle_members
 from tests.rights.calls import Call
 from tests.rights.oracle import Who
-from tests.rights.world import NANOS, NUMBERS, Caps, Key, Team, World
+from tests.rights.world import NANOS, NUMBERS, Caps, Key, Team, User, World
 
 Row = tuple[Any, ...]
 
@@ -67,42 +67,76 @@ def _answered_team(row: dict[str, Any]) -> Row:
 
 # --- answers ---------------------------------------------------------------------------------------------------
 
+Told = Iterator[tuple[Any, Any]]
 
-def of_answer(world: World, caller: Who, call: Call, body: Any) -> Iterator[tuple[Any, Any]]:
+
+def of_answer(world: World, caller: Who, call: Call, body: Any) -> Told:
     """What the oracle says that the answer shows, beside what it shows."""
-    target, route = call.target or "", call.route
-    if route in {"/key/generate", "/key/service-account/generate"}:
-        yield _key(world.keys[call.makes]), _answered_key(body)
-    elif route in {"/key/update", "/key/regenerate", "/key/block", "/key/unblock"}:
-        yield _key(world.keys[target]), _answered_key(body)
-    elif route == "/key/info":
-        yield _key(world.keys[target]), _answered_key(body["info"])
-    elif route == "/key/list":
-        told = oracle_keys.listed(world, caller, call)
-        yield {world.keys[name].token for name in told}, set(body["keys"])
-    elif route in {"/team/new", "/team/block", "/team/unblock", "/team/member_add"}:
-        yield _team(world.teams[target or call.makes]), _answered_team(body)
-    elif route == "/team/update":
-        yield _team(world.teams[target]), _answered_team(body["data"])
-    elif route == "/team/info":
-        yield _team(world.teams[target]), _answered_team(body["team_info"])
-        yield _tokens(world, oracle.keys_of_team(world, caller, target)), {row["token"] for row in body["keys"]}
-    elif route == "/user/info":
-        owned = {name for name, key in world.keys.items() if key.owner == target}
-        yield _tokens(world, owned), {row["token"] for row in body["keys"]}
-        joined = {name for name, team in world.teams.items() if target in team.members}
-        yield joined, {row["team_id"] for row in body["teams"]}
-    elif route in {"/team/list", "/v2/team/list"}:
-        rows = body if route == "/team/list" else body["teams"]
-        yield oracle_members.teams_listed(world, caller, call), {row["team_id"] for row in rows}
-    elif route == "/user/list":
-        yield oracle_members.users_listed(world, caller, call), {row["user_id"] for row in body["users"]}
-    elif route == "/organization/list":
-        yield oracle_members.organizations_listed(world, caller), {row["organization_id"] for row in body}
-    elif route == "/organization/info":
-        shown = oracle.teams_of_organization(world, caller, target)
-        yield shown, {row["team_id"] for row in body["teams"]}
-        yield world.organizations[target].members, {row["user_id"] for row in body["members"]}
+    if call.route in SHOWN:
+        yield from SHOWN[call.route](world, caller, call, body)
+
+
+def _of_key(world: World, _: Who, call: Call, body: Any) -> Told:
+    made = call.route in {"/key/generate", "/key/service-account/generate"}
+    key = world.keys[call.makes if made else call.target or ""]
+    yield _key(key), _answered_key(body.get("info", body))
+
+
+def _of_keys(world: World, caller: Who, call: Call, body: Any) -> Told:
+    yield _tokens(world, oracle_keys.listed(world, caller, call)), set(body["keys"])
+
+
+def _of_team(world: World, _: Who, call: Call, body: Any) -> Told:
+    row = body.get("updated_team") or body.get("data") or body
+    yield _team(world.teams[call.target or call.makes]), _answered_team(row)
+
+
+def _of_team_info(world: World, caller: Who, call: Call, body: Any) -> Told:
+    name = call.target or ""
+    yield _team(world.teams[name]), _answered_team(body["team_info"])
+    yield _tokens(world, oracle.keys_of_team(world, caller, name)), {row["token"] for row in body["keys"]}
+
+
+def _of_teams(world: World, caller: Who, call: Call, body: Any) -> Told:
+    rows = body if isinstance(body, list) else body["teams"]
+    yield oracle_members.teams_listed(world, caller, call), {row["team_id"] for row in rows}
+
+
+def _of_user_info(world: World, _: Who, call: Call, body: Any) -> Told:
+    owned = {name for name, key in world.keys.items() if key.owner == call.target}
+    yield _tokens(world, owned), {row["token"] for row in body["keys"]}
+    joined = {name for name, team in world.teams.items() if call.target in team.members}
+    yield joined, {row["team_id"] for row in body["teams"]}
+
+
+def _of_users(world: World, caller: Who, call: Call, body: Any) -> Told:
+    yield oracle_members.users_listed(world, caller, call), {row["user_id"] for row in body["users"]}
+
+
+def _of_organization_info(world: World, caller: Who, call: Call, body: Any) -> Told:
+    name = call.target or ""
+    yield oracle.teams_of_organization(world, caller, name), {row["team_id"] for row in body["teams"]}
+    yield world.organizations[name].members, {row["user_id"] for row in body["members"]}
+
+
+def _of_organizations(world: World, caller: Who, _: Call, body: Any) -> Told:
+    yield oracle_members.organizations_listed(world, caller), {row["organization_id"] for row in body}
+
+
+SHOWN: dict[str, Callable[[World, Who, Call, Any], Told]] = {
+    **dict.fromkeys(("/key/generate", "/key/service-account/generate", "/key/update"), _of_key),
+    **dict.fromkeys(("/key/regenerate", "/key/block", "/key/unblock", "/key/info"), _of_key),
+    "/key/list": _of_keys,
+    **dict.fromkeys(("/team/new", "/team/update", "/team/block", "/team/unblock"), _of_team),
+    **dict.fromkeys(("/team/member_add", "/team/bulk_member_add", "/team/member_delete"), _of_team),
+    "/team/permissions_update": _of_team,
+    "/team/info": _of_team_info,
+    **dict.fromkeys(("/team/list", "/v2/team/list"), _of_teams),
+    "/user/info": _of_user_info,
+    "/user/list": _of_users,
+    "/organization/info": _of_organization_info,
+    "/organization/list": _of_organizations,
+}
 
 
 def _tokens(world: World, names: set[str]) -> set[str]:
@@ -113,32 +147,43 @@ def _tokens(world: World, names: set[str]) -> set[str]:
 
 
 def growth(before: World, after: World, caller: Who, call: Call) -> list[str]:
-    """What somebody holds after the call of one who is no administrator that neither it nor the caller held before."""
-    found = []
+    """What somebody holds after a call, that neither it nor the caller held before; of no administrator's call."""
+    return [
+        *_of_grown_keys(before, after, caller, call),
+        *(
+            f"{name}: {user.role}"
+            for name, user in after.users.items()
+            if user.role in {"proxy_admin", "proxy_admin_viewer"}
+            and before.users.get(name, User()).role != user.role
+        ),
+        *_of_grown_organizations(before, after, caller),
+        *_of_grown_teams(before, after),
+    ]
+
+
+def _of_grown_keys(before: World, after: World, caller: Who, call: Call) -> Iterator[str]:
     for name, key in after.keys.items():
         stood = before.keys.get(name)
         given = call.route == "/key/regenerate" and name == call.target and name != caller.name
-        if (given or stood != key) and (stood is None or given or not oracle.excess(before, caller, stood)):
-            found += [f"{name}: {what}" for what in oracle.excess(after, caller, key)]
-    for name, user in after.users.items():
-        stood_as = before.users.get(name)
-        if user.role in {"proxy_admin", "proxy_admin_viewer"} and (stood_as is None or stood_as.role != user.role):
-            found.append(f"{name}: {user.role}")
-    for name, organization in after.organizations.items():
-        if name not in before.organizations:
-            continue
-        added = organization.admins - before.organizations[name].admins
-        if added and name not in caller.runs:
-            found.append(f"{name}: admins {added}")
-        if _lifted(before.organizations[name].caps, organization.caps):
-            found.append(f"{name}: {organization.caps}")
+        if given or (stood != key and (stood is None or not oracle.excess(before, caller, stood))):
+            yield from (f"{name}: {what}" for what in oracle.excess(after, caller, key))
+
+
+def _of_grown_organizations(before: World, after: World, caller: Who) -> Iterator[str]:
+    for name in before.organizations.keys() & after.organizations.keys():
+        stood, stands = before.organizations[name], after.organizations[name]
+        if stands.admins - stood.admins and name not in caller.runs:
+            yield f"{name}: admins {stands.admins}"
+        if _lifted(stood.caps, stands.caps):
+            yield f"{name}: {stands.caps}"
+
+
+def _of_grown_teams(before: World, after: World) -> Iterator[str]:
     for name, team in after.teams.items():
-        if name not in before.teams or before.teams[name].caps != team.caps:
-            above = after.organizations.get(team.organization or "")
-            stood_at = before.teams[name].caps if name in before.teams else Caps()
-            if above is not None and oracle.outgrows(_new(stood_at, team.caps), above.caps):
-                found.append(f"{name}: {team.caps} within {above.caps}")
-    return found
+        above = after.organizations.get(team.organization or "")
+        stood = before.teams[name].caps if name in before.teams else Caps()
+        if above is not None and oracle.outgrows(_new(stood, team.caps), above.caps):
+            yield f"{name}: {team.caps} within {above.caps}"
 
 
 def _lifted(before: Caps, after: Caps) -> bool:

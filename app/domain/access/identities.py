@@ -28,7 +28,7 @@ def may_create_in_organization(caller: Caller, organization_id: str | None) -> R
 
 
 def bounded(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a new team or user; what they leave open gets the caps of the key that makes it."""
+    """The columns of a new key, team or user; what they leave open gets the caps of the key that makes it."""
     if caller.is_admin:
         return dict(columns)
     caps = {
