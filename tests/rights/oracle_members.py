@@ -128,17 +128,27 @@ def delete_team(world: World, _: Who, call: Call) -> None:
 # --- users -----------------------------------------------------------------------------------------------------
 
 
+def _places(world: World, name: str) -> set[str | None]:
+    """The organizations in which somebody is, also by way of a team."""
+    places: set[str | None] = {team.organization for team in world.teams.values() if name in team.members}
+    return places.union(each for each, found in world.organizations.items() if name in found.members)
+
+
+def knows_user(world: World, caller: Who, name: str) -> bool:
+    """An admin of organizations knows who is in them."""
+    return name in world.users and (
+        oracle.sees_user(world, caller, name) or not caller.runs.isdisjoint(_places(world, name))
+    )
+
+
 def may_delete_user(world: World, caller: Who, call: Call) -> Statuses:
     """An admin of organizations deletes those of whom nothing lies outside of them."""
     name = call.target or ""
-    if name not in world.users:
+    if not knows_user(world, caller, name):
         return UNKNOWN
     if caller.is_admin:
         return ALLOWED
-    inside = {each for each, organization in world.organizations.items() if name in organization.members}
-    places: set[str | None] = inside | {team.organization for team in world.teams.values() if name in team.members}
-    if places.isdisjoint(caller.runs) and not oracle.sees_user(world, caller, name):
-        return UNKNOWN
+    places = _places(world, name)
     above = world.users[name].role in {"proxy_admin", "proxy_admin_viewer"}
     return when(FORBIDDEN, above, places.isdisjoint(caller.runs), not places <= caller.runs)
 

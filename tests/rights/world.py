@@ -6,7 +6,7 @@ Whoever is in it is there because the rules tell it from somebody else.
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import update
 
@@ -88,8 +88,14 @@ class World:
 
     def copy(self) -> "World":
         """Another world; what its things are made of is never changed, only replaced."""
-        kinds = (self.users, self.organizations, self.teams, self.keys)
-        return World(*({name: copy(thing) for name, thing in kind.items()} for kind in kinds))
+        return World(_copied(self.users), _copied(self.organizations), _copied(self.teams), _copied(self.keys))
+
+
+Thing = TypeVar("Thing")
+
+
+def _copied(things: Mapping[str, Thing]) -> dict[str, Thing]:
+    return {name: copy(thing) for name, thing in things.items()}
 
 
 GENEROUS = ("/key/generate", "/key/update", "/key/regenerate", "/key/service-account/generate")
