@@ -1,6 +1,6 @@
 """Trigram indexes for searches by a part of a name, where the database has them.
 
-Where PostgreSQL lacks the extension pg_trgm, or forbids it to us, a search reads its table; on SQLite it always does.
+Where PostgreSQL lacks the extension pg_trgm, or forbids it to us, a search reads its table, as it does on SQLite.
 
 Safe with the previous release because: it only adds indexes.
 """
