@@ -94,7 +94,6 @@ class Teams:
             raise InvalidRequest(f"Team id = {team_id} is reserved. Use a different team id.", "team_id")
         columns = access.bounded(act.caller, columns_of(request, None, self._calendar, act.at, self._vault))
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
-        enforce(access.within_own_rates(act.caller, request))
         return _Draft(
             team_id,
             columns,

@@ -90,7 +90,6 @@ class Users:
             enforce(access.may_create_in_organization(act.caller, organization_id))
         enforce(access.may_assign_role(act.caller, request.get("user_role"), request.get("organizations", ())))
         enforce(access.may_set(act.caller, request, personal=True))
-        enforce(access.within_own_rates(act.caller, request))
 
     def _draft(self, act: Act, user_id: str, request: Mapping[str, Any]) -> _Draft:
         columns = access.bounded(act.caller, columns_of(request))

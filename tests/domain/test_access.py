@@ -632,17 +632,17 @@ def test_a_key_without_caps_sets_none():
         ({"tpm_limit": 10, "rpm_limit": 5}, None),
         ({"tpm_limit": 11}, "tpm_limit"),
         ({"rpm_limit": 6}, "rpm_limit"),
-        ({"rpm_limit": None}, None),
+        ({"rpm_limit": None}, "rpm_limit"),
         ({}, None),
     ],
 )
 def test_rates_stay_within_those_of_the_calling_key(sent: dict[str, Any], param: str | None):
     caller = replace(ORG_ADMIN, tpm_limit=10, rpm_limit=5)
 
-    refusal = access.within_own_rates(caller, sent)
+    refusal = access.within_own_caps(caller, sent, None)
 
     assert (refusal and refusal.param) == param
-    assert access.within_own_rates(replace(caller, role=Role.PROXY_ADMIN), sent) is None
+    assert access.within_own_caps(replace(caller, role=Role.PROXY_ADMIN), sent, None) is None
 
 
 def test_what_a_new_team_leaves_open_gets_the_caps_of_the_key_that_makes_it():
@@ -690,6 +690,30 @@ def test_only_administrators_make_administrators(role: Role | None):
 
     assert access.may_assign_role(ADMIN, role) is None
     assert (access.may_assign_role(ORG_ADMIN, role) is not None) is privileged
+
+
+def test_an_organization_gets_another_admin_from_its_own_alone():
+    assert access.may_assign_role(ORG_ADMIN, Role.ORG_ADMIN, ["org"]) is None
+    assert kind(access.may_assign_role(ORG_ADMIN, Role.ORG_ADMIN, ["org", "other"])) is Kind.FORBIDDEN
+    assert (
+        kind(access.may_assign_role(replace(USER, allowed_routes=("*",)), Role.ORG_ADMIN, ["org"]))
+        is Kind.FORBIDDEN
+    )
+    assert access.may_assign_role(ADMIN, Role.ORG_ADMIN, ["org"]) is None
+
+
+def test_a_key_bound_to_routes_makes_no_key_that_reaches_further():
+    bound = replace(USER, allowed_routes=("/key/generate", "info_routes"))
+
+    assert access.routes_of_new(bound) == ["/key/generate", "info_routes"]
+    assert access.may_keep_to(bound, ["info_routes"]) is None
+    assert kind(access.may_keep_to(bound, ["llm_api_routes"])) is Kind.FORBIDDEN
+
+
+def test_a_key_bound_to_no_routes_binds_none_and_an_administrator_is_never_bound():
+    for caller in (USER, replace(ADMIN, allowed_routes=("/key/generate",))):
+        assert access.routes_of_new(caller) == []
+        assert access.may_keep_to(caller, ["llm_api_routes"]) is None
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ from app.domain.access.identities import (
     may_update_organization,
     may_update_user,
     sees_every_key_of,
-    within_own_rates,
 )
 from app.domain.access.keys import (
     ADMIN_ONLY_FIELDS,
@@ -138,5 +137,4 @@ __all__ = [
     "sees_spend_of",
     "spend_reach",
     "within_own_caps",
-    "within_own_rates",
 ]

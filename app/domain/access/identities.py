@@ -41,14 +41,6 @@ def bounded(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {**columns, **left_open}
 
 
-def within_own_rates(caller: Caller, sent: Mapping[str, Any]) -> Refusal | None:
-    """Whether the rates of a new team or user stay within those of the key that makes it."""
-    for name, cap in (("tpm_limit", caller.tpm_limit), ("rpm_limit", caller.rpm_limit)):
-        if not caller.is_admin and cap is not None and (sent.get(name) or 0) > cap:
-            return Refusal(Kind.CEILING, f"{name} is above that of the key that creates it.", name)
-    return None
-
-
 def may_assign_role(caller: Caller, role: str | None, organization_ids: Iterable[str] = ()) -> Refusal | None:
     """Whether the caller may give a user this role, and so in these organizations."""
     if caller.is_admin:
