@@ -1,6 +1,6 @@
 """The calls that a sequence is made of, drawn at random: whom they are by, at what, with which fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -47,7 +47,7 @@ METHODS = {
 ROUTES: dict[str, tuple[str, float]] = {
     "/key/generate": ("", 20),
     "/key/service-account/generate": ("", 6),
-    "/key/update": ("keys", 16),
+    "/key/update": ("keys", 20),
     "/key/regenerate": ("keys", 8),
     "/key/delete": ("keys", 4),
     "/key/block": ("keys", 3),
@@ -93,6 +93,7 @@ WEIGHTS = [weight for _, weight in ROUTES.values()]
 
 
 CAST = 8
+USUAL = ALONE = 0.5
 # Those with rights over others, which have the most to give away.
 MIGHTY = ["nora", "sven", "tight nora", "hiring norm", "mira", "dora", "pia", "cora", "robot"]
 
@@ -113,12 +114,18 @@ def draw(random: Random, world: World, players: list[str], number: int) -> Call:
     caller = caller or random.choice([*present, *_young(world), MASTER])
     kind = ROUTES[route][0]
     target = _target(random, world, caller, kind) if kind else None
-    fields = {
-        name: drawn(random, world)
-        for name, (odds, drawn) in FIELDS.get(route, {}).items()
-        if random.random() < odds
-    }
+    fields = _fields(random, world, FIELDS.get(route, {}))
     return Call(route, caller, target, fields, f"made {number}")
+
+
+def _fields(random: Random, world: World, described: Mapping[str, tuple[float, Draw]]) -> Fields:
+    """Some of the fields; in every other call one alone beside the usual ones, so that no other hides its fault."""
+    chosen = [name for name, (odds, _) in described.items() if random.random() < odds]
+    rare = {name: odds for name, (odds, _) in described.items() if odds < USUAL}
+    if rare and random.random() < ALONE:
+        usual = [name for name in chosen if name not in rare]
+        chosen = [*usual, *random.choices(list(rare), list(rare.values()))]
+    return {name: described[name][1](random, world) for name in chosen}
 
 
 def _young(world: World) -> list[str]:
@@ -172,7 +179,7 @@ SETTINGS = {
     "organization_id": (0.06, _named("organizations", None, NOBODY)),
     "allowed_routes": (0.06, one_of([], ["/key/generate"], ["management_routes"], None)),
     "permissions": (0.04, one_of({}, {"gateway": True}, None)),
-    "metadata": (0.12, METADATA),
+    "metadata": (0.2, METADATA),
     "object_permission": (0.08, OBJECTS),
     "access_group_ids": (0.05, one_of([], ["g"])),
     "throttle_on_budget_exceeded": (0.03, one_of(True, False, None)),
@@ -220,7 +227,7 @@ FIELDS: dict[str, dict[str, tuple[float, Draw]]] = {
     "/key/service-account/generate": {**SETTINGS, "team_id": (0.9, _named("teams", NOBODY))},
     "/key/update": {
         **SETTINGS,
-        "team_id": (0.15, _named("teams", None, "", NOBODY)),
+        "team_id": (0.35, _named("teams", None, "", NOBODY)),
         "soft_budget": (0.03, one_of(1, None)),
         "spend": (0.03, one_of(0)),
         "temp_budget": (0.05, one_of(5)),
@@ -235,7 +242,7 @@ FIELDS: dict[str, dict[str, tuple[float, Draw]]] = {
         "organization_id": (0.1, _named("organizations", NOBODY)),
     },
     "/team/new": {**TEAM, "members_with_roles": (0.3, lambda random, world: [_newcomer(random, world)])},
-    "/team/update": {**TEAM, "organization_id": (0.12, _named("organizations", "", NOBODY))},
+    "/team/update": {**TEAM, "organization_id": (0.3, _named("organizations", "", NOBODY))},
     "/team/member_add": {"member": (1, _newcomer)},
     "/team/member_update": {
         "user_id": (1, _named("users", NOBODY)),
@@ -263,7 +270,7 @@ FIELDS: dict[str, dict[str, tuple[float, Draw]]] = {
     "/organization/member_delete": {"user_id": (1, _named("users", NOBODY))},
     "/user/new": {
         **CAPS,
-        "user_role": (0.6, ROLES),
+        "user_role": (0.8, ROLES),
         "organizations": (0.7, lambda random, world: [random.choice([*world.organizations, NOBODY])]),
         "teams": (0.3, _joined),
         "permissions": (0.05, one_of({"gateway": True})),
