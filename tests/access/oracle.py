@@ -40,7 +40,8 @@ NOTHING = Noun(NONE, {})
 class Row:
     """`sends` makes the arguments of the call from the name of the target.
 
-    `public` rows ask for no key. `reaches` are the callers that pass the gate; `may` those that may do it to a target that they see, by target.
+    `public` rows ask for no key. `reaches` are the callers that pass the gate; `may` those that may do it to a
+    target that they see, by target.
     `odd` are single cells whose status is neither `done`, `refused` nor `hidden`, with the reason beside them.
     `shows`: a 200 holds the target's mark for these callers and for nobody else.
     """

@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.access.callers import ACME, CREW, ELSEWHERE, MATE, OTHER, STRANGER
-from tests.access.matrix import decisions, keys, organizations, others, teams, users
+from tests.access.matrix import decisions, keys, new_keys, organizations, others, teams, users
 from tests.access.oracle import NOTHING, UNKNOWN, Row, expected
 from tests.access.world import ENTRY, TIER
 
@@ -47,7 +47,7 @@ LETTERS = {
     ENTRY: ("r", "a record"),
 }
 PARTS: Sequence[tuple[str, Sequence[Row]]] = (
-    ("Keys", [*keys.ROWS, *decisions.ROWS]),
+    ("Keys", [*keys.ROWS, *new_keys.ROWS, *decisions.ROWS]),
     ("Teams", teams.ROWS),
     ("Users", users.ROWS),
     ("Organizations", organizations.ROWS),

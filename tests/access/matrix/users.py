@@ -54,6 +54,19 @@ ROWS = (
         hidden=403,
         odd={**dict.fromkeys(((admin, "unknown") for admin in ADMINS), 400), **opened(400, *ALL_WITHIN)},
     ),
+    Row(
+        method="POST",
+        route="/user/new",
+        does="an administrator",
+        noun=WITHIN,
+        sends=lambda organization: {
+            "json": {"user_id": "new", "organizations": [organization], "user_role": "proxy_admin"}
+        },
+        reaches=ABOVE,
+        may=on(ADMINS, ACME, OTHER),
+        hidden=403,
+        odd={**dict.fromkeys(((admin, "unknown") for admin in ADMINS), 400), **opened(403, *ALL_WITHIN)},
+    ),
     Row(method="GET", route="/user/info", noun=USER, sends=_query, may=SEES),
     Row(method="GET", route="/v2/user/info", noun=USER, sends=_query, may=SEES),
     Row(
