@@ -42,6 +42,7 @@ class Watch:
 
     def __init__(self, path: Path, redis: RedisServer) -> None:
         self._store = sqlite3.connect(path, check_same_thread=False)
+        self._store.execute("PRAGMA synchronous = OFF")  # nothing here has to outlive the machine
         self._redis = redis
         self._first = sqlite3.connect(":memory:", check_same_thread=False)
         self._store.backup(self._first)
