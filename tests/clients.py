@@ -67,6 +67,7 @@ class Api:
         self._check_secrets(path, arguments, response)
         kind = "text/csv" if table else "application/json"
         self._document.check(method, path, response.status_code, body, kind)
+        response.close()  # an asset is an open file
         return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})
 
     @staticmethod
@@ -99,6 +100,7 @@ class Document:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
+        self._validators: dict[tuple[str, str, int, str], OAS30Validator] = {}
         self._templates = [
             (re.compile("^" + re.sub(r"{\w+}", ".+", path) + "$"), path)
             for path in sorted(document["paths"], key=lambda path: path.count("{"))
@@ -114,8 +116,13 @@ class Document:
         assert str(status) in responses, f"{method} {template} answers an undocumented {status}: {body}"
         content = responses[str(status)].get("content", {}).get(kind)
         if content is not None:
-            schema = {**content["schema"], "components": self.document["components"]}
-            _validator(jsonlib.dumps(schema, sort_keys=True)).validate(body)
+            self._validator((template, method, status, kind), content["schema"]).validate(body)
+
+    def _validator(self, answer: tuple[str, str, int, str], schema: dict[str, Any]) -> OAS30Validator:
+        if answer not in self._validators:
+            whole = {**schema, "components": self.document["components"]}
+            self._validators[answer] = _validator(jsonlib.dumps(whole, sort_keys=True))
+        return self._validators[answer]
 
 
 @cache

@@ -250,7 +250,14 @@ class Settlements:
     def _snapshot(self, act: Act, key: str) -> Snapshot | None:
         """A key that lives, or one that is deleted: what it has used is charged to its team and its owner."""
         token = minting.token_of(key)
-        return self._snapshots.of(token, act.at) or self._snapshots.archived(token)
+        snapshot = self._snapshots.of(token, act.at)
+        if snapshot is not None and access.may_decide(
+            act.caller, snapshot.key["team_id"], snapshot.organization_id
+        ):
+            return snapshot
+        # Asked of a key out of sight too: the number of statements must not tell it from one that is not there.
+        archived = self._snapshots.archived(token)
+        return snapshot or archived
 
     def _cost(self, usage: Usage, reservation: Reservation) -> int:
         if usage.cost_nanos is not None:
