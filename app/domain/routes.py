@@ -5,7 +5,7 @@ gateway asks about.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 KEY_INFO = frozenset({"/key/info", "/key/list", "/key/health", "/v2/key/info"})
 KEY_MANAGEMENT = frozenset(
@@ -144,6 +144,18 @@ _DATA_PLANE_GROUPS = frozenset({"llm_api_routes", "openai_routes"})
 def covered(route: str, grants: Iterable[str]) -> bool:
     """Whether one of the grants is this route, a prefix of it, a `*` pattern of it or a group that holds it."""
     return any(_covers(grant, route) for grant in grants)
+
+
+def unbounded(grants: Iterable[str]) -> bool:
+    """Whether grants leave no route out."""
+    return covered("/", grants)
+
+
+def within(grants: Iterable[str], others: Collection[str]) -> bool:
+    """Whether each of the grants is among the others, or covered by one of them."""
+    return unbounded(others) or all(
+        grant in others or (grant.startswith("/") and covered(grant, others)) for grant in grants
+    )
 
 
 def _covers(grant: str, route: str) -> bool:

@@ -711,7 +711,7 @@ def test_a_key_bound_to_routes_makes_no_key_that_reaches_further():
 
 
 def test_a_key_bound_to_no_routes_binds_none_and_an_administrator_is_never_bound():
-    for caller in (USER, replace(ADMIN, allowed_routes=("/key/generate",))):
+    for caller in (USER, replace(USER, allowed_routes=("/*",)), replace(ADMIN, allowed_routes=("/key/generate",))):
         assert access.routes_of_new(caller) == []
         assert access.may_keep_to(caller, ["llm_api_routes"]) is None
 

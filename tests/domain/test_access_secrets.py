@@ -42,6 +42,9 @@ NARROW = {**OPEN, "models": ["a"], "max_budget_nanos": 10, "tpm_limit": 3, "rpm_
         (BOUND, OPEN, "allowed_routes"),
         (BOUND, {**OPEN, "allowed_routes": ["llm_api_routes"]}, None),
         (BOUND, {**OPEN, "allowed_routes": ["llm_api_routes", "info_routes"]}, "allowed_routes"),
+        (BOUND, {**OPEN, "allowed_routes": ["*"]}, "allowed_routes"),
+        (replace(USER, allowed_routes=("/key",)), {**OPEN, "allowed_routes": ["/key/info"]}, None),
+        (replace(USER, allowed_routes=("/*",)), OPEN, None),
         # What the caller's own role reaches is no more; what an administrator has listed beyond it is.
         (USER, {**OPEN, "allowed_routes": ["/key/generate", "llm_api_routes"]}, None),
         (USER, {**OPEN, "allowed_routes": ["management_routes"]}, "allowed_routes"),

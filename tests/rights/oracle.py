@@ -252,7 +252,7 @@ def excess(world: World, maker: Who, key: Key) -> list[str]:
         if not beyond(Caps(key.caps.models, key.budget, key.caps.tpm_limit, key.caps.rpm_limit), maker.caps)
         else ["caps"]
     )
-    if maker.routes and not (key.routes and set(key.routes) <= set(maker.routes)):
+    if maker.routes and not (key.routes and all(_holds(maker, grant) for grant in key.routes)):
         found.append("routes")
     if key.gateway and not (maker.key is not None and maker.key.gateway):
         found.append("gateway")
@@ -261,6 +261,10 @@ def excess(world: World, maker: Who, key: Key) -> list[str]:
     if key.owner is not None and key.owner != maker.owner and above_rank(world, maker, key):
         found.append("owner")
     return found
+
+
+def _holds(maker: Who, grant: str) -> bool:
+    return grant in maker.routes or any(reaches(own, grant) for own in maker.routes)
 
 
 def _listed_beyond(maker: Who, key: Key) -> bool:

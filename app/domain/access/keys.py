@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.domain import routes
 from app.domain.access.callers import HIDDEN, OF_TEAM, SERVICE_ACCOUNT, Caller, Kind, Refusal, Standing
 from app.domain.access.ceilings import raises, widens
 from app.domain.budgets import ALL_MODELS
@@ -105,16 +106,16 @@ def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: i
     return None
 
 
-def may_keep_to(caller: Caller, routes: Sequence[str]) -> Refusal | None:
+def may_keep_to(caller: Caller, granted: Sequence[str]) -> Refusal | None:
     """Whether the caller may make a key that reaches these routes alone: one bound to routes gives its own."""
-    if caller.is_admin or not caller.allowed_routes or set(routes) <= set(caller.allowed_routes):
+    if caller.is_admin or not caller.allowed_routes or routes.within(granted, caller.allowed_routes):
         return None
     return Refusal(Kind.FORBIDDEN, "The calling key does not reach the routes of this key_type.", "key_type")
 
 
 def routes_of_new(caller: Caller) -> list[str]:
     """The routes of a key whose request names none: those to which the calling key is bound."""
-    return [] if caller.is_admin else list(caller.allowed_routes)
+    return [] if caller.is_admin or routes.unbounded(caller.allowed_routes) else list(caller.allowed_routes)
 
 
 def may_generate(

@@ -60,8 +60,8 @@ def _routes_beyond(caller: Caller, key: Mapping[str, Any]) -> str | None:
     if gateway is not None and gateway != caller.gateway:
         return "permissions"
     granted = key["allowed_routes"]
-    if caller.allowed_routes:
-        within = bool(granted) and set(granted) <= set(caller.allowed_routes)
+    if caller.allowed_routes and not routes.unbounded(caller.allowed_routes):
+        within = bool(granted) and routes.within(granted, caller.allowed_routes)
     else:
         # What an administrator has listed for a key counts where its owner's role does not reach.
         listed = {route for route in routes.MANAGEMENT if routes.covered(route, granted)}
