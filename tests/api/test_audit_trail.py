@@ -92,6 +92,7 @@ CHANGES: dict[str, Change] = {
         sent(budget_id="silver", max_budget=1), fixed(("new", "budget", "silver")), needs_redis=False
     ),
     "POST /budget/update": Change(sent(budget_id="gold", max_budget=9), fixed(("update", "budget", "gold"))),
+    "POST /budget/delete": Change(sent(id="gold"), fixed(("delete", "budget", "gold"))),
     "POST /team/new": Change(
         sent(team_id="new crew", members_with_roles=[{"user_id": "zoe", "role": "user"}]),
         # Whoever makes a team is its first administrator.
@@ -122,6 +123,32 @@ CHANGES: dict[str, Change] = {
         sent(team_id="crew", user_id="bob"),
         fixed(("member_delete", "team", "crew"), ("delete", "key", "of the crew")),
     ),
+    "POST /team/{team_id}/member/{user_id}/reset_spend": Change(
+        sent(reset_to=1),
+        fixed(("member_reset_spend", "team", "crew")),
+        lambda _: "/team/crew/member/bob/reset_spend",
+    ),
+    "POST /team/{team_id}/member/{user_id}/reset_budget": Change(
+        sent(), fixed(("member_reset_budget", "team", "crew")), lambda _: "/team/crew/member/bob/reset_budget"
+    ),
+    "POST /team/permissions_update": Change(
+        sent(team_id="crew", team_member_permissions=["/key/generate"]),
+        fixed(("permissions_update", "team", "crew")),
+        needs_redis=False,
+    ),
+    "POST /team/{team_id}/callback": Change(
+        sent(**CALLBACK), fixed(("callback_add", "team", "crew")), lambda _: "/team/crew/callback"
+    ),
+    "DELETE /team/{team_id}/callback/{callback_name}": Change(
+        sent(), fixed(("callback_delete", "team", "still")), lambda _: "/team/still/callback/langfuse"
+    ),
+    "POST /team/{team_id}/disable_logging": Change(
+        sent(), fixed(("disable_logging", "team", "still")), lambda _: "/team/still/disable_logging"
+    ),
+    "POST /team/key/bulk_update": Change(
+        sent(team_id="crew", all_keys_in_team=True, update_fields={"max_budget": 1}),
+        fixed(("update", "key", "of the crew")),
+    ),
     "POST /user/new": Change(
         sent(user_id="zoe", teams=["crew", "still"], organizations=["acme"], max_budget=1),
         lambda world, answer: [
@@ -133,6 +160,15 @@ CHANGES: dict[str, Change] = {
         ],
     ),
     "POST /user/update": Change(sent(user_id="bob", user_alias="Bob"), fixed(("update", "user", "bob"))),
+    "POST /user/delete": Change(
+        sent(user_ids=["bob"]),
+        fixed(
+            ("delete", "user", "bob"),
+            ("delete", "key", "of the crew"),
+            ("member_delete", "team", "crew"),
+            ("member_delete", "organization", "acme"),
+        ),
+    ),
     "POST /organization/new": Change(
         sent(organization_id="new", organization_alias="New", max_budget=1), fixed(("new", "organization", "new"))
     ),
@@ -181,6 +217,9 @@ def world(api: Api) -> World:
         "of the crew": api.generate(key_alias="of the crew", team_id="crew", user_id="bob"),
         "of acme": api.generate(key_alias="of acme", organization_id="acme"),
     }
+    make("/team/still/callback", **CALLBACK)
+    make("/team/member_update", team_id="crew", user_id="bob", max_budget_in_team=3)
+    make("/key/settle", key=made["of the crew"]["key"], request_id="r", cost=2)
     return World(
         {name: key["key"] for name, key in made.items()}, {name: key["key_id"] for name, key in made.items()}
     )
