@@ -58,6 +58,9 @@ What a key may do follows from its owner's role, and from what the owner is to a
 `allowed_routes` narrow that down for whoever owns it, or open a route that the role does not reach. A refusal is a
 401 where the role reaches no such route, a 403 where it reaches the route and not what it asks for; what a caller
 may not see answers as what does not exist.
+
+Nobody gives what it does not hold. What a key makes is bound by that key's own models, budget, rates and routes, and
+a key that may more than the calling one, or whose owner stands higher, is rotated by an admin alone.
 """
 
 
