@@ -151,7 +151,7 @@ def _entries(
 
     key, tier = snapshot.key, snapshot.tier
     key_id = key["key_id"]
-    yield account(ScopeKind.KEY, key_id, _own_or(key, tier, "budget_duration")), _key_cap(snapshot, now)
+    yield account(ScopeKind.KEY, key_id, _own_or(key, tier, "budget_duration")), key_cap(snapshot, now)
     budgets = {**(tier["model_max_budget"] if tier else {}), **key["model_max_budget"]}
     name = _of_model(budgets, model)
     if name is not None:
@@ -177,7 +177,7 @@ def _entries(
         yield account(ScopeKind.USER, key["user_id"], user.get("budget_duration")), user.get("max_budget_nanos")
 
 
-def _key_cap(snapshot: Snapshot, now: datetime) -> int | None:
+def key_cap(snapshot: Snapshot, now: datetime) -> int | None:
     """The key's cap, its own or its tier's, raised by the temporary increases that run now."""
     cap: int | None = snapshot.key["max_budget_nanos"]
     if cap is None:

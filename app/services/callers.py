@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain import access, minting, refusals
 from app.domain.access import SERVICE_ACCOUNT, Caller, Role
-from app.domain.increases import temporary_increase
+from app.domain.limits import key_cap
 from app.domain.snapshots import Snapshot
 from app.errors import ExpiredKey, Unauthenticated, UnknownKey
 from app.services.snapshots import Sighting, Snapshots
@@ -60,15 +60,19 @@ class Callers:
         team = snapshot.team or {}
         if team.get("blocked"):
             raise Unauthenticated(refusals.team_blocked(team["team_id"]).message)
-        return _caller(snapshot, temporary_increase(snapshot.key["metadata"], now))
+        return _caller(snapshot, now)
 
     def _may_open(self, plaintext: str) -> bool:
         return plaintext.startswith(minting.PREFIX) and not self.is_master(plaintext)
 
 
-def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
+_RATES = ("tpm_limit", "rpm_limit", "max_parallel_requests")
+
+
+def _caller(snapshot: Snapshot, now: datetime) -> Caller:
     key: Mapping[str, Any] = snapshot.key
-    cap = key["max_budget_nanos"]
+    # What the key leaves open, its tier says.
+    rates = {name: (snapshot.tier or {}).get(name) if key[name] is None else key[name] for name in _RATES}
     return Caller(
         role=Role.of((snapshot.user or {}).get("user_role")),
         user_id=key["user_id"],
@@ -80,9 +84,9 @@ def _caller(snapshot: Snapshot, increase_nanos: int) -> Caller:
         is_service_account=key["team_id"] is not None and SERVICE_ACCOUNT in key["metadata"],
         allowed_routes=tuple(key["allowed_routes"]),
         models=tuple(key["models"]),
-        max_budget_nanos=None if cap is None else cap + increase_nanos,
-        tpm_limit=key["tpm_limit"],
-        rpm_limit=key["rpm_limit"],
+        max_budget_nanos=key_cap(snapshot, now),
+        expires_at=key["expires_at"],
+        **rates,
         organization_admin_of=snapshot.organization_admin_of,
         gateway=access.gateway_of(key["permissions"]),
     )

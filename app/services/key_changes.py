@@ -190,7 +190,7 @@ class KeyChanges:
         enforce(access.may_update(act.caller, target, sent, standing, route), KeyNotFound())
         enforce(access.may_set(act.caller, sent, personal=target.team_id is None))
         columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
-        enforce(access.within_own_caps(act.caller, sent, columns.get("max_budget_nanos")))
+        enforce(access.within_own_caps(act.caller, {**columns, **sent}, columns.get("max_budget_nanos")))
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")

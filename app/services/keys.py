@@ -98,7 +98,9 @@ class Keys:
         """The columns of the new key, within what the calling key may give."""
         caller, key_type = act.caller, request.get("key_type")
         enforce(access.may_set(caller, request, personal=not request.get("team_id")))
-        columns = access.bounded(caller, columns_of(request, None, self._calendar, act.at, self._vault))
+        columns = access.lasting(
+            caller, access.bounded(caller, columns_of(request, None, self._calendar, act.at, self._vault))
+        )
         enforce(access.within_own_caps(caller, {**request, **columns}, columns.get("max_budget_nanos")))
         if key_type in ROUTES_OF_KEY_TYPE:
             columns["allowed_routes"] = ROUTES_OF_KEY_TYPE[key_type]

@@ -95,8 +95,10 @@ class Users:
         columns = access.bounded(act.caller, columns_of(request))
         enforce(access.within_own_caps(act.caller, {**request, **columns}, columns.get("max_budget_nanos")))
         key = {name: request[name] for name in FIRST_KEY_FIELDS & request.keys()} | {"user_id": user_id}
+        columns_of_key = key_rules.columns_of(key, None, self._calendar, act.at, self._vault)
+        enforce(access.within_own_caps(act.caller, access.lasting(act.caller, columns_of_key), None))
         key_columns = {
-            **access.bounded(act.caller, key_rules.columns_of(key, None, self._calendar, act.at, self._vault)),
+            **access.bounded(act.caller, access.lasting(act.caller, columns_of_key)),
             "allowed_routes": access.routes_of_new(act.caller),
         }
         return _Draft(user_id, request, columns, key, key_columns)

@@ -1,15 +1,18 @@
 """Whose keys a caller may rotate: only those that may no more than the key which asks for it."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.access import Caller, Gateway, Kind, Owner, Role, may_learn_secret
+from tests.clocks import START
 
 ADMIN = Caller(Role.PROXY_ADMIN, "admin", has_owner=True)
 USER = Caller(Role.INTERNAL_USER, "ann", key_id="k-ann", has_owner=True)
 CAPPED = replace(USER, models=("a", "b"), max_budget_nanos=10, tpm_limit=3, rpm_limit=2)
+LEAVING = replace(USER, expires_at=START, max_parallel_requests=2)
 BOUND = replace(USER, allowed_routes=("/key/regenerate", "llm_api_routes"))
 ORG_ADMIN = replace(USER, organization_admin_of=frozenset({"org"}))
 GATEWAY = replace(USER, gateway=Gateway(frozenset({"t"})))
@@ -21,6 +24,8 @@ OPEN: dict[str, Any] = {
     "max_budget_nanos": None,
     "tpm_limit": None,
     "rpm_limit": None,
+    "max_parallel_requests": None,
+    "expires_at": None,
     "allowed_routes": [],
     "permissions": {},
 }
@@ -39,6 +44,10 @@ NARROW = {**OPEN, "models": ["a"], "max_budget_nanos": 10, "tpm_limit": 3, "rpm_
         (CAPPED, {**NARROW, "max_budget_nanos": None}, "max_budget"),
         (CAPPED, {**NARROW, "tpm_limit": 4}, "tpm_limit"),
         (CAPPED, {**NARROW, "rpm_limit": None}, "rpm_limit"),
+        (LEAVING, {**OPEN, "expires_at": START, "max_parallel_requests": 2}, None),
+        (LEAVING, {**OPEN, "expires_at": START, "max_parallel_requests": 3}, "max_parallel_requests"),
+        (LEAVING, {**OPEN, "expires_at": START + timedelta(1), "max_parallel_requests": 2}, "duration"),
+        (LEAVING, {**OPEN, "expires_at": None, "max_parallel_requests": 2}, "duration"),
         (BOUND, OPEN, "allowed_routes"),
         (BOUND, {**OPEN, "allowed_routes": ["llm_api_routes"]}, None),
         (BOUND, {**OPEN, "allowed_routes": ["llm_api_routes", "info_routes"]}, "allowed_routes"),

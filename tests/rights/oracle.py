@@ -54,6 +54,7 @@ class Who:
     has_row: bool = True
     key: Key | None = None
     runs: frozenset[str] = field(default_factory=frozenset)
+    limits: Caps = field(default_factory=Caps)
 
     @property
     def is_admin(self) -> bool:
@@ -79,10 +80,7 @@ class Who:
     @property
     def caps(self) -> Caps:
         """What binds whatever it makes; an administrator is bound by nothing."""
-        if self.key is None or self.is_admin:
-            return Caps()
-        caps = self.key.caps
-        return Caps(caps.models, self.key.budget, caps.tpm_limit, caps.rpm_limit)
+        return Caps() if self.key is None or self.is_admin else self.limits
 
 
 def who(world: World, name: str) -> Who:
@@ -97,7 +95,19 @@ def owner_of(world: World, name: str, key: Key) -> Who:
     runs = frozenset(
         each for each, organization in world.organizations.items() if key.owner in organization.admins
     )
-    return Who(name, (user and user.role) or "internal_user", key.owner, user is not None, key, runs)
+    limits = in_effect(world, key)
+    return Who(name, (user and user.role) or "internal_user", key.owner, user is not None, key, runs, limits)
+
+
+def in_effect(world: World, key: Key) -> Caps:
+    """What binds a key at present: what it leaves open, its tier says."""
+    tier = world.organizations["north"].caps if key.tier else Caps()
+    numbers = {
+        name: getattr(tier if getattr(key.caps, name) is None else key.caps, name)
+        for name in ("max_budget", "tpm_limit", "rpm_limit")
+    }
+    budget = numbers.pop("max_budget")
+    return Caps(key.caps.models, None if budget is None else budget + key.increase, **numbers)
 
 
 # --- the door --------------------------------------------------------------------------------------------------

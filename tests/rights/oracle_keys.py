@@ -62,6 +62,7 @@ def generate(world: World, caller: Who, call: Call) -> None:
         account=account or (call.makes if service else None),
         caps=_caps_of_new(caller, sent),
         routes=(preset,) if preset else tuple(sent.get("allowed_routes") or caller_routes(caller)),
+        tier=bool(sent.get("budget_id")),
         gateway=sent.get("permissions", {}).get("gateway") is True,
         blocked=bool(sent.get("blocked")),
     )
@@ -180,6 +181,7 @@ def update(world: World, _: Who, call: Call) -> None:
         key.increase = 0
     key.increase = sent.get("temp_budget", key.increase)
     key.caps = _changed_caps(key.caps, sent)
+    key.tier = bool(sent.get("budget_id", key.tier))
     key.owner = sent.get("user_id", key.owner)
     key.organization = sent.get("organization_id", key.organization)
     if sent.get("team_id", "") != "":

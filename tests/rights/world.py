@@ -66,6 +66,8 @@ class Key:
     creator: str | None = "default_user_id"
     account: str | None = None
     caps: Caps = field(default_factory=Caps)
+    # Linked to the tier of the organization `north`.
+    tier: bool = False
     increase: float = 0
     routes: tuple[str, ...] = ()
     gateway: bool = False

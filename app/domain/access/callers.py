@@ -1,6 +1,7 @@
 """Who calls, what it is to a team, how a rule says no, and which routes a caller reaches at all."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, StrEnum
 
 from app.domain import refusals, routes
@@ -75,6 +76,8 @@ class Caller:
     max_budget_nanos: int | None = None
     tpm_limit: int | None = None
     rpm_limit: int | None = None
+    max_parallel_requests: int | None = None
+    expires_at: datetime | None = None
     organization_admin_of: frozenset[str] = frozenset()
     gateway: Gateway | None = None
 

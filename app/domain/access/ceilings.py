@@ -5,9 +5,12 @@ the columns before and after a change, so it does not matter how a request spell
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from app.domain.budgets import ALL_MODELS
+
+_Limit = TypeVar("_Limit", int, datetime)
 
 # Columns that hold one number, by the name of the field that sets each.
 CAPS = {
@@ -39,7 +42,7 @@ def lifted(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def raises(before: int | None, after: int | None) -> bool:
+def raises(before: _Limit | None, after: _Limit | None) -> bool:
     """Whether a limit becomes a higher one or none."""
     return before is not None and (after is None or after > before)
 

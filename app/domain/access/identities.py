@@ -36,6 +36,7 @@ def bounded(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
         "max_budget_nanos": caller.max_budget_nanos,
         "tpm_limit": caller.tpm_limit,
         "rpm_limit": caller.rpm_limit,
+        "max_parallel_requests": caller.max_parallel_requests,
     }
     left_open = {name: cap for name, cap in caps.items() if cap is not None and columns.get(name) in (None, [])}
     return {**columns, **left_open}

@@ -98,12 +98,22 @@ def within_own_caps(caller: Caller, sent: Mapping[str, Any], max_budget_nanos: i
         ("max_budget", caller.max_budget_nanos, max_budget_nanos),
         ("tpm_limit", caller.tpm_limit, sent.get("tpm_limit")),
         ("rpm_limit", caller.rpm_limit, sent.get("rpm_limit")),
+        ("max_parallel_requests", caller.max_parallel_requests, sent.get("max_parallel_requests")),
     ):
         if field in sent and raises(cap, limit):
             return Refusal(Kind.CEILING, f"{field} is above that of the calling key.", field)
+    if "expires_at" in sent and raises(caller.expires_at, sent["expires_at"]):
+        return Refusal(Kind.CEILING, "A key that expires gives no longer life than its own.", "duration")
     if "models" in sent and widens(caller.models, sent["models"]):
         return Refusal(Kind.FORBIDDEN, "models must be among those of the calling key.", "models")
     return None
+
+
+def lasting(caller: Caller, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a new key; one that says nothing of its end has that of the key that makes it."""
+    if caller.is_admin or caller.expires_at is None or columns.get("expires_at") is not None:
+        return dict(columns)
+    return {**columns, "expires_at": caller.expires_at}
 
 
 def may_keep_to(caller: Caller, granted: Sequence[str]) -> Refusal | None:

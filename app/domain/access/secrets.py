@@ -48,10 +48,13 @@ def _caps_beyond(caller: Caller, key: Mapping[str, Any]) -> str | None:
         "max_budget_nanos": ("max_budget", caller.max_budget_nanos),
         "tpm_limit": ("tpm_limit", caller.tpm_limit),
         "rpm_limit": ("rpm_limit", caller.rpm_limit),
+        "max_parallel_requests": ("max_parallel_requests", caller.max_parallel_requests),
     }
     for column, (field, cap) in own.items():
         if raises(cap, key[column]):
             return field
+    if raises(caller.expires_at, key["expires_at"]):
+        return "duration"
     return "models" if widens(caller.models, key["models"]) else None
 
 
