@@ -3,6 +3,7 @@
 A test that harms a server (kills, pauses, fills it) starts its own from `tests.servers`.
 """
 
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--calls", type=int, default=400, help="how many calls are made while processes are killed (default: 400)"
     )
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- no key anywhere ---------------------------------------------------------------------------------------
