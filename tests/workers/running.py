@@ -148,7 +148,9 @@ class Up:
             return 0, None
 
     def master_key(self) -> str:
-        return (self.data / "master-key").read_text().strip()
+        """The one that it was given, else the one that it has made for itself."""
+        given = self._environment.get("KEYLEDGER_MASTER_KEY")
+        return given or (self.data / "master-key").read_text().strip()
 
     def is_ready(self, since: str = "") -> bool:
         """Whether all parts are alive, heard after the instant `since`."""
