@@ -163,3 +163,32 @@ def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
 def api(services: Services) -> Api:
     """The application over both stores; every answer is held against its document."""
     return Api(create_app(services))
+
+
+# --- once per module: for rows of tables that leave nothing behind -------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared_services(
+    migrated_file: Path, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
+    """Over SQLite, its clock standing; what earlier tests of the module wrote is still there."""
+    folder = tmp_path_factory.mktemp("shared")
+    settings = Settings.parse(
+        {
+            "DATABASE_URL": copy_of(migrated_file, folder),
+            "REDIS_URL": redis_server.url,
+            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            "KEYLEDGER_DATA_DIR": str(folder),
+        }
+    )
+    services = build(settings, MovableClock())
+    yield services
+    services.close()
+    assert not leaks.in_redis(redis_server.url), "a plaintext key was stored"
+
+
+@pytest.fixture(scope="module")
+def shared_api(shared_services: Services) -> Api:
+    return Api(create_app(shared_services))

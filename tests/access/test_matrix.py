@@ -18,8 +18,8 @@ from tests.api.counting import statements
 from tests.clients import Answer, Api
 
 
-def test_every_route_has_rows_and_every_row_a_route(company_services: Services):
-    rules = create_app(company_services).url_map.iter_rules()
+def test_every_route_has_rows_and_every_row_a_route(shared_services: Services):
+    rules = create_app(shared_services).url_map.iter_rules()
     routes = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in rules
@@ -40,11 +40,11 @@ def call(api: Api, row: Row, key: str | None, name: str) -> Answer:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_caller_gets_what_it_may_of_every_target(company_api: Api, world: World, watch: Watch, row: Row):
+def test_every_caller_gets_what_it_may_of_every_target(shared_api: Api, world: World, watch: Watch, row: Row):
     wrong = []
     for caller, target in cells(row):
         key, name = world.keys[caller], world.name(row.noun.name, caller, target)
-        answer = call(company_api, row, key, name)
+        answer = call(shared_api, row, key, name)
         changed = watch.changed()
         if changed:
             watch.restore()
@@ -81,9 +81,9 @@ ABOUT_SOMETHING = [row for row in ROWS if row.noun is not NOTHING]
 
 @pytest.mark.parametrize("row", ABOUT_SOMETHING, ids=lambda row: row.name)
 def test_what_a_caller_may_not_see_answers_and_costs_what_does_not_exist_does(
-    company_api: Api, company_services: Services, world: World, row: Row
+    shared_api: Api, shared_services: Services, world: World, row: Row
 ):
-    ask = Asking(company_api, company_services, world, row)
+    ask = Asking(shared_api, shared_services, world, row)
     hidden: dict[str, list[str]] = {}
     for caller, target in cells(row):
         if caller not in SHUT and passes(row, caller) and target != UNKNOWN and not row.sees(caller, target):
@@ -103,9 +103,9 @@ def test_what_a_caller_may_not_see_answers_and_costs_what_does_not_exist_does(
     "row", [row for row in ABOUT_SOMETHING if row.hidden == row.done], ids=lambda row: row.name
 )
 def test_where_what_is_unknown_is_passed_over_what_a_caller_sees_is_told(
-    company_api: Api, company_services: Services, world: World, row: Row
+    shared_api: Api, shared_services: Services, world: World, row: Row
 ):
-    ask = Asking(company_api, company_services, world, row)
+    ask = Asking(shared_api, shared_services, world, row)
     silent = [
         f"{caller} / {target}"
         for caller, target in cells(row)

@@ -9,13 +9,13 @@ from tests.stores import note
 
 
 @pytest.mark.usefixtures("world")
-def test_a_write_by_anybody_is_noticed_once_and_undone(company_services: Services, watch: Watch):
-    database = company_services.database
+def test_a_write_by_anybody_is_noticed_once_and_undone(shared_services: Services, watch: Watch):
+    database = shared_services.database
     before = everything(database)
     assert not watch.changed()
 
     with database.transaction() as transaction:
-        note(transaction, company_services.clock.now())
+        note(transaction, shared_services.clock.now())
 
     assert watch.changed()
     assert not watch.changed()
@@ -26,8 +26,8 @@ def test_a_write_by_anybody_is_noticed_once_and_undone(company_services: Service
 
 
 @pytest.mark.usefixtures("world")
-def test_a_transaction_that_writes_nothing_is_no_change(company_services: Services, watch: Watch):
-    with company_services.database.transaction():
+def test_a_transaction_that_writes_nothing_is_no_change(shared_services: Services, watch: Watch):
+    with shared_services.database.transaction():
         pass
 
     assert not watch.changed()
