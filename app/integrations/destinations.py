@@ -8,7 +8,8 @@ from app.domain.standard_payload import Log
 from app.integrations.outbound import Outbound, Reply
 
 # The callbacks that are spoken here; others are stored, and reported as unsupported.
-SUPPORTED = frozenset({"gcs_bucket", "generic_api", "langfuse"})
+SUPPORTED = frozenset({"datadog", "gcs_bucket", "generic_api", "langfuse", "langsmith", "otel", "s3", "s3_v2"})
+_CREDENTIALS_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class DeliveryResult:
     def of(cls, reply: Reply, outbound: Outbound, fault: str | None = None) -> "DeliveryResult":
         """The result that a last reply makes; `fault` is what its content says against it."""
         reason = reply.fault or fault
+        if reply.status in _CREDENTIALS_REFUSED and reply.reason is None:
+            reason = f"the credentials were refused: {reason}"
         if reason is not None:
             return cls.failed(reason, outbound, reply)
         return cls(ok=True, http_status=reply.status, milliseconds=outbound.milliseconds, reason=None)
@@ -63,6 +66,10 @@ class Destinations:
     def named(self, name: str) -> Destination | None:
         """The destination of a callback, None where it is not spoken here."""
         match name:
+            case "datadog":
+                from app.integrations.datadog import Datadog  # noqa: PLC0415
+
+                return Datadog()
             case "gcs_bucket":
                 from app.integrations.gcs_bucket import GcsBucket  # noqa: PLC0415
 
@@ -75,4 +82,16 @@ class Destinations:
                 from app.integrations.langfuse import Langfuse  # noqa: PLC0415
 
                 return Langfuse()
+            case "langsmith":
+                from app.integrations.langsmith import Langsmith  # noqa: PLC0415
+
+                return Langsmith()
+            case "otel":
+                from app.integrations.otel import Otel  # noqa: PLC0415
+
+                return Otel()
+            case "s3" | "s3_v2":
+                from app.integrations.s3 import S3  # noqa: PLC0415
+
+                return S3()
         return None
