@@ -33,17 +33,26 @@ class DeliveryResult:
         reason = reply.fault or fault
         if reply.status in _CREDENTIALS_REFUSED and reply.reason is None:
             reason = f"the credentials were refused: {reason}"
-        if reason is not None:
-            return cls.failed(reason, outbound, reply)
-        return cls(ok=True, http_status=reply.status, milliseconds=outbound.milliseconds, reason=None)
+        return cls.taken(outbound, reply) if reason is None else cls.failed(reason, outbound, reply)
+
+    @classmethod
+    def taken(cls, outbound: Outbound, reply: Reply | None = None) -> "DeliveryResult":
+        """The result where the destination has the logs, or where nothing was to be sent."""
+        status = None if reply is None else reply.status
+        return cls(ok=True, http_status=status, milliseconds=outbound.milliseconds, reason=None)
 
     @classmethod
     def failed(cls, reason: str, outbound: Outbound, reply: Reply | None = None) -> "DeliveryResult":
         """The result where nothing could be sent, or where a reply needs words of its own."""
-        milliseconds = outbound.milliseconds
-        if reply is None or not reply.retryable:
-            return cls(False, None if reply is None else reply.status, milliseconds, reason)
-        return cls(False, reply.status, milliseconds, reason, True, reply.retry_after_seconds)
+        retryable = reply is not None and reply.retryable
+        return cls(
+            ok=False,
+            http_status=None if reply is None else reply.status,
+            milliseconds=outbound.milliseconds,
+            reason=reason,
+            retryable=retryable,
+            retry_after_seconds=reply.retry_after_seconds if reply is not None and retryable else None,
+        )
 
 
 class Destination(Protocol):

@@ -40,12 +40,12 @@ class Langsmith:
         def post(runs: Sequence[bytes]) -> DeliveryResult:
             reply = outbound.post(url, headers, b'{"post":[%b]}' % b",".join(runs))
             if reply.status == _CONFLICT:  # they are there already, from an attempt whose answer was lost
-                return DeliveryResult(True, reply.status, outbound.milliseconds, None)
+                return DeliveryResult.taken(outbound, reply)
             return DeliveryResult.of(reply, outbound)
 
         chosen = [log for log in logs if log.is_test or _is_sampled(log, float(rate))]
         if not chosen:
-            return DeliveryResult(ok=True, http_status=None, milliseconds=outbound.milliseconds, reason=None)
+            return DeliveryResult.taken(outbound)
         return in_parts([dumped(_run(log, project)) for log in chosen], len, _LIMITS, post)
 
 

@@ -3,9 +3,12 @@
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.domain.standard_payload import Log
@@ -164,6 +167,51 @@ def test_a_url_that_cannot_be_read_in_one_way_only_is_never_called(name: str, va
 
 # A part of each secret that `pointed_at` sets, and of what is made of them.
 SECRETS = ("distinctive", "DISTINCTIVE", "PRIVATE KEY", TOKEN, PUBLIC, b64encode(PUBLIC.encode()).decode()[:16])
+
+
+ENVIRONMENT = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "DD_API_KEY", "DD_SITE", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGSMITH_API_KEY", "LANGSMITH_BASE_URL"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "GENERIC_LOGGER_ENDPOINT"),
+)
+
+
+@every_destination
+def test_nothing_of_the_servers_own_environment_stands_in_for_a_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    for variable in ENVIRONMENT:
+        monkeypatch.setenv(variable, "http://of.the.server")
+    asked: list[str] = []
+    way = outbound(resolve=lambda host, _: asked.append(host) or [])
+
+    result = send(name, {}, [a_log()], way)
+
+    assert (result.ok, result.retryable, asked) == (False, False, [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+PAYLOADS = st.dictionaries(st.sampled_from(sorted(a_log().payload)), JSON, max_size=8)
+
+
+@every_destination
+@given(log_id=st.text(max_size=40), payload=PAYLOADS, is_test=st.booleans(), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_whatever_the_variables_and_the_payload_hold_nothing_is_raised(
+    name: str, log_id: str, payload: dict[str, Any], is_test: bool, data: st.DataObject
+):
+    variables = pointed_at(name, "http://logs.example")
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(variables)), st.text(max_size=30), max_size=1))
+    logs = [replace(a_log(log_id, **payload), is_test=is_test), replace(a_log(), payload=payload)]
+
+    result = send(name, variables | changed, logs, outbound(resolve=lambda *_: []))
+
+    assert not result.ok
+    assert result.reason
 
 
 def echo(request: Received) -> bytes:
