@@ -110,6 +110,12 @@ def test_a_repeat_has_the_same_name_and_another_batch_another():
     assert len({batch_name(logs) for logs in ([first], [second], [first, second], [later])}) == 4
 
 
+def test_an_id_that_is_no_proper_text_has_a_name_too():
+    logs = [replace(a_probe(), id=log_id) for log_id in ("half \ud800", "half \ud801")]
+
+    assert len({batch_name([log]) for log in logs}) == 2
+
+
 def test_a_file_has_a_log_a_line():
     lines = ndjson([a_probe(), replace(a_probe(), payload={"text": "two\nlines"})]).splitlines()
 
