@@ -18,6 +18,7 @@ from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
+from app.services.calendars import Calendars
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
@@ -105,6 +106,7 @@ class Services:
     settlements: Settlements
     ledger_check: LedgerCheck
     budgets: Budgets
+    calendars: Calendars
     budget_changes: BudgetChanges
     budget_ends: BudgetEnds
     teams: Teams
@@ -180,6 +182,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    key_reads = KeyReads(database, calendar)
+    budgets = Budgets(database, calendar)
+    teams = Teams(database, policies, calendar, sealer)
+    user_reads = UserReads(database, calendar)
+    organizations = Organizations(database, policies, calendar)
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
@@ -205,7 +212,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ),
         key_spend=KeySpend(database, policies, callers, calendar, rebasing),
         key_ends=ends,
-        key_reads=KeyReads(database, calendar),
+        key_reads=key_reads,
         key_health=KeyHealth(
             database,
             CeleryDispatch(settings.redis_url, broker),
@@ -247,10 +254,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         settlements=Settlements(
             database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
         ),
-        budgets=Budgets(database, calendar),
+        budgets=budgets,
+        calendars=Calendars(calendar, key_reads, budgets, teams, user_reads, organizations),
         budget_changes=BudgetChanges(database, policies, calendar),
         budget_ends=BudgetEnds(database, policies, calendar),
-        teams=Teams(database, policies, calendar, sealer),
+        teams=teams,
         team_changes=TeamChanges(database, policies, calendar, sealer),
         member_spend=MemberSpend(database, policies, calendar, rebasing),
         team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
@@ -263,9 +271,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         member_ends=MemberEnds(database, policies, calendar),
         users=Users(database, policies, calendar, maker, sealer),
         user_changes=UserChanges(database, policies, calendar, rebasing),
-        user_reads=UserReads(database, calendar),
+        user_reads=user_reads,
         user_ends=UserEnds(database, policies, calendar),
-        organizations=Organizations(database, policies, calendar),
+        organizations=organizations,
         reports=Reports(database, calendar),
         organization_changes=OrganizationChanges(database, policies, calendar),
         organization_ends=OrganizationEnds(database, policies, calendar),

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
-from app.domain import money, outbound, prices
+from app.domain import money, outbound, prices, spellings
+from app.domain.durations import InvalidDuration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import UnusableUrl
 from app.domain.values import InvalidValue
 
 SHORTEST_TOKEN = 16
-_TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
 def database_url(raw: str) -> str:
@@ -110,18 +110,16 @@ def names(raw: str) -> tuple[str, ...]:
 
 def zone(raw: str) -> ZoneInfo:
     try:
-        return ZoneInfo(raw)
-    except Exception as error:
-        raise ValueError("an IANA time zone is needed, such as Europe/Paris") from error
+        return spellings.zone_of(raw)
+    except InvalidDuration:
+        raise ValueError("an IANA time zone is needed, such as Europe/Paris") from None
 
 
 def time_of_day(raw: str) -> time:
-    if not re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", raw):
-        raise ValueError(_TIME_NEEDED)
     try:
-        return time.fromisoformat(raw)
-    except ValueError as error:
-        raise ValueError(_TIME_NEEDED) from error
+        return spellings.start_of(raw)
+    except InvalidDuration:
+        raise ValueError("a time of day is needed, such as 06:30") from None
 
 
 def budget_status(raw: str) -> int:

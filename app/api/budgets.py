@@ -8,6 +8,8 @@ from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.responses import budgets as responses
 from app.api.schemas.budgets import (
+    BudgetCalendarQuerySchema,
+    BudgetCalendarSchema,
     BudgetDeleteRequestSchema,
     BudgetListQuerySchema,
     BudgetNewRequestSchema,
@@ -91,6 +93,25 @@ def list_budgets(query: dict[str, Any]) -> Response:
 @budgets.takes(BudgetSettingsQuerySchema(), "query")
 def settings(query: dict[str, Any]) -> Response:
     return answer(responses.settings(services().budgets.settings(act(), query["budget_id"])))
+
+
+@budgets.operation(
+    "/budget/calendar",
+    "GET",
+    "budget_calendar_budget_calendar_get",
+    BudgetCalendarSchema(),
+    summary="Budget Calendar",
+    raises=(InvalidRequest, NotFound),
+)
+@budgets.takes(BudgetCalendarQuerySchema(), "query")
+def calendar(query: dict[str, Any]) -> Response:
+    """When a budget resets.
+
+    The window of now and the next resets of a `budget_duration`, with its start of day and zone, as if it was
+    armed now or `armed_at`; or of the one key, tier, team, user or organization that is named.
+    """
+    found = services().calendars.preview(act(), query, query["count"])
+    return answer(responses.calendar(found, services().calendars.installation))
 
 
 @budgets.operation(

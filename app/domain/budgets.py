@@ -1,10 +1,10 @@
 """What a budget may say: its caps, its windows and its rates, read in one way for tiers, keys, teams and users."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.domain import money, windows
+from app.domain import money, spellings, windows
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.values import InvalidValue
@@ -14,7 +14,7 @@ RATE_FIELDS = frozenset({"max_parallel_requests", "tpm_limit", "rpm_limit", "tpd
 MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 # Stored and echoed, but not acted upon by any check of this service.
 UNENFORCED_FIELDS = frozenset({"tpd_limit"})
-LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {"budget_duration", "model_max_budget"}
+LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {*spellings.FIELDS, "model_max_budget"}
 
 # A team's and an organization's models may be these instead of names of models.
 ALL_MODELS = frozenset({"*", "all-proxy-models"})
@@ -30,10 +30,10 @@ _LIMITING = (
 )
 
 
-def limits_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+def limits_of(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the sent limits into the columns that tiers, keys, teams and users share; raises InvalidValue.
 
-    What was not sent is left out; null clears.
+    What was not sent is left out; null clears. `stored` holds the present columns, nothing where there are none.
     """
     columns = {field: sent[field] for field in RATE_FIELDS if field in sent}
     for field in MONEY_FIELDS & sent.keys():
@@ -41,11 +41,29 @@ def limits_of(sent: Mapping[str, Any]) -> dict[str, Any]:
     if "model_max_budget" in sent:
         columns["model_max_budget"] = sent["model_max_budget"] or {}
         check_model_budgets(columns["model_max_budget"])
-    if "budget_duration" in sent:
-        columns["budget_duration"] = sent["budget_duration"]
-        if sent["budget_duration"] is not None:
-            check_window(sent["budget_duration"], "budget_duration")
+    if not sent.keys().isdisjoint(spellings.FIELDS):
+        columns["budget_duration"] = spelling_of(sent, stored.get("budget_duration"))
     return columns
+
+
+def spelling_of(sent: Mapping[str, Any], stored: str | None) -> str | None:
+    """The spelling of the window that the sent fields leave behind; raises InvalidValue naming a wrong one."""
+    for name, check in (("budget_timezone", spellings.zone_of), ("budget_start_time", spellings.start_of)):
+        if sent.get(name):
+            _check_part(sent[name], name, check)
+    if sent.get("budget_duration") is not None:
+        check_window(sent["budget_duration"], "budget_duration")
+    try:
+        return spellings.changed(sent, stored)
+    except InvalidDuration as error:
+        raise InvalidValue(str(error), "budget_duration") from error
+
+
+def _check_part(text: str, param: str, check: Callable[[str], object]) -> None:
+    try:
+        check(text)
+    except InvalidDuration as error:
+        raise InvalidValue(f"Invalid {param} '{text[:64]}'. {error}", param) from error
 
 
 def tier_of(sent: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
@@ -63,19 +81,23 @@ def tier_changes(
 
     Another duration brings its own next reset, unless one is sent; the same one again leaves it where it is.
     """
-    columns = limits_of(sent)
+    columns = limits_of(sent, stored)
     if "allowed_models" in sent:
         columns["allowed_models"] = sent["allowed_models"] or []
-    return {**columns, **_reset(sent, stored, calendar, now), **_increase(sent, now)}
+    return {**columns, **_reset(sent, columns, stored, calendar, now), **_increase(sent, now)}
 
 
 def _reset(
-    sent: Mapping[str, Any], stored: Mapping[str, Any], calendar: Calendar, now: datetime
+    sent: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    calendar: Calendar,
+    now: datetime,
 ) -> dict[str, Any]:
     if sent.get("budget_reset_at") is not None:
         return {"budget_reset_at": sent["budget_reset_at"]}
     before = stored.get("budget_duration")
-    duration = sent.get("budget_duration", before)
+    duration = columns.get("budget_duration", before)
     if duration == before and "budget_reset_at" not in sent:
         return {}
     return {"budget_reset_at": None if duration is None else calendar.window(duration, now, now).end}

@@ -103,7 +103,7 @@ def columns_of(
     Secrets of logging callbacks are sealed by `vault`.
     `object_permission` and `spend` are not columns of a key and not dealt with.
     """
-    columns = budgets.limits_of(sent)
+    columns = budgets.limits_of(sent, stored or {})
     for field, value in sent.items():
         if field in LIST_FIELDS:
             columns[field] = [] if value is None else value

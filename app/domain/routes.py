@@ -84,6 +84,7 @@ INFO = (
         "/user/available_roles",
         "/organization/info",
         "/organization/list",
+        "/budget/calendar",
     }
 )
 # What an administrator of an organization reaches beyond the rest; the use case keeps it to that organization.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from app.domain import budgets, callbacks, keys
+from app.domain import budgets, callbacks, keys, spellings
 from app.domain.callbacks import Vault
 from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
@@ -72,7 +72,7 @@ MEMBER_TIER_FIELDS = {
 # Wire names of what a member's own tier holds.
 OWN_TIER_FIELDS = {
     "max_budget_in_team": "max_budget",
-    "budget_duration": "budget_duration",
+    **{name: name for name in spellings.FIELDS},
     "allowed_models": "allowed_models",
     "tpm_limit": "tpm_limit",
     "rpm_limit": "rpm_limit",
@@ -117,7 +117,7 @@ def columns_of(
     Members, their tier and the object permission are not columns of a team and not dealt with.
     """
     stored = stored or {}
-    columns = budgets.limits_of(sent)
+    columns = budgets.limits_of(sent, stored)
     if budgets.MONEY_FIELDS & sent.keys():
         budgets.check_soft_below_hard({**stored, **columns})
     columns |= {field: sent[field] or [] for field in LIST_FIELDS & sent.keys()}

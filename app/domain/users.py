@@ -17,13 +17,15 @@ UNENFORCED_FIELDS = frozenset({"allowed_cache_controls", "model_max_budget", "po
 FIRST_KEY_FIELDS = frozenset({"key_alias", "duration", "aliases", "config", "permissions", "send_invite_email"})
 
 
-def columns_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+def columns_of(sent: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Translate the sent fields into the user columns they set; null means a column's default.
+
+    `stored` holds the user's present columns, None while it is being made.
 
     Memberships, the first key and the object permission are not columns of a user and not dealt with. Raises
     InvalidValue.
     """
-    columns = budgets.limits_of(sent)
+    columns = budgets.limits_of(sent, stored or {})
     columns |= {field: sent[field] or [] for field in LIST_FIELDS & sent.keys()}
     columns |= {field: (sent[field] or "").strip() or None for field in TEXT_FIELDS & sent.keys()}
     if "metadata" in sent:

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from app.domain import durations
+from app.domain import durations, spellings
 from app.domain.durations import Duration, InvalidDuration, Unit
 
 # Keeps what is accepted today computable for millennia, so that no stored spelling turns bad by ageing.
@@ -94,14 +94,20 @@ _SIZES = {Unit.DAY: (_DAYS, 1), Unit.WEEK: (_DAYS, 7), Unit.MONTH: (_MONTHS, 1),
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The zone and start of day by which an installation counts its windows."""
+    """The zone and start of day by which an installation counts windows that have none of their own."""
 
     zone: ZoneInfo
     day_start: time
 
     def window(self, spelling: str, armed_at: datetime, now: datetime) -> Window:
-        """Return the window that contains `now`, as `containing` does."""
-        return containing(spelling, zone=self.zone, day_start=self.day_start, armed_at=armed_at, now=now)
+        """Return the window that contains `now`, as `containing` does for the parts of a stored spelling."""
+        duration, zone, day_start = self._parts(spelling)
+        return containing(duration, zone=zone, day_start=day_start, armed_at=armed_at, now=now)
+
+    def resets(self, spelling: str, armed_at: datetime, now: datetime, count: int) -> Iterator[datetime]:
+        """Yield the next ends of windows after `now`, as `resets` does for the parts of a stored spelling."""
+        duration, zone, day_start = self._parts(spelling)
+        return resets(duration, zone=zone, day_start=day_start, armed_at=armed_at, now=now, count=count)
 
     def running(self, spelling: str | None, armed_at: datetime | None, now: datetime) -> Window | None:
         """The window that contains `now`, None where nothing is armed, or a stored spelling cannot be computed."""
@@ -111,6 +117,10 @@ class Calendar:
             return self.window(spelling, armed_at, now)
         except InvalidDuration:
             return None
+
+    def _parts(self, spelling: str) -> tuple[str, ZoneInfo, time]:
+        own = spellings.read(spelling)
+        return own.duration, own.zone or self.zone, self.day_start if own.start is None else own.start
 
 
 def check(spelling: str) -> Duration:

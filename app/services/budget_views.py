@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.clock import iso
+from app.domain import spellings
 from app.domain.budgets import present_reset
 from app.domain.money import shown
 from app.domain.windows import Calendar
@@ -24,6 +25,7 @@ class BudgetView:
         columns = self.columns
         return {
             **{name: columns[name] for name in _PLAIN},
+            **spellings.shown(columns["budget_duration"]),
             "max_budget": shown(columns["max_budget_nanos"]),
             "soft_budget": shown(columns["soft_budget_nanos"]),
             "budget_reset_at": iso(self.reset_at),
@@ -48,7 +50,6 @@ _PLAIN = (
     "rpm_limit",
     "tpd_limit",
     "model_max_budget",
-    "budget_duration",
     "allowed_models",
     "created_by",
     "updated_by",
@@ -56,6 +57,7 @@ _PLAIN = (
 _INSTANTS = ("temp_budget_expiry", "created_at", "updated_at")
 TIER_FIELDS = (
     *_PLAIN,
+    *spellings.FIELDS,
     *_INSTANTS,
     "max_budget",
     "soft_budget",

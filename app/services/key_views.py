@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.clock import iso
+from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
 from app.domain.increases import visible_metadata
 from app.domain.limits import Account, further_accounts
@@ -72,7 +73,7 @@ class KeyView:
     def stored_fields(self) -> dict[str, Any]:
         """The same with secrets as they are stored, sealed: so that a record can tell that one has changed."""
         columns = self.columns
-        plain = {name: columns[name] for name in _PLAIN}
+        plain = {name: columns[name] for name in _PLAIN} | spellings.shown(columns["budget_duration"])
         instants = {name: iso(columns[name]) for name in _INSTANTS}
         return {
             "token": self.token,
@@ -124,7 +125,6 @@ _PLAIN = (
     "tpm_limit",
     "rpm_limit",
     "tpd_limit",
-    "budget_duration",
     "allowed_cache_controls",
     "allowed_routes",
     "key_type",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import iso
+from app.domain import spellings
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
@@ -72,6 +73,7 @@ class TeamView:
         aliases = columns["model_aliases"]
         return {
             **{name: columns[name] for name in _PLAIN},
+            **spellings.shown(columns["budget_duration"]),
             "metadata": shown_metadata(columns["metadata"], columns["member_budget_id"]),
             "blocked": bool(columns["blocked"]),
             "max_budget": shown(columns["max_budget_nanos"]),
@@ -120,7 +122,6 @@ _PLAIN = (
     "tpm_limit",
     "rpm_limit",
     "tpd_limit",
-    "budget_duration",
     "budget_limits",
     "model_max_budget",
     "team_member_permissions",

@@ -59,7 +59,7 @@ class UserChanges:
         before = self._load(transaction, act, user_id)
         stored = {name: before.columns[name] for name in TEXT_FIELDS | {"metadata"}}
         enforce(access.may_update_user(act.caller, user_id, sent, stored), user_not_found(user_id))
-        columns = columns_of(sent)
+        columns = columns_of(sent, before.columns)
         if "object_permission" in sent:
             columns["object_permission_id"] = key_relations.put_permission(
                 transaction, before.object_permission, sent["object_permission"]

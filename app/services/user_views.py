@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import iso
-from app.domain import access
+from app.domain import access, spellings
 from app.domain.access import Caller
 from app.domain.money import dollars, shown
 from app.domain.spend import Spend
@@ -26,6 +26,7 @@ class UserView:
         columns = self.columns
         return {
             **{name: columns[name] for name in _PLAIN},
+            **spellings.shown(columns["budget_duration"]),
             "max_budget": shown(columns["max_budget_nanos"]),
             "soft_budget": shown(columns["soft_budget_nanos"]),
             "spend": dollars(self.spend.window_nanos),
@@ -60,7 +61,6 @@ _PLAIN = (
     "tpm_limit",
     "rpm_limit",
     "tpd_limit",
-    "budget_duration",
     "model_max_budget",
     "allowed_cache_controls",
     "policies",

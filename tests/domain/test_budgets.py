@@ -18,9 +18,9 @@ NO_CAPS = {"max_budget_nanos": None, "tpm_limit": None, "rpm_limit": None}
 
 
 def test_what_is_not_sent_is_left_out_and_null_clears():
-    cleared = limits_of(dict.fromkeys(["max_budget", "tpm_limit", "budget_duration", "model_max_budget"]))
+    cleared = limits_of(dict.fromkeys(["max_budget", "tpm_limit", "budget_duration", "model_max_budget"]), {})
 
-    assert limits_of({}) == {}
+    assert limits_of({}, {}) == {}
     assert cleared == {
         "max_budget_nanos": None,
         "tpm_limit": None,
@@ -30,7 +30,7 @@ def test_what_is_not_sent_is_left_out_and_null_clears():
 
 
 def test_money_is_kept_in_nano_dollars():
-    assert limits_of({"max_budget": Decimal("1.5"), "soft_budget": Decimal(0)}) == {
+    assert limits_of({"max_budget": Decimal("1.5"), "soft_budget": Decimal(0)}, {}) == {
         "max_budget_nanos": 1_500_000_000,
         "soft_budget_nanos": 0,
     }

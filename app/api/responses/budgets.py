@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from app.clock import iso
+from app.domain import spellings
+from app.domain.windows import Calendar
 from app.services.budget_views import BudgetView
+from app.services.calendars import Preview
 
 
 def settings(view: BudgetView) -> list[dict[str, Any]]:
@@ -21,6 +25,20 @@ def settings(view: BudgetView) -> list[dict[str, Any]]:
     ]
 
 
+def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
+    """The resets, with the zone and start of day that they follow: the budget's own, else the installation's."""
+    own = spellings.shown(found.spelling)
+    window = found.window
+    return {
+        "budget_duration": own["budget_duration"],
+        "budget_start_time": own["budget_start_time"] or installation.day_start.isoformat("auto"),
+        "budget_timezone": own["budget_timezone"] or installation.zone.key,
+        "armed_at": iso(found.armed_at),
+        "window": None if window is None else {"start": iso(window.start), "end": iso(window.end)},
+        "resets": [iso(at) for at in found.resets],
+    }
+
+
 _SETTINGS = (
     ("max_budget", "Float", "US dollars that may be spent within one window; beyond that calls are refused"),
     ("soft_budget", "Float", "US dollars from which on a warning is sent; no call is refused for it"),
@@ -29,5 +47,7 @@ _SETTINGS = (
     ("rpm_limit", "Integer", "Requests per minute"),
     ("tpd_limit", "Integer", "Tokens per day"),
     ("budget_duration", "String", "After which time the spend starts at zero again, such as 1h, 7d or 30d"),
+    ("budget_start_time", "String", "The start of its days, where that is not the installation's"),
+    ("budget_timezone", "String", "The zone of its calendar, where that is not the installation's"),
     ("model_max_budget", "Object", "Budgets and rates for single models"),
 )

@@ -6,6 +6,7 @@ The shapes are LiteLLM's; dates, spend and names are written by `KeyView.fields`
 from collections.abc import Sequence
 from typing import Any
 
+from app.domain import spellings
 from app.domain.keys import FOLDED_FIELDS
 from app.services.key_bulk import BulkItem
 from app.services.key_filters import AliasQuery, KeyQuery
@@ -31,7 +32,7 @@ _GENERATED = (
     "tpm_limit",
     "rpm_limit",
     "tpd_limit",
-    "budget_duration",
+    *spellings.FIELDS,
     "budget_limits",
     "allowed_cache_controls",
     "config",

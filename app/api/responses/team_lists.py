@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.clock import iso
+from app.domain import spellings
 from app.domain.money import shown
 from app.services.team_filters import TeamQuery
 from app.services.team_lists import ListedTeam, TeamPage
@@ -14,7 +15,6 @@ _OPEN = (
     "team_alias",
     "organization_id",
     "models",
-    "budget_duration",
     "tpm_limit",
     "rpm_limit",
 )
@@ -46,6 +46,7 @@ def _item(found: ListedTeam) -> dict[str, Any]:
 def available(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: row[name] for name in _OPEN},
+        **spellings.shown(row["budget_duration"]),
         "max_budget": shown(row["max_budget_nanos"]),
         "blocked": bool(row["blocked"]),
         "created_at": iso(row["created_at"]),

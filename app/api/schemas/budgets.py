@@ -10,6 +10,7 @@ from app.api.schemas.requests import Request
 
 # One statement looks them all up.
 MOST_BUDGETS = 500
+MOST_RESETS = 100
 
 
 class LimitsSchema(Request):
@@ -18,6 +19,8 @@ class LimitsSchema(Request):
     max_budget = Money()
     soft_budget = Money()
     budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     model_max_budget = ModelBudgets()
     max_parallel_requests = Whole(high=MAXIMUM_INT32)
     tpm_limit = Whole()
@@ -46,6 +49,33 @@ class BudgetSettingsQuerySchema(Request):
     budget_id = Name(required=True, nullable=False)
 
 
+class BudgetCalendarQuerySchema(Request):
+    budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
+    armed_at = Instant()
+    key = Name()
+    budget_id = Name()
+    team_id = Name()
+    user_id = Name()
+    organization_id = Name()
+    count = Whole(low=1, high=MOST_RESETS, nullable=False, load_default=10)
+
+
+class WindowSchema(Answer):
+    start = f.String(required=True)
+    end = f.String(required=True)
+
+
+class BudgetCalendarSchema(Answer):
+    budget_duration = f.String(required=True, allow_none=True, metadata={"description": "Null: it never resets"})
+    budget_start_time = f.String(required=True)
+    budget_timezone = f.String(required=True)
+    armed_at = f.String(required=True, allow_none=True)
+    window = f.Nested(WindowSchema(), required=True, allow_none=True)
+    resets = f.List(f.String(), required=True)
+
+
 class BudgetDeleteRequestSchema(Request):
     id = Name(required=True, nullable=False)
 
@@ -56,6 +86,8 @@ class LimitsAnswerSchema(Answer):
     max_budget = f.Float(required=True, allow_none=True)
     soft_budget = f.Float(required=True, allow_none=True)
     budget_duration = f.String(required=True, allow_none=True)
+    budget_start_time = f.String(required=True, allow_none=True)
+    budget_timezone = f.String(required=True, allow_none=True)
     budget_reset_at = f.String(required=True, allow_none=True)
     model_max_budget = f.Dict(required=True)
     max_parallel_requests = f.Integer(required=True, allow_none=True)

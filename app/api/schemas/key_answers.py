@@ -59,6 +59,8 @@ class KeyFields(Answer):
     tpd_limit = _whole()
     max_budget = _number()
     budget_duration = _text()
+    budget_start_time = _text()
+    budget_timezone = _text()
     budget_id = _text()
     allowed_cache_controls = _texts()
     allowed_routes = _texts()

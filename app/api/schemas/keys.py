@@ -120,6 +120,8 @@ class KeySettingsSchema(LiftedSchema):
     max_budget = Money()
     soft_budget = Money()
     budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     budget_limits = BudgetLimits()
     model_max_budget = ModelBudgets()
     budget_fallbacks = Object()

@@ -18,6 +18,8 @@ class KeyUpdateFieldsSchema(LiftedSchema, TemporaryIncreaseSchema):
     max_budget = Money()
     budget_id = Name()
     budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     budget_limits = BudgetLimits()
     model_max_budget = ModelBudgets()
     tpm_limit = Whole()

@@ -69,6 +69,8 @@ class AvailableTeamSchema(Answer):
     models = f.List(f.String(), required=True)
     max_budget = f.Float(required=True, allow_none=True)
     budget_duration = f.String(required=True, allow_none=True)
+    budget_start_time = f.String(required=True, allow_none=True)
+    budget_timezone = f.String(required=True, allow_none=True)
     tpm_limit = f.Integer(required=True, allow_none=True)
     rpm_limit = f.Integer(required=True, allow_none=True)
     blocked = f.Boolean(required=True)

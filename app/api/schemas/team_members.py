@@ -38,6 +38,8 @@ class TeamMemberAddRequestSchema(Request):
     member = Members(MemberSchema(), required=True)
     max_budget_in_team = Money()
     budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     allowed_models = TextList()
 
 
@@ -50,6 +52,8 @@ class TeamMemberUpdateRequestSchema(TemporaryIncreaseSchema):
     role = Choice(*ROLES)
     max_budget_in_team = Money()
     budget_duration = Text(max_length=64)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     allowed_models = TextList()
     tpm_limit = Whole()
     rpm_limit = Whole()
@@ -92,6 +96,8 @@ class TeamMemberUpdateResponseSchema(MemberAnswerSchema):
     team_id = f.String(required=True)
     max_budget_in_team = f.Float(required=True, allow_none=True)
     budget_duration = f.String(required=True, allow_none=True)
+    budget_start_time = f.String(required=True, allow_none=True)
+    budget_timezone = f.String(required=True, allow_none=True)
     allowed_models = f.List(f.String(), required=True)
     tpm_limit = f.Integer(required=True, allow_none=True)
     rpm_limit = f.Integer(required=True, allow_none=True)

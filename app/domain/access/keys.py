@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain import routes
+from app.domain import routes, spellings
 from app.domain.access.callers import HIDDEN, OF_TEAM, SERVICE_ACCOUNT, Caller, Kind, Refusal, Standing
 from app.domain.access.ceilings import raises, widens
 from app.domain.budgets import ALL_MODELS
@@ -15,7 +15,7 @@ BUDGET_FIELDS = frozenset(
         "max_budget",
         "soft_budget",
         "budget_id",
-        "budget_duration",
+        *spellings.FIELDS,
         "budget_limits",
         "model_max_budget",
         "spend",

@@ -69,6 +69,14 @@ OF_ONE_KEY = (
         may=SEES,
     ),
     Row(
+        method="GET",
+        route="/budget/calendar",
+        does="of a key",
+        noun=KEY,
+        sends=lambda key: {"query": {"key": key}},
+        may=SEES,
+    ),
+    Row(
         method="POST",
         route="/v2/key/info",
         noun=KEY,

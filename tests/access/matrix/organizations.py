@@ -37,6 +37,14 @@ ROWS = (
     ),
     Row(
         method="GET",
+        route="/budget/calendar",
+        does="of an organization",
+        noun=ORGANIZATION,
+        sends=lambda organization: {"query": {"organization_id": organization}},
+        may=SEES,
+    ),
+    Row(
+        method="GET",
         route="/organization/list",
         noun=ORGANIZATION,
         seen_by=dict.fromkeys((*SEES, "unknown"), EVERYBODY),

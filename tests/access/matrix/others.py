@@ -57,6 +57,23 @@ BUDGETS = (
         odd=opened(403, TIER, "unknown"),
     ),
     Row(
+        method="GET",
+        route="/budget/calendar",
+        does="of a tier",
+        noun=BUDGET,
+        sends=lambda budget: {"query": {"budget_id": budget}},
+        may={TIER: ADMIN_VIEW},
+        # No tier is for them, whether there is one or not.
+        odd={(caller, tier): 403 for caller in EVERYBODY - ADMIN_VIEW for tier in (TIER, "unknown")},
+    ),
+    Row(
+        method="GET",
+        route="/budget/calendar",
+        does="of a spelling",
+        sends=lambda _: {"query": {"budget_duration": "7d"}},
+        may={"none": EVERYBODY},
+    ),
+    Row(
         method="POST",
         route="/budget/delete",
         noun=BUDGET,

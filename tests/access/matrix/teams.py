@@ -81,6 +81,7 @@ ROWS = (
         odd={**dict.fromkeys(((admin, "unknown") for admin in ADMINS), 400), **opened(400, *ALL_WITHIN)},
     ),
     Row(method="GET", route="/team/info", noun=TEAM, sends=_query, may=SEES),
+    Row(method="GET", route="/budget/calendar", does="of a team", noun=TEAM, sends=_query, may=SEES),
     *(
         Row(
             method="GET",

@@ -68,6 +68,7 @@ ROWS = (
         odd={**dict.fromkeys(((admin, "unknown") for admin in ADMINS), 400), **opened(403, *ALL_WITHIN)},
     ),
     Row(method="GET", route="/user/info", noun=USER, sends=_query, may=SEES),
+    Row(method="GET", route="/budget/calendar", does="of a user", noun=USER, sends=_query, may=SEES),
     Row(method="GET", route="/v2/user/info", noun=USER, sends=_query, may=SEES),
     Row(
         method="GET",

@@ -1,0 +1,82 @@
+"""What a budget stores of its window: its length, and a start of day and a zone of its own, as one text.
+
+`1d` is a day of the installation's calendar, `1d 06:00 Asia/Tokyo` one that begins at six in Tokyo. What is one
+text is compared, grouped and replaced as one: another zone is another window.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import time
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from app.domain.durations import InvalidDuration
+
+# The names of the parts on the wire.
+DURATION, START, ZONE = "budget_duration", "budget_start_time", "budget_timezone"
+FIELDS = (DURATION, START, ZONE)
+
+_TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A spelling in its parts; None for a part that is the installation's."""
+
+    duration: str
+    start: time | None = None
+    zone: ZoneInfo | None = None
+
+
+def spelled(duration: str | None, start: str | None, zone: str | None) -> str | None:
+    """The text that is stored for these parts; None where there is no window. It is checked by `read`."""
+    return None if duration is None else " ".join(part for part in (duration, start, zone) if part)
+
+
+@lru_cache(maxsize=1024)
+def read(spelling: str) -> Spelling:
+    """Read a stored text; raises InvalidDuration where a part of it cannot be read.
+
+    The length itself is read by whoever computes a window of it.
+    """
+    duration, *rest = spelling.split(" ")
+    start = start_of(rest.pop(0)) if rest and rest[0][:1].isdigit() else None
+    zone = zone_of(rest.pop(0)) if rest else None
+    if rest:
+        raise InvalidDuration("The spelling of the window has a part too many.")
+    return Spelling(duration, start, zone)
+
+
+def shown(spelling: str | None) -> dict[str, str | None]:
+    """The parts of a stored text under their wire names, as they were sent."""
+    duration, *rest = ("",) if spelling is None else spelling.split(" ")
+    start = rest.pop(0) if rest and rest[0][:1].isdigit() else None
+    return {DURATION: duration or None, START: start, ZONE: rest[0] if rest else None}
+
+
+def changed(sent: Mapping[str, Any], stored: str | None) -> str | None:
+    """The text after a change by the sent fields; what was not sent stays, and a null length takes all off.
+
+    Raises InvalidDuration where a start of day or a zone is sent and there is no length.
+    """
+    parts = {**shown(stored), **{name: sent[name] or None for name in FIELDS if name in sent}}
+    if parts[DURATION] is None and any(sent.get(name) for name in (START, ZONE)):
+        raise InvalidDuration(f"A {START} or {ZONE} needs a {DURATION}.")
+    return spelled(parts[DURATION], parts[START], parts[ZONE])
+
+
+def start_of(text: str) -> time:
+    """Read a time of day, `HH:MM` or `HH:MM:SS`; raises InvalidDuration."""
+    if _TIME.fullmatch(text) is None:
+        raise InvalidDuration("Use a time of day like '06:00' or '06:00:30'.")
+    return time.fromisoformat(text)
+
+
+def zone_of(text: str) -> ZoneInfo:
+    """Read the name of an IANA zone; raises InvalidDuration."""
+    try:
+        return ZoneInfo(text)
+    except (OSError, ValueError, KeyError):  # what zoneinfo makes of names that are none, or are paths
+        raise InvalidDuration("Use the name of an IANA zone like 'Europe/Berlin' or 'UTC'.") from None
