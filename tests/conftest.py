@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from tests import leaks
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.servers import PostgresServer, RedisServer
@@ -162,7 +162,7 @@ def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
 @pytest.fixture
 def api(services: Services) -> Api:
     """The application over both stores; every answer is held against its document."""
-    return Api(create_app(services))
+    return Api(app_over(services))
 
 
 # --- once per module: for rows of tables that leave nothing behind -------------------------------------------
@@ -191,4 +191,4 @@ def shared_services(
 
 @pytest.fixture(scope="module")
 def shared_api(shared_services: Services) -> Api:
-    return Api(create_app(shared_services))
+    return Api(app_over(shared_services))
