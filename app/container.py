@@ -25,6 +25,7 @@ from app.services.decisions import Decisions
 from app.services.estimating import Estimating
 from app.services.explaining import Explaining
 from app.services.folding import Folding
+from app.services.gauges import Gauges
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
@@ -131,6 +132,7 @@ class Services:
     catalogue: Catalogue
     health: Health
     jobs: Jobs
+    gauges: Gauges
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -272,6 +274,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         audit_reads=AuditReads(database),
         catalogue=Catalogue(database),
         jobs=jobs,
+        gauges=Gauges(database, jobs, balances, clock),
         health=Health(
             jobs,
             redis,

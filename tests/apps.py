@@ -7,7 +7,8 @@ from copy import copy
 
 from flask import Flask
 
-from app import bind, create_app
+from app import create_app
+from app.api import bind
 from app.container import Services
 
 _drawn: list[Flask] = []

@@ -7,7 +7,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
-from app.api import auth, errors, operations
+from app.api import auth, errors, metrics, operations
 from app.api import catalogue as catalogues
 from app.api.audit import audit
 from app.api.blueprint import finish
@@ -27,6 +27,7 @@ from app.api.team_members import team_members
 from app.api.team_permissions import team_permissions
 from app.api.teams import teams
 from app.api.users import users
+from app.container import Services
 
 _DOCUMENT = {
     "API_TITLE": "Keyledger",
@@ -60,6 +61,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest is not type
 def register(app: Flask) -> None:
     """Put the whole API on the application."""
     app.config.update(_DOCUMENT)
+    metrics.register(app)
     app.before_request(_begin)
     app.after_request(finish)
     api = Api(
@@ -92,10 +94,18 @@ def register(app: Flask) -> None:
         operations.health,
         operations.models,
         operations.jobs,
+        metrics.metrics,
     ):
         api.register_blueprint(blueprint)
     catalogues.register(app)
     operations.register(app)
+
+
+def bind(app: Flask, services: Services) -> None:
+    """Let the application work with these services; nothing that is registered knows any."""
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
+    app.extensions["keyledger"] = services
+    metrics.bind(app, services)
 
 
 def _begin() -> None:

@@ -103,12 +103,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         body_optional: bool = False,
         detail: Detail | None = None,
         also_csv: bool = False,
+        kind: str = "application/json",
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
         `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
         writes the audit, and so takes the `litellm-changed-by` header. `detail` is the shape that its refusals
-        have beside the envelope. `also_csv` documents that it can answer in that form too.
+        have beside the envelope. `also_csv` documents that it can answer in that form too; `kind` is that of its
+        usual one.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
@@ -118,14 +120,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             if not self._public:
                 doc["security"] = [{"APIKeyHeader": []}]
             documented = self.doc(**doc)(view)
-            answers = [(200, _documented(answer, "OK"))]
+            answers = [(200, _response(answer, "OK", kind))]
             if also_csv:
-                answers.append((200, _documented(_TEXT, "OK", CSV)))
+                answers.append((200, _response(_TEXT, "OK", CSV)))
             for status, names in _statuses(raises, method, public=self._public).items():
-                answers.append((status, _documented(ErrorEnvelopeSchema(), names)))
+                answers.append((status, _response(ErrorEnvelopeSchema(), names)))
             if unready is not None:
-                answers.append((503, _documented(unready, "Unready")))
-            answers.append((422, _documented(HTTPValidationErrorSchema(), "Validation Error")))
+                answers.append((503, _response(unready, "Unready")))
+            answers.append((422, _response(HTTPValidationErrorSchema(), "Validation Error")))
             _document_answers(documented, answers)
             if body_optional:
                 self._without_body.add(f"{self.name}.{operation_id}")
@@ -155,7 +157,7 @@ def _document_answers(view: ViewFunction, answers: Iterable[tuple[int, dict[str,
     documented["success_status_codes"] = [200]
 
 
-def _documented(schema: Any, description: str, content_type: str | None = None) -> dict[str, Any]:
+def _response(schema: Any, description: str, content_type: str | None = None) -> dict[str, Any]:
     return {"schema": schema, "description": description, "content_type": content_type}
 
 
@@ -179,7 +181,12 @@ def _flask_rule(rule: str) -> str:
 def _route() -> str:
     """The route's own name, with its parameters unfilled, as access rules and grants know it."""
     rule = request.url_rule
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) if rule is not None else request.path
+    return request.path if rule is None else documented(rule.rule)
+
+
+def documented(rule: str) -> str:
+    """A rule of Flask's as the document spells it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def answer(fields: Any, status: int = 200) -> Response:
