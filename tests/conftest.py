@@ -5,6 +5,7 @@ A test that harms a server (kills, pauses, fills it) starts its own from `tests.
 
 import signal
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_store(postgres_server: PostgresServer) -> PostgresStore:
-    return PostgresStore(postgres_server)
+def postgres_store(postgres_server: PostgresServer) -> Iterator[PostgresStore]:
+    with closing(PostgresStore(postgres_server)) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
