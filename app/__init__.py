@@ -24,7 +24,6 @@ def create_app(services: "Services | None" = None) -> "Flask":
         logs.configure(settings.log_level)
         services = build(settings)
     app = Flask("keyledger", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
-    app.extensions["keyledger"] = services
     api.register(app)
+    api.bind(app, services)
     return app

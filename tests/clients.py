@@ -5,9 +5,11 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from flask import Flask
 from openapi_schema_validator import OAS30Validator
+from werkzeug.routing import Map
 from werkzeug.test import TestResponse
 
 from tests import leaks
@@ -37,7 +39,7 @@ class Api:
 
     def __init__(self, app: Flask) -> None:
         self._client = app.test_client()
-        self._document = Document(self._client.get("/openapi.json").get_json())
+        self._document = _document_of(app)
 
     def call(
         self,
@@ -94,6 +96,13 @@ class Api:
         return answer.body["info"]
 
 
+def _document_of(app: Flask) -> "Document":
+    """What the application tells of itself; asked once of those that share their routes."""
+    if app.url_map not in _documents:
+        _documents[app.url_map] = Document(app.test_client().get("/openapi.json").get_json())
+    return _documents[app.url_map]
+
+
 class Document:
     """The OpenAPI document of the application under test."""
 
@@ -122,6 +131,9 @@ class Document:
             whole = {**schema, "components": self.document["components"]}
             self._validators[answer] = _validator(jsonlib.dumps(whole, sort_keys=True))
         return self._validators[answer]
+
+
+_documents: WeakKeyDictionary[Map, Document] = WeakKeyDictionary()
 
 
 @cache

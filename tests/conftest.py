@@ -5,15 +5,16 @@ A test that harms a server (kills, pauses, fills it) starts its own from `tests.
 
 import signal
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from tests import leaks
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.servers import PostgresServer, RedisServer
@@ -79,8 +80,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_store(postgres_server: PostgresServer) -> PostgresStore:
-    return PostgresStore(postgres_server)
+def postgres_store(postgres_server: PostgresServer) -> Iterator[PostgresStore]:
+    with closing(PostgresStore(postgres_server)) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +164,7 @@ def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
 @pytest.fixture
 def api(services: Services) -> Api:
     """The application over both stores; every answer is held against its document."""
-    return Api(create_app(services))
+    return Api(app_over(services))
 
 
 # --- once per module: for rows of tables that leave nothing behind -------------------------------------------
@@ -191,4 +193,4 @@ def shared_services(
 
 @pytest.fixture(scope="module")
 def shared_api(shared_services: Services) -> Api:
-    return Api(create_app(shared_services))
+    return Api(app_over(shared_services))

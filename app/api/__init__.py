@@ -27,6 +27,7 @@ from app.api.team_members import team_members
 from app.api.team_permissions import team_permissions
 from app.api.teams import teams
 from app.api.users import users
+from app.container import Services
 
 _DOCUMENT = {
     "API_TITLE": "Keyledger",
@@ -98,6 +99,13 @@ def register(app: Flask) -> None:
         api.register_blueprint(blueprint)
     catalogues.register(app)
     operations.register(app)
+
+
+def bind(app: Flask, services: Services) -> None:
+    """Let the application work with these services; nothing that is registered knows any."""
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
+    app.extensions["keyledger"] = services
+    metrics.bind(app, services)
 
 
 def _begin() -> None:

@@ -11,9 +11,9 @@ from flask import Flask, Response, current_app, g, request
 
 from app import metrics as counted
 from app.api import auth
-from app.api.auth import services
 from app.api.blueprint import Blueprint, documented
 from app.api.responses.metrics import Standing
+from app.container import Services
 
 metrics = Blueprint("metrics", deferred=True)
 
@@ -26,7 +26,7 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"
 @metrics.operation("/metrics", "GET", "metrics_metrics_get", _TEXT, kind="text/plain", summary="Metrics")
 def read() -> Response:
     """What this service counts of itself, in Prometheus's text form: for admins, viewers and the metrics token."""
-    token = services().settings.metrics_token
+    token = auth.services().settings.metrics_token
     if token is None or not hmac.compare_digest(token.reveal().encode(), g.credential.encode()):
         auth.gate(auth.authenticate(request).caller, request.path, request.method)
     return Response(counted.exposition(current_app.extensions["keyledger_metrics"]), mimetype=counted.CONTENT_TYPE)
@@ -45,8 +45,13 @@ def _count(response: Response) -> Response:
 
 
 def register(app: Flask) -> None:
-    """Put the route's numbers on the application, and count its requests from now on."""
+    """Count the application's requests."""
     app.before_request(_begin)
     app.after_request(_count)
-    found = app.extensions["keyledger"]
-    app.extensions["keyledger_metrics"] = counted.registry(found.settings.metrics_dir, Standing(found.gauges))
+
+
+def bind(app: Flask, services: Services) -> None:
+    """Put the route's numbers on the application: what was counted, and how these services stand."""
+    app.extensions["keyledger_metrics"] = counted.registry(
+        services.settings.metrics_dir, Standing(services.gauges)
+    )

@@ -8,18 +8,18 @@ import re
 import orjson
 import pytest
 
-from app import create_app
 from app.container import Services
 from tests.access.callers import SHUT
 from tests.access.matrix import ROWS
 from tests.access.oracle import NOTHING, UNKNOWN, Row, cells, expected, passes
 from tests.access.world import Watch, World
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Answer, Api
 
 
 def test_every_route_has_rows_and_every_row_a_route(shared_services: Services):
-    rules = create_app(shared_services).url_map.iter_rules()
+    rules = app_over(shared_services).url_map.iter_rules()
     routes = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in rules

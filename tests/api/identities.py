@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_organization, add_person, add_team, add_user
@@ -95,5 +95,5 @@ def about_the_team(services: Services, ask: Callable[[str, str], Answer], caller
 def without_redis(settings: Settings, clock: MovableClock) -> Iterator[Api]:
     """The application over the same store, with a Redis that nobody can reach."""
     services = build(replace(settings, hot_redis_url="redis://127.0.0.1:1/0"), clock)
-    yield Api(create_app(services))
+    yield Api(app_over(services))
     services.close()

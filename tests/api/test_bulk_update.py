@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.models import audit, object_permissions, outbox
 from tests.api.identities import without_redis
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_person, add_team, add_tier, add_user, on_one_store, rows, unchanged
@@ -323,7 +323,7 @@ def test_each_changed_key_has_an_audit_row_and_an_event(api: Api, services: Serv
 def elsewhere(settings: Settings, clock: MovableClock) -> Iterator[Api]:
     """Another process over the same stores."""
     services = build(settings, clock)
-    yield Api(create_app(services))
+    yield Api(app_over(services))
     services.close()
 
 
@@ -358,7 +358,7 @@ def test_with_redis_away_no_item_is_changed(api: Api, services: Services, clock:
 
 def test_two_at_once_over_the_same_keys_in_other_orders_both_end_well(api: Api, services: Services):
     keys = [api.generate()["key"] for _ in range(20)]
-    app = create_app(services)
+    app = app_over(services)
 
     def send(round_: int) -> int:
         order = keys if round_ % 2 else keys[::-1]

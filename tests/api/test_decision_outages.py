@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app import create_app
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.models import ledger
 from app.store import balances
 from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import on_one_store, rows, unchanged
@@ -54,7 +54,7 @@ def opened(settings: Settings, clock: MovableClock) -> Opened:
     def make(**changed: Any) -> Iterator[Api]:
         services = build(replace(settings, **changed), clock)
         try:
-            yield Api(create_app(services))
+            yield Api(app_over(services))
         finally:
             services.close()
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.models import audit, key_secrets, outbox
@@ -17,6 +16,7 @@ from tests.api.settings import (
     FOLDED,
     PLAIN,
 )
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Api
 from tests.factories import everything, on_one_store, rows, unchanged
 
@@ -252,7 +252,7 @@ def test_an_alias_that_could_mislead_is_refused(shared_api: Api, alias: str):
 
 
 def test_of_many_at_once_with_one_alias_exactly_one_is_made(services: Services):
-    app = create_app(services)
+    app = app_over(services)
 
     def generate(_: int) -> int:
         headers = {"Authorization": f"Bearer {MASTER_KEY}"}
@@ -295,7 +295,7 @@ def test_an_invitation_is_an_event_where_it_is_asked_for(
 def test_custom_keys_can_be_switched_off(settings: Settings):
     services = build(replace(settings, disable_custom_api_keys=True))
 
-    answer = Api(create_app(services)).post("/key/generate", {"key": CUSTOM})
+    answer = Api(app_over(services)).post("/key/generate", {"key": CUSTOM})
 
     services.close()
     assert answer.summary == (403, "auth_error", "key")

@@ -8,7 +8,6 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from app import create_app
 from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
@@ -16,6 +15,7 @@ from app.dispatch import TaskName
 from app.services.jobs import Job, Jobs
 from app.store.heartbeats import Heartbeats, Part
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import JOBS, on_one_store
@@ -134,7 +134,7 @@ def test_a_job_that_never_ran_is_silent_once_this_process_has_lived_long_enough(
     services = build(settings, clock)
     clock.set(now)
 
-    found, jobs = told(Api(create_app(services)))
+    found, jobs = told(Api(app_over(services)))
     services.close()
 
     assert (found, jobs.pop(TaskName.RESET_BUDGETS)) == (status, NEVER | {"state": state})

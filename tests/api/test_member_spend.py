@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.container import Services
 from app.dispatch import TaskName
 from app.domain.teams import member_id
@@ -18,6 +17,7 @@ from tests.api.calls import allowed, limit, refused, spent
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis
 from tests.api.teams import add, change, changed, memberships, new
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_person, add_team, on_one_store, rows, unchanged
@@ -193,7 +193,7 @@ def test_doing_it_again_changes_nothing(api: Api, services: Services):
 
 def test_two_at_once_and_charges_meanwhile_lose_nothing(api: Api, services: Services):
     key = charged(api, 8)
-    app = create_app(services)
+    app = app_over(services)
 
     def work(number: int) -> int:
         client = Api(app)
@@ -366,7 +366,7 @@ def test_with_redis_away_nothing_is_reset(api: Api, services: Services, clock: M
 def test_a_shared_budget_may_be_changed_while_a_member_is_put_back_on_it(api: Api, services: Services):
     charged(api, max_budget_in_team=4)
     changed(api, TEAM, team_member_budget=9)
-    app = create_app(services)
+    app = app_over(services)
 
     def work(number: int) -> int:
         client = Api(app)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.domain.minting import Secret
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import on_one_store
@@ -49,7 +49,7 @@ def opened(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., Ap
 
     def make(**changed: Any) -> Api:
         built.append(build(replace(settings, **changed), clock))
-        return Api(create_app(built[-1]))
+        return Api(app_over(built[-1]))
 
     yield make
     for services in built:
@@ -194,7 +194,7 @@ def test_while_redis_is_away_the_rest_is_told(
 ) -> None:
     with RedisProxy(redis_server.port) as proxy:
         services = build(replace(settings, hot_redis_url=proxy.url, metrics_token=Secret(TOKEN)), clock)
-        api = Api(create_app(services))
+        api = Api(app_over(services))
         up = read(api, TOKEN)
     away = read(api, TOKEN)
     services.close()
@@ -211,7 +211,7 @@ def test_while_sql_is_away_the_token_still_reads_what_is_left(settings: Settings
         settings, database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", metrics_token=Secret(TOKEN)
     )
     services = build(away, clock)
-    samples = read(Api(create_app(services)), TOKEN)
+    samples = read(Api(app_over(services)), TOKEN)
     services.close()
 
     assert value(samples, "keyledger_store_up", store="sql") == 0

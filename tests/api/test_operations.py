@@ -12,12 +12,12 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from app import create_app
 from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.store.heartbeats import Heartbeats, Part
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.factories import JOBS, add_person, add_team, on_one_store
@@ -45,7 +45,7 @@ def serving(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., A
 
     def make(**changed: Any) -> Api:
         built.append(build(replace(settings, **changed), clock))
-        return Api(create_app(built[-1]))
+        return Api(app_over(built[-1]))
 
     yield make
     for services in built:
@@ -55,7 +55,7 @@ def serving(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., A
 @pytest.fixture(scope="module")
 def browser(shared_services: Services) -> FlaskClient:
     """A plain client, for what is no operation of the document."""
-    return create_app(shared_services).test_client()
+    return app_over(shared_services).test_client()
 
 
 # --- health ------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from app import create_app
 from app.container import Services
 from app.models import keys, organization_members, organizations, teams
 from tests.api.organizations import new
+from tests.apps import app_over
 from tests.clients import Answer, Api
 from tests.factories import rows
 
@@ -24,7 +24,7 @@ def test_nothing_is_left_in_an_organization_that_is_deleted_while_others_fill_it
             {"organization_id": name, "member": {"user_id": f"in {name}", "role": "org_admin"}},
         ),
     ]
-    apis = [Api(create_app(services)) for _ in calls]
+    apis = [Api(app_over(services)) for _ in calls]
     with ThreadPoolExecutor(len(calls)) as threads:
         for number in range(ROUNDS):
             name = f"round {number}"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_person, on_one_store, unchanged
@@ -70,7 +70,7 @@ def sql_away(shared_services: Services, tmp_path_factory: pytest.TempPathFactory
         name: build(replace(shared_services.settings, database_url=url), shared_services.clock)
         for name, url in urls.items()
     }
-    yield {name: Api(create_app(services)) for name, services in built.items()}
+    yield {name: Api(app_over(services)) for name, services in built.items()}
     for services in built.values():
         services.close()
 
@@ -80,7 +80,7 @@ def test_while_another_writer_holds_the_store_reads_go_on_and_writes_say_try_aga
     settings: Settings, clock: MovableClock
 ):
     services = build(replace(settings, busy_seconds=0.05), clock)
-    api = Api(create_app(services))
+    api = Api(app_over(services))
     made = api.generate()
     other = sqlite3.connect(settings.database_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -114,7 +114,7 @@ def test_without_redis_keys_are_made_and_read_by_every_kind_of_caller(
     api: Api, services: Services, without_redis: Services
 ):
     ann = add_person(api, services.database, "ann")
-    adrift = Api(create_app(without_redis))
+    adrift = Api(app_over(without_redis))
 
     for caller in (MASTER_KEY, ann):
         made = adrift.generate(caller=caller)
@@ -130,7 +130,7 @@ def test_without_redis_a_change_of_a_verdict_is_refused_and_changes_nothing(
 ):
     ann = add_person(api, services.database, "ann")
     mine, blocked = api.generate(caller=ann), api.generate(blocked=True)
-    adrift = Api(create_app(without_redis))
+    adrift = Api(app_over(without_redis))
 
     with unchanged(services.database):
         answers = [
@@ -146,7 +146,7 @@ def test_without_redis_a_change_of_a_verdict_is_refused_and_changes_nothing(
 
 
 def test_without_redis_what_does_not_exist_is_still_not_found(without_redis: Services):
-    adrift = Api(create_app(without_redis))
+    adrift = Api(app_over(without_redis))
 
     assert adrift.post("/key/update", {"key": UNKNOWN}).status == 404
     assert adrift.post("/key/block", {"key": UNKNOWN}).status == 404
@@ -158,7 +158,7 @@ def test_a_key_that_is_revoked_elsewhere_is_refused_without_redis_too(
     api: Api, services: Services, without_redis: Services
 ):
     key = api.generate()["key"]
-    adrift = Api(create_app(without_redis))
+    adrift = Api(app_over(without_redis))
     assert adrift.get("/models", key).status == 200
 
     api.post("/key/block", {"key": key})

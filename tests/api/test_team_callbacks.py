@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.container import Services
 from app.db import Database
 from app.domain.callbacks import SEALED_PREFIX
@@ -16,6 +15,7 @@ from app.models import audit, teams
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis
 from tests.api.teams import change, changed, info, new
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import change_team, on_one_store, rows, unchanged
@@ -192,7 +192,7 @@ def test_a_body_that_does_not_fit_is_told_by_field(api: Api, body: dict[str, Any
 
 def test_many_at_once_are_all_added_and_each_once(api: Api, services: Services):
     new(api, team_id=TEAM)
-    app = create_app(services)
+    app = app_over(services)
     names = ["otel", "langfuse", "langsmith", "arize"]
 
     with ThreadPoolExecutor(4) as pool:

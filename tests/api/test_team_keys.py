@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.container import Services
 from app.models import audit, outbox
 from app.services.team_keys import MOST_KEYS
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis
 from tests.api.teams import new
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import add_team, add_tier, copy_key, on_one_store, rows, unchanged
@@ -306,7 +306,7 @@ def test_each_changed_key_has_an_audit_row_and_an_event(api: Api, services: Serv
 def test_a_key_that_left_the_team_meanwhile_is_not_changed(
     api: Api, services: Services, made: list[dict[str, Any]]
 ):
-    app = create_app(services)
+    app = app_over(services)
     key = made[0]["key"]
 
     def work(number: int) -> int:

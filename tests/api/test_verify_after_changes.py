@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 
@@ -39,7 +39,7 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any], str]] = {
 def elsewhere(services: Services, settings: Settings, clock: MovableClock) -> Iterator[Api]:
     """Another process over the same stores, which decides."""
     others = build(settings, clock)
-    yield Api(create_app(others))
+    yield Api(app_over(others))
     others.close()
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
 from app.domain.money import MAXIMUM_DOLLARS
 from app.services.prices import Prices
 from tests.api.calls import MODEL, allowed, limit, refused, settle, verify
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import on_one_store, unchanged
@@ -85,7 +85,7 @@ def test_where_nobody_says_anything_the_settings_default_is_held(
 ):
     services = build(replace(settings, default_estimate_nanos=123_456_789), clock)
     try:
-        api = Api(create_app(services))
+        api = Api(app_over(services))
         key = api.generate(max_budget=10)["key"]
         assert held(allowed(api, key, cost=None, model=model)) == 0.123456789
     finally:

@@ -25,6 +25,9 @@ from tests.rights.rules import EFFECTS, RULES
 from tests.rights.world import MASTER, World
 
 LENGTH = 20
+# Of the refused calls that name something unseen, so many are held against one that names nothing (each of them
+# costs another request); the matrix of access holds every route, caller and target against it.
+COMPARED_IN = 3
 UNKNOWN_KEY = "sk-of-nobody-0123456789"
 MAKING = {"/key/generate", "/key/service-account/generate", "/user/new", "/team/new", "/organization/new"}
 SIZES = {"/key/list": "size", "/user/list": "page_size", "/v2/team/list": "page_size"}
@@ -136,7 +139,8 @@ class Stage:
             told = body.get("error", {}).get("message", "")
             raise Disagreement(f"answered {status} {told}; the oracle says {set(refused) or 200} to {caller}")
         if refused:
-            self._compare_with_unknown(world, caller, call, (status, body))
+            if _number(call) % COMPARED_IN == 0:
+                self._compare_with_unknown(world, caller, call, (status, body))
             return
         before = world.copy() if not caller.is_admin and call.route in EFFECTS else None
         if call.route in EFFECTS:
@@ -258,7 +262,12 @@ def _named(world: World, call: Call, name: str | None) -> str:
     key = world.keys.get(name or "")
     if key is None:
         return UNKNOWN_KEY
-    return key.token if call.makes[-1] in "02468" else key.secret
+    return key.token if _number(call) % 2 == 0 else key.secret
+
+
+def _number(call: Call) -> int:
+    """Its place in the sequence that was made up; a sequence made shorter keeps it."""
+    return int(call.makes.rpartition(" ")[2])
 
 
 def _veiled(world: World, caller: Who, call: Call) -> Call:

@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import select, update
 
-from app import create_app
 from app.broker import LONGEST_QUEUE, PREFIX
 from app.config import Settings
 from app.container import Services, build
@@ -24,6 +23,7 @@ from app.domain.callbacks import MOST_CALLBACKS
 from app.errors import StoreUnavailable
 from app.models import keys, users
 from app.store.replies import Replies
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import START, MovableClock
 from tests.servers import RedisServer, eventually
@@ -248,7 +248,7 @@ def test_no_more_than_a_set_number_of_requests_wait_at_once(
 ):
     made = api.generate(metadata={"logging": [WEBHOOK]})
     patient = build(replace(settings, key_health_seconds=5, key_health_waiting=2), MovableClock())
-    app = create_app(patient)
+    app = app_over(patient)
     answers: list[int] = []
 
     def ask() -> None:
@@ -303,7 +303,7 @@ def test_redis_being_away_is_a_503_within_the_limit_and_not_a_verdict(
 ):
     with RedisServer() as server:
         services = build(replace(settings, database_url=sqlite_url, redis_url=server.url), MovableClock())
-        api = Api(create_app(services))
+        api = Api(app_over(services))
         made = api.generate(metadata={"logging": [WEBHOOK]})
         getattr(server, harm)()
         began = time.monotonic()
@@ -323,7 +323,7 @@ def test_redis_dying_during_the_wait_is_a_503(sqlite_url: str, settings: Setting
         services = build(
             replace(settings, database_url=sqlite_url, redis_url=server.url, key_health_seconds=20), MovableClock()
         )
-        api = Api(create_app(services))
+        api = Api(app_over(services))
         made = api.generate(metadata={"logging": [WEBHOOK]})
 
         def kill() -> None:

@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.migrate import upgrade
 from app.store import policies
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
 from tests.conftest import SALT_KEY
@@ -54,7 +54,7 @@ def is_away(answer: Answer) -> bool:
 @contextmanager
 def running(settings: Settings, clock: MovableClock) -> Iterator[tuple[Api, Services]]:
     services = build(settings, clock)
-    yield Api(create_app(services)), services
+    yield Api(app_over(services)), services
     services.close()
 
 

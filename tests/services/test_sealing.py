@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app import create_app
 from app.config import Settings
 from app.container import build
 from app.db import Database
@@ -15,6 +14,7 @@ from app.domain.masking import MASK
 from app.domain.minting import Secret
 from app.models import audit, deleted_keys, keys, outbox
 from app.services.sealing import CannotOpen, Sealer, is_sealed
+from tests.apps import app_over
 from tests.clients import Api
 from tests.stores import count
 
@@ -174,7 +174,7 @@ def test_no_secret_is_in_the_files_of_the_store(
     sqlite_url: str, settings: Settings, redis_url: str, tmp_path: Any
 ):
     services = build(Settings.parse({**_environment(settings), "DATABASE_URL": sqlite_url}))
-    Api(create_app(services)).generate(metadata={"logging": LOGGING})
+    Api(app_over(services)).generate(metadata={"logging": LOGGING})
     services.close()
 
     files = [path for path in tmp_path.iterdir() if path.is_file()]

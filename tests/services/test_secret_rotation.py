@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
@@ -19,6 +18,7 @@ from app.domain.minting import Secret
 from app.models import audit, deleted_keys, keys, teams
 from app.services.sealing import CannotOpen, Sealer
 from app.services.secret_rotation import BATCH
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 
@@ -106,7 +106,7 @@ def test_the_secrets_of_teams_move_in_both_forms(
     with running(rotating) as services:
         done = list(services.secret_rotation.batches())
         again = list(services.secret_rotation.batches())
-        assert Api(create_app(services)).get("/team/info", team_id="both").body == before
+        assert Api(app_over(services)).get("/team/info", team_id="both").body == before
 
     assert [(batch.table, batch.resealed, batch.unopened) for batch in done] == [("teams", 2, 0)]
     assert [batch.resealed for batch in again] == [0]
@@ -130,7 +130,7 @@ def test_nothing_but_the_secret_changes(api: Api, database: Database, rotating: 
     with running(rotating) as services:
         list(services.secret_rotation.batches())
 
-        assert Api(create_app(services)).info(made["key"]) == before
+        assert Api(app_over(services)).info(made["key"]) == before
 
 
 def test_while_it_is_under_way_every_process_opens_every_secret(api: Api, database: Database, rotating: Settings):

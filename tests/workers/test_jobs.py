@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from app import create_app
 from app.clock import SystemClock
 from app.config import Settings
 from app.container import build
@@ -14,6 +13,7 @@ from app.db import Database
 from app.models.keys import keys
 from app.services.key_ends import EXPIRY_BATCH
 from app.store.heartbeats import Part
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.conftest import MASTER_KEY, SALT_KEY
@@ -44,7 +44,7 @@ def test_one_run_records_every_due_expiry_however_many_batches_it_takes(
     worker: None, settings: Settings, database: Database
 ) -> None:
     yesterday = build(settings, MovableClock(SystemClock().now() - timedelta(days=1)))
-    made = Api(create_app(yesterday)).generate(duration="1s")
+    made = Api(app_over(yesterday)).generate(duration="1s")
     yesterday.close()
     copy_key(database, made["key_id"], EXPIRY_BATCH)
 
@@ -55,7 +55,7 @@ def test_one_run_records_every_due_expiry_however_many_batches_it_takes(
 
 def test_a_run_with_nothing_due_changes_nothing(worker: None, settings: Settings, database: Database) -> None:
     services = build(settings, SystemClock())
-    Api(create_app(services)).generate(duration="1d")
+    Api(app_over(services)).generate(duration="1d")
     services.close()
 
     jobs.expire_keys()

@@ -13,12 +13,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import select, update
 
-from app import create_app
 from app.config import Settings
 from app.container import Services, build
 from app.domain.minting import Secret
 from app.models import keys
 from app.services.sealing import Sealer
+from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.conftest import SALT_KEY
 from tests.integrations.ends import (
@@ -61,7 +61,7 @@ class Installation:
         self.worker = worker
         self.redis = redis
         self.services = build(self.settings)
-        self.api = Api(create_app(self.services))
+        self.api = Api(app_over(self.services))
 
     def key_with(self, *callbacks: tuple[str, dict[str, str]]) -> str:
         logging = [{"callback_name": name, "callback_vars": variables} for name, variables in callbacks]
@@ -430,7 +430,7 @@ def test_with_the_worker_stopped_it_is_a_503_within_the_limit_and_nothing_is_sen
     with Receiver() as receiver, impatient(here) as services:
         key = here.key_with(("generic_api", {"generic_api_endpoint": receiver.url}))
         began = time.monotonic()
-        refused: Answer = Api(create_app(services)).post("/key/health", key=key)
+        refused: Answer = Api(app_over(services)).post("/key/health", key=key)
         took = time.monotonic() - began
         here.worker.start()
         after = here.health(key)
