@@ -26,6 +26,8 @@ from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
 from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
+from app.services.event_reads import EventReads
+from app.services.event_replay import EventReplay
 from app.services.event_retention import EventRetention
 from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
@@ -133,6 +135,8 @@ class Services:
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
+    event_reads: EventReads
+    event_replay: EventReplay
     catalogue: Catalogue
     health: Health
     jobs: Jobs
@@ -287,6 +291,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
+        event_reads=EventReads(database),
+        event_replay=EventReplay(database),
         catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(

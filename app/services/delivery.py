@@ -77,6 +77,8 @@ def address(transaction: Connection, routes: Sequence[Route], now: datetime) -> 
 
 def wake(transaction: Connection, names: set[str], now: datetime) -> None:
     """Make the targets due for which nothing has waited, and lock them all, in one order everywhere."""
+    if not names:
+        return
     statement = insertion(transaction, targets)
     due = func.coalesce(targets.c.next_attempt_at, statement.excluded.next_attempt_at)
     transaction.execute(
