@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def test_of_an_event_that_was_given_up_somewhere_only_that_is_sent_again(
     api.post(f"/events/{event}/replay")
     drain(deliveries)
 
-    assert [request.path for request in receiver.received] == ["/post:0", "/post:1", "/post:1"]
+    assert Counter(request.path for request in receiver.received) == {"/post:0": 1, "/post:1": 2}
 
 
 def test_a_replay_has_its_whole_time_before_it_is_given_up_again(
