@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.commands.events import events
 from app.commands.jobs import jobs
 from app.commands.ledger import ledger
 from app.commands.secrets import secrets
@@ -87,7 +88,7 @@ def migrate() -> None:
     require(_upgrade, found)
 
 
-for group in (jobs, ledger, secrets):
+for group in (events, jobs, ledger, secrets):
     main.add_command(group)
 
 

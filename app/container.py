@@ -1,12 +1,14 @@
 """The one place where the parts meet."""
 
 from dataclasses import dataclass
+from random import random
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.broker import CeleryDispatch
+from app.channels import channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
@@ -23,7 +25,12 @@ from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
+from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
+from app.services.event_reads import EventReads
+from app.services.event_replay import EventReplay
+from app.services.event_retention import EventRetention
+from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
 from app.services.folding import Folding
 from app.services.gauges import Gauges
@@ -131,6 +138,8 @@ class Services:
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
+    event_reads: EventReads
+    event_replay: EventReplay
     catalogue: Catalogue
     health: Health
     jobs: Jobs
@@ -187,6 +196,16 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     teams = Teams(database, policies, calendar, sealer)
     user_reads = UserReads(database, calendar)
     organizations = Organizations(database, policies, calendar)
+    deliveries = Deliveries(
+        database,
+        clock,
+        [EventRouting(database, channels_of(settings.messages))],
+        senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
+        {},
+        random,
+        seconds=settings.outbound_seconds,
+        hours=settings.delivery_hours,
+    )
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
@@ -194,6 +213,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
+        TaskName.DELIVER: deliveries.sweep,
+        TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
@@ -280,6 +301,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
+        event_reads=EventReads(database),
+        event_replay=EventReplay(database),
         catalogue=Catalogue(database),
         jobs=jobs,
         gauges=Gauges(database, jobs, balances, clock),

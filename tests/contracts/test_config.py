@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.config import BadSettings, Settings
+from app.dispatch import TaskName
 from app.domain.outbound import Allowance
 
 SECRETS = ("distinctive-database", "distinctive-redis", "distinctive-master", "distinctive-salt")
@@ -105,6 +106,9 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_DRAIN_SECONDS", "0", "drain_seconds", 0.0),
         ("KEYLEDGER_OUTBOUND_ALLOW", "logs.internal:80", "outbound_allow", Allowance.parse("logs.internal:80")),
         ("KEYLEDGER_OUTBOUND_SECONDS", "2", "outbound_seconds", 2.0),
+        ("KEYLEDGER_DELIVERY_INTERVAL_SECONDS", "3", "delivery_interval_seconds", 3.0),
+        ("KEYLEDGER_DELIVERY_HOURS", "12", "delivery_hours", 12),
+        ("KEYLEDGER_EVENT_DAYS", "90", "event_days", 90),
         ("KEYLEDGER_KEY_HEALTH_SECONDS", "20", "key_health_seconds", 20.0),
         ("KEYLEDGER_KEY_HEALTH_WAITING", "5", "key_health_waiting", 5),
         ("KEYLEDGER_GCS_ENDPOINT", "http://127.0.0.1:9023", "gcs_endpoint", "http://127.0.0.1:9023"),
@@ -157,7 +161,7 @@ def test_a_good_value_is_read(name: str, raw: str, attribute: str, value: object
         ("KEYLEDGER_DRAIN_SECONDS", "-1", "a number of seconds from 0 to 60 is needed"),
         ("KEYLEDGER_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR is needed"),
         ("KEYLEDGER_OUTBOUND_ALLOW", "10.0.0.0/8, 10.0.0.1/8", "'10.0.0.1/8' is no host, address or network"),
-        ("KEYLEDGER_OUTBOUND_SECONDS", "0", "a number of seconds from 0.1 to 30 is needed"),
+        ("KEYLEDGER_OUTBOUND_SECONDS", "0", "a number of seconds from 0.1 to 20 is needed"),
         ("KEYLEDGER_KEY_HEALTH_SECONDS", "61", "a number of seconds from 0.2 to 60 is needed"),
         ("KEYLEDGER_LEDGER_DAYS", "31", "a whole number from 32 to 36500 is needed"),
         ("KEYLEDGER_KEY_HEALTH_WAITING", "0", "a whole number from 1 to 256 is needed"),
@@ -224,6 +228,17 @@ def test_a_delivery_must_fit_into_the_wait_for_it(waits: str | None, delivers: s
     faults = faults_of({**REQUIRED, **{name: raw for name, raw in sent.items() if raw}})
 
     assert faults == ["KEYLEDGER_OUTBOUND_SECONDS must be below KEYLEDGER_KEY_HEALTH_SECONDS."]
+
+
+@pytest.mark.parametrize(("delivers", "interval"), [("2", 2), ("5", 2.5), ("20", 10)])
+def test_a_sweep_that_takes_its_time_is_not_silent(delivers: str, interval: float):
+    """It may take twice the seconds of a delivery, and three intervals without an end are silence."""
+    sent = {"KEYLEDGER_OUTBOUND_SECONDS": delivers, "KEYLEDGER_KEY_HEALTH_SECONDS": "60"}
+
+    settings = Settings.parse({**REQUIRED, **sent})
+
+    assert settings.intervals[TaskName.DELIVER] == interval
+    assert 3 * (interval + settings.heartbeat_seconds) >= 2 * settings.outbound_seconds
 
 
 def test_the_previous_salt_key_is_a_secret_and_optional():
