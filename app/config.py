@@ -99,6 +99,11 @@ class Settings:
     without_redis: WithoutRedis = WithoutRedis.REFUSE
     after_redis_loss: AfterRedisLoss = AfterRedisLoss.ALLOW
     fold_interval_seconds: float = 2.0
+    # How often budgets whose caps were changed are looked at, and jobs for their silence.
+    watch_interval_seconds: float = 5.0
+    # At how much of a budget's cap an alert goes out where a key does not say, and how long before a key expires.
+    budget_alert_percentages: tuple[int, ...] = (80,)
+    expiry_notice_days: tuple[int, ...] = (1, 7, 30)
     reap_interval_seconds: float = 5.0
     # How long one delivery to the outside may take as a whole.
     outbound_seconds: float = 5.0
@@ -125,6 +130,9 @@ class Settings:
             TaskName.END_INCREASES: self.expiry_interval_seconds,
             TaskName.END_GRACES: self.expiry_interval_seconds,
             TaskName.FOLD_LEDGER: self.fold_interval_seconds,
+            TaskName.WATCH_BUDGETS: self.watch_interval_seconds,
+            TaskName.ANNOUNCE_EXPIRY: self.expiry_interval_seconds,
+            TaskName.WATCH_JOBS: self.watch_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
             TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
@@ -241,6 +249,9 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_WITHOUT_REDIS", "without_redis", parsers.choice(WithoutRedis)),
     ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", parsers.choice(AfterRedisLoss)),
     ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_WATCH_INTERVAL_SECONDS", "watch_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_BUDGET_ALERT_PERCENTAGES", "budget_alert_percentages", parsers.integers(1, 100)),
+    ("KEYLEDGER_EXPIRY_NOTICE_DAYS", "expiry_notice_days", parsers.integers(1, 3650)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 30)),

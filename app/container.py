@@ -1,5 +1,6 @@
 """The one place where the parts meet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis import Redis
@@ -28,6 +29,7 @@ from app.services.folding import Folding
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
+from app.services.job_batches import JobBatch
 from app.services.jobs import Job, Jobs
 from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
@@ -44,6 +46,7 @@ from app.services.ledger_check import LedgerCheck
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.member_spend import MemberSpend
+from app.services.notices import Notices
 from app.services.organization_changes import OrganizationChanges
 from app.services.organization_ends import OrganizationEnds
 from app.services.organization_lists import OrganizationLists
@@ -58,6 +61,7 @@ from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
+from app.services.silences import Silences
 from app.services.snapshots import Snapshots
 from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
@@ -71,6 +75,7 @@ from app.services.user_changes import UserChanges
 from app.services.user_ends import UserEnds
 from app.services.user_reads import UserReads
 from app.services.users import Users
+from app.services.watching import Watching
 from app.services.windows import Windows
 from app.store.balances import Balances
 from app.store.connection import HotRedis
@@ -174,20 +179,29 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     )
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
-    maker = KeyMaker(calendar)
-    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
+    maker = KeyMaker(calendar, settings.expiry_notice_days)
+    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
-    batches = {
+    batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
-        TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
+        TaskName.FOLD_LEDGER: Folding(
+            database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages
+        ).fold_due,
+        TaskName.WATCH_BUDGETS: Watching(
+            database, clock, calendar, alert_percentages=settings.budget_alert_percentages
+        ).look,
+        TaskName.ANNOUNCE_EXPIRY: Notices(database, clock, calendar, settings.expiry_notice_days).tell_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
-    jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
+    intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
+    slack_seconds = 3 * settings.heartbeat_seconds
+    batches[TaskName.WATCH_JOBS] = Silences(database, clock, intervals, slack_seconds=slack_seconds).tell
+    jobs = Jobs(database, clock, {name: Job(batch, intervals[name]) for name, batch in batches.items()})
     return Services(
         settings=settings,
         clock=clock,
@@ -277,7 +291,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             redis,
             Heartbeats(broker),
             clock,
-            silent_after_seconds=3 * settings.heartbeat_seconds,
+            silent_after_seconds=slack_seconds,
             max_clock_skew_seconds=settings.max_clock_skew_seconds,
         ),
     )

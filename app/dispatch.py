@@ -23,6 +23,9 @@ class TaskName(StrEnum):
     END_INCREASES = "keyledger.end_increases"
     END_GRACES = "keyledger.end_graces"
     FOLD_LEDGER = "keyledger.fold_ledger"
+    WATCH_BUDGETS = "keyledger.watch_budgets"
+    ANNOUNCE_EXPIRY = "keyledger.announce_expiry"
+    WATCH_JOBS = "keyledger.watch_jobs"
     REAP_HOLDS = "keyledger.reap_holds"
     PURGE_LEDGER = "keyledger.purge_ledger"
     HEARTBEAT = "keyledger.heartbeat"
@@ -35,6 +38,9 @@ QUEUE_OF = {
     TaskName.END_INCREASES: QueueName.JOBS,
     TaskName.END_GRACES: QueueName.JOBS,
     TaskName.FOLD_LEDGER: QueueName.JOBS,
+    TaskName.WATCH_BUDGETS: QueueName.JOBS,
+    TaskName.ANNOUNCE_EXPIRY: QueueName.JOBS,
+    TaskName.WATCH_JOBS: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
     TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,

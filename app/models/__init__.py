@@ -1,6 +1,6 @@
 """Tables and constraints, no rules. Importing this package registers every table."""
 
-from app.models.budgets import budget_state, budgets
+from app.models.budgets import budget_state, budgets, watched
 from app.models.jobs import job_runs
 from app.models.keys import deleted_keys, key_secrets, keys, object_permissions, retired_secrets
 from app.models.ledger import daily_label_spend, daily_spend, ledger, ledger_unfolded
@@ -30,4 +30,5 @@ __all__ = [
     "team_members",
     "teams",
     "users",
+    "watched",
 ]
