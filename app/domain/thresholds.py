@@ -5,7 +5,7 @@ budget, which window and how much: so it is told once in a window, however the c
 whichever process, and again in the next window. A cap that was changed makes other thresholds. Whoever cannot tell
 what a spend comes from asks for all that stand crossed: the fact is the same.
 
-Beside the caps themselves there are 85 and 95 per cent of the hard one, and the percentages at which somebody is to
+Beside the caps themselves there are 85 and 95 per cent of the hard one, and those at which somebody wants to
 hear of it. Each is a threshold of its own, and none swallows another.
 """
 
