@@ -11,12 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from app import message_settings
 from app import setting_parsers as parsers
 from app.dispatch import TaskName
 from app.domain import durations
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import Allowance
+from app.message_settings import MessageSettings
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
@@ -86,6 +88,10 @@ class Settings:
     reset_interval_seconds: float = 5.0
     # How long the ledger keeps every single row; None keeps them for ever.
     ledger_days: int | None = None
+    # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
+    delivery_interval_seconds: float = 2.0
+    delivery_hours: int = 72
+    event_days: int | None = None
     heartbeat_seconds: float = 5.0
     # What URLs of keys' owners may lead to beside the public internet.
     outbound_allow: Allowance = field(default_factory=Allowance)
@@ -115,6 +121,7 @@ class Settings:
     gcs_endpoint: str = "https://storage.googleapis.com"
     drain_seconds: float = 3.0
     log_level: str = "INFO"
+    messages: MessageSettings = field(default_factory=MessageSettings)
 
     @classmethod
     def parse(cls, environment: Mapping[str, str]) -> "Settings":
@@ -135,6 +142,9 @@ class Settings:
             TaskName.WATCH_JOBS: self.watch_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
             TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
+            # One sweep may take twice the seconds of a delivery, and is not silent for that.
+            TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
+            TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -160,16 +170,24 @@ class _Reader:
             "master_key": self._required("KEYLEDGER_MASTER_KEY", parsers.master_key, "LITELLM_MASTER_KEY"),
             "salt_key": self._required("KEYLEDGER_SALT_KEY", parsers.salt_key, "LITELLM_SALT_KEY"),
         }
-        for name, attribute, parse in _OPTIONAL:
-            if name in self._environment:
-                values[attribute] = self._value(name, parse, None)
+        values |= self._optional(_OPTIONAL)
+        messages = self._optional(message_settings.OPTIONAL)
+        self._faults += message_settings.faults(messages)
         self._check_master_key(values)
         self._check_commit(values)
         self._check_key_health(values)
         self._check_lease(values)
         if self._faults:
             raise BadSettings(self._faults)
-        return Settings(**values)  # type: ignore[arg-type]
+        return Settings(**values, messages=MessageSettings(**messages))  # type: ignore[arg-type]
+
+    def _optional(self, table: tuple[tuple[str, str, Callable[[str], object]], ...]) -> dict[str, object]:
+        """The settings of a table that are set."""
+        return {
+            attribute: self._value(name, parse, None)
+            for name, attribute, parse in table
+            if name in self._environment
+        }
 
     def _value(self, name: str, parse: Callable[[str], object], default: object) -> object:
         raw = self._environment.get(name)
@@ -240,6 +258,9 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_LEDGER_DAYS", "ledger_days", parsers.integer(SHORTEST_LEDGER_DAYS, 36_500)),
+    ("KEYLEDGER_DELIVERY_INTERVAL_SECONDS", "delivery_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_DELIVERY_HOURS", "delivery_hours", parsers.integer(1, 8760)),
+    ("KEYLEDGER_EVENT_DAYS", "event_days", parsers.integer(1, 36_500)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", parsers.seconds(1, 60)),
     ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", parsers.salt_key),
     ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", parsers.seconds(1, 86_400)),
@@ -254,7 +275,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_EXPIRY_NOTICE_DAYS", "expiry_notice_days", parsers.integers(1, 3650)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
-    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 30)),
+    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 20)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),
     ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", parsers.integer(1, 256)),
     ("KEYLEDGER_PRICE_FILE", "price_file", parsers.price_file),

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import random
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.broker import CeleryDispatch
+from app.channels import channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
@@ -23,7 +25,12 @@ from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
+from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
+from app.services.event_reads import EventReads
+from app.services.event_replay import EventReplay
+from app.services.event_retention import EventRetention
+from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
 from app.services.folding import Folding
 from app.services.graces import Graces
@@ -133,6 +140,8 @@ class Services:
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
+    event_reads: EventReads
+    event_replay: EventReplay
     catalogue: Catalogue
     health: Health
     jobs: Jobs
@@ -183,6 +192,16 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    deliveries = Deliveries(
+        database,
+        clock,
+        [EventRouting(database, channels_of(settings.messages))],
+        senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
+        {},
+        random,
+        seconds=settings.outbound_seconds,
+        hours=settings.delivery_hours,
+    )
     batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
@@ -196,6 +215,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         ).look,
         TaskName.ANNOUNCE_EXPIRY: Notices(database, clock, calendar, settings.expiry_notice_days).tell_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
+        TaskName.DELIVER: deliveries.sweep,
+        TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
@@ -231,7 +252,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             clock,
             sealer,
             Destinations(gcs_endpoint=settings.gcs_endpoint),
-            Fence(settings.outbound_allow, seconds=settings.outbound_seconds),
+            Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock),
             replies,
         ),
         secret_rotation=SecretRotation(database, sealer, clock),
@@ -284,6 +305,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
+        event_reads=EventReads(database),
+        event_replay=EventReplay(database),
         catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(

@@ -28,6 +28,8 @@ class TaskName(StrEnum):
     WATCH_JOBS = "keyledger.watch_jobs"
     REAP_HOLDS = "keyledger.reap_holds"
     PURGE_LEDGER = "keyledger.purge_ledger"
+    DELIVER = "keyledger.deliver"
+    PURGE_EVENTS = "keyledger.purge_events"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -43,6 +45,8 @@ QUEUE_OF = {
     TaskName.WATCH_JOBS: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
     TaskName.PURGE_LEDGER: QueueName.JOBS,
+    TaskName.DELIVER: QueueName.DELIVERIES,
+    TaskName.PURGE_EVENTS: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

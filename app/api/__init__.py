@@ -13,6 +13,7 @@ from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.decisions import decisions, settlements
+from app.api.events import events
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.member_spend import member_spend
@@ -87,6 +88,7 @@ def register(app: Flask) -> None:
         users,
         organizations,
         audit,
+        events,
         catalogues.catalogue,
         spend,
         operations.health,

@@ -7,10 +7,10 @@ The names are those of LiteLLM's webhook. What an event knows nothing of is null
 from collections.abc import Mapping
 from typing import Any
 
+from app.domain.event_routing import ALERT_EMAILS
 from app.domain.instants import iso
 from app.domain.money import dollars, shown
-from app.domain.scopes import ScopeKind
-from app.domain.thresholds import ALERT_EMAILS, GROUPS, Caps, Crossing, CrossingKind
+from app.domain.thresholds import Caps, Crossing, CrossingKind
 
 # Whose event it is, by ids and by the names that people know them by.
 _WHOSE = (
@@ -27,7 +27,6 @@ _WHOSE = (
 
 
 def payload(
-    kind: ScopeKind,
     whose: Mapping[str, Any],
     *,
     spend_nanos: int,
@@ -36,7 +35,6 @@ def payload(
 ) -> dict[str, Any]:
     """The fields of an event of a scope: what it has spent in its window, and its caps in dollars."""
     return {
-        "event_group": GROUPS[kind],
         **{name: whose.get(name) for name in _WHOSE},
         "spend": dollars(spend_nanos),
         "max_budget": max_budget,
@@ -54,7 +52,6 @@ def of_crossing(crossing: Crossing, whose: Mapping[str, Any], caps: Caps) -> dic
     threshold, window, projection = crossing.threshold, crossing.window, crossing.projection
     fields = {
         **payload(
-            crossing.scope.kind,
             whose,
             spend_nanos=crossing.spend_nanos,
             max_budget=shown(caps.max_nanos),

@@ -15,22 +15,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.event_routing import ALERT_EMAILS
+from app.domain.scopes import Scope
 from app.domain.windows import Window
-
-# The kinds of scopes whose budgets are watched, each under the name that events have for it.
-GROUPS = {
-    ScopeKind.KEY: "key",
-    ScopeKind.TEAM: "team",
-    ScopeKind.USER: "user",
-    ScopeKind.MEMBER: "team_member",
-    ScopeKind.ORGANIZATION: "organization",
-}
 
 # What is left of a cap when LiteLLM calls it nearly used up: 15 and 5 per cent.
 NEAR_PERCENTAGES = (85, 95)
-# Who is to hear of it, by percentage of the cap, in the metadata of a key.
-ALERT_EMAILS = "max_budget_alert_emails"
 # A window says nothing of its end before so much of it has passed.
 _JUDGED_AFTER = 10
 

@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, Text, and_, column, or_, select, values
 from sqlalchemy.sql.selectable import FromClause
 
+from app.domain.event_routing import ALERT_EMAILS
 from app.domain.limits import own_cap, tier_cap
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
-from app.domain.thresholds import ALERT_EMAILS, Caps, alert_percentages
+from app.domain.thresholds import Caps, alert_percentages
 from app.models import budgets, key_secrets, keys, organizations, team_members, teams, users
 from app.services.rows import among, labelled, part
 

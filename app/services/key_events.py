@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.payloads import payload
-from app.domain.scopes import ScopeKind
 from app.services.delivery import Event
 from app.services.key_views import KeyView
 
@@ -23,7 +22,6 @@ def of_change(kind: str, view: KeyView, sent: Mapping[str, Any]) -> list[Event]:
 def of_key(kind: str, view: KeyView, *, fact: str | None = None, **further: Any) -> Event:
     """An event of a key, with `further` fields; `fact` tells it apart where the same could be told twice."""
     fields = payload(
-        ScopeKind.KEY,
         {"token": view.token, "key_name": view.key_name, **view.columns},
         spend_nanos=view.spend.window_nanos,
         max_budget=view.max_budget,

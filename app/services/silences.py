@@ -47,9 +47,8 @@ class Silences:
 def _event(record: JobRecord) -> Event:
     last = iso(record.last_finished_at)
     fields = {
-        "event_group": "job",
         "job": record.name,
-        "last_finished_at": last,
+        "last_success_at": last,
         "interval_seconds": record.interval_seconds,
         "failures": record.failures,
         "last_error": record.last_error,

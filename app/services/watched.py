@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, Connection, insert, literal, select, union_all
 
+from app.domain.event_routing import ALERT_EMAILS
 from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.thresholds import ALERT_EMAILS
 from app.models import keys, organizations, team_members, watched
 from app.services.team_rows import MEMBER_ID
 
