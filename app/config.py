@@ -100,6 +100,8 @@ class Settings:
     after_redis_loss: AfterRedisLoss = AfterRedisLoss.ALLOW
     fold_interval_seconds: float = 2.0
     reap_interval_seconds: float = 5.0
+    # Whether logs of calls hold the bodies of messages where neither the key nor its team says so.
+    log_messages: bool = False
     # How long one delivery to the outside may take as a whole.
     outbound_seconds: float = 5.0
     # How long /key/health waits for the worker, and how many requests may wait in one process.
@@ -242,6 +244,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", parsers.choice(AfterRedisLoss)),
     ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_LOG_MESSAGES", "log_messages", parsers.flag),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 30)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),

@@ -18,6 +18,7 @@ from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
+from app.services.call_logs import CallLogs
 from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
@@ -102,6 +103,7 @@ class Services:
     decisions: Decisions
     explaining: Explaining
     settlements: Settlements
+    call_logs: CallLogs
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
@@ -172,6 +174,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         longest_lease_seconds=settings.longest_lease_seconds,
         user_budget_on_team_keys=settings.user_budget_on_team_keys,
     )
+    call_logs = CallLogs(database, reservations, calendar, log_messages=settings.log_messages)
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar)
@@ -243,8 +246,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             budget_exceeded_status=settings.budget_exceeded_status,
         ),
         settlements=Settlements(
-            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
+            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating, call_logs
         ),
+        call_logs=call_logs,
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
         budget_ends=BudgetEnds(database, policies, calendar),

@@ -19,7 +19,9 @@ PARAM = "metadata"
 LOGGING = "logging"
 SETTINGS = "callback_settings"
 MOST_CALLBACKS = 20
-TYPES = ("success", "failure", "success_and_failure")
+# What an entry without a `callback_type` is.
+BOTH = "success_and_failure"
+TYPES = ("success", "failure", BOTH)
 # How a sealed value begins; no value from outside may.
 SEALED_PREFIX = "sealed:"
 # LiteLLM's way to name a variable of the server's own environment.
@@ -118,6 +120,18 @@ def resealed_metadata(
 def entries_of(stored: Any) -> Sequence[Mapping[str, Any]]:
     """The stored entries that have the form of one; a row written elsewhere may hold anything."""
     return [entry if isinstance(entry, Mapping) else {} for entry in stored] if isinstance(stored, list) else []
+
+
+def name_of(entry: Mapping[str, Any]) -> str:
+    """The callback's name; empty in a row that was written elsewhere without one."""
+    name = entry.get("callback_name")
+    return name if isinstance(name, str) else ""
+
+
+def type_of(entry: Mapping[str, Any]) -> str:
+    """Which calls the callback hears of: where it does not say, all."""
+    kind = entry.get("callback_type")
+    return kind if isinstance(kind, str) else BOTH
 
 
 def variables_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import structlog
 
 from app.clock import Clock
 from app.db import Database
-from app.domain.callbacks import entries_of, variables_of
+from app.domain.callbacks import entries_of, name_of, variables_of
 from app.domain.masking import is_secret_name
 from app.domain.standard_payload import probe
 from app.domain.windows import Calendar
@@ -101,9 +101,3 @@ class CallbackProbes:
             for name, value in variables.items()
             if isinstance(value, str)
         }
-
-
-def name_of(entry: Mapping[str, Any]) -> str:
-    """The callback's name; empty in a row that was written elsewhere without one."""
-    name = entry.get("callback_name")
-    return name if isinstance(name, str) else ""
