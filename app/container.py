@@ -220,7 +220,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             clock,
             sealer,
             Destinations(gcs_endpoint=settings.gcs_endpoint),
-            Fence(settings.outbound_allow, seconds=settings.outbound_seconds),
+            Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock),
             replies,
         ),
         secret_rotation=SecretRotation(database, sealer, clock),

@@ -1,9 +1,10 @@
-"""What a logging callback is sent for one LLM call: LiteLLM's standard payload, here for a call that never was."""
+"""What a logging callback is sent for one LLM call: LiteLLM's standard payload; also for a call that never was."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import NAMESPACE_OID, RFC_4122, UUID, uuid5
 
 from app.domain.finished_calls import FinishedCall
 from app.domain.masking import without_keys
@@ -33,30 +34,69 @@ _UNKNOWN = ("user_api_key_team_alias", "user_api_key_user_email", "user_api_key_
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One test log: its identity, its instant, and its standard payload."""
+class Log:
+    """One call's log: its identity, its instant, and its standard payload; `is_test` where no call was made."""
 
     id: str
     at: datetime
     payload: Mapping[str, Any] = field(repr=False)
+    is_test: bool = False
+
+    @property
+    def uuid(self) -> UUID:
+        """The id itself where it is a UUID, else one that is always the same for this id."""
+        try:
+            found = UUID(self.id)
+        except ValueError:
+            return uuid5(NAMESPACE_OID, self.id)
+        return found if found.variant == RFC_4122 else uuid5(NAMESPACE_OID, self.id)
+
+    @property
+    def name(self) -> str:
+        """What the call is called where it is shown: the kind of call and its model."""
+        if self.is_test:
+            return "keyledger-key-health"
+        return f"{self.payload.get('call_type') or 'call'} {self.payload.get('model') or ''}".rstrip()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the call itself failed."""
+        return self.payload.get("status") == "failure"
+
+    @property
+    def started_at(self) -> datetime:
+        """When the call began; the log's own instant where the payload does not tell."""
+        return self._told("startTime")
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the call was over, never before it began."""
+        return max(self._told("endTime"), self.started_at)
+
+    def _told(self, name: str) -> datetime:
+        seconds = self.payload.get(name)
+        try:
+            return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else self.at
+        except (ValueError, OverflowError, OSError):
+            return self.at
 
     @property
     def key_facts(self) -> Mapping[str, Any]:
         """What the payload tells of the key."""
-        facts: Mapping[str, Any] = self.payload["metadata"]
-        return facts
+        facts = self.payload.get("metadata")
+        return facts if isinstance(facts, Mapping) else {}
 
 
-def probe(probe_id: str, key: Mapping[str, Any], at: datetime) -> Probe:
+def probe(log_id: str, key: Mapping[str, Any], at: datetime) -> Log:
     """A test log for the key whose wire fields are given; nothing in it is secret."""
     seconds = at.timestamp()
     facts = {name: key[source] for name, source in _KEY_FACTS.items()}
     message = {"role": "assistant", "content": TEST_RESPONSE}
     payload = {
-        "id": probe_id,
-        "trace_id": probe_id,
-        "session_id": probe_id,
-        "litellm_call_id": probe_id,
+        "id": log_id,
+        "trace_id": log_id,
+        "session_id": log_id,
+        "litellm_call_id": log_id,
         "call_type": "acompletion",
         "status": "success",
         "response_cost": 0.0,
@@ -82,7 +122,7 @@ def probe(probe_id: str, key: Mapping[str, Any], at: datetime) -> Probe:
         "cache_hit": False,
         "hidden_params": {},
     }
-    return Probe(probe_id, at, payload)
+    return Log(log_id, at, payload, is_test=True)
 
 
 def of_call(
@@ -102,7 +142,7 @@ def of_call(
     payload = {
         "id": log_id,
         "trace_id": call.trace_id or request_id,
-        "session_id": call.session_id or call.trace_id or request_id,
+        "session_id": call.session_id,
         "litellm_call_id": request_id,
         "call_type": call.call_type or "acompletion",
         "status": call.status,

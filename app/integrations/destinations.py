@@ -1,10 +1,10 @@
 """Where logs can be sent: one file per outside system, loaded when the first log goes there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.domain.standard_payload import Probe
+from app.domain.standard_payload import Log
 from app.integrations.outbound import Outbound, Reply
 
 # The callbacks that are spoken here; others are stored, and reported as unsupported.
@@ -13,33 +13,44 @@ SUPPORTED = frozenset({"gcs_bucket", "generic_api", "langfuse"})
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What the destination itself said of a log, or the short reason why it got none."""
+    """What the destination itself said of the logs, or the short reason why it got none.
+
+    `retryable` says that the same logs may be taken later, and `retry_after_seconds` how long the destination
+    itself asked to be left alone.
+    """
 
     ok: bool
     http_status: int | None
     milliseconds: int
     reason: str | None
+    retryable: bool = False
+    retry_after_seconds: float | None = None
 
     @classmethod
     def of(cls, reply: Reply, outbound: Outbound, fault: str | None = None) -> "DeliveryResult":
         """The result that a last reply makes; `fault` is what its content says against it."""
         reason = reply.fault or fault
-        return cls(reason is None, reply.status, outbound.milliseconds, reason)
+        if reason is not None:
+            return cls.failed(reason, outbound, reply)
+        return cls(ok=True, http_status=reply.status, milliseconds=outbound.milliseconds, reason=None)
 
     @classmethod
     def failed(cls, reason: str, outbound: Outbound, reply: Reply | None = None) -> "DeliveryResult":
         """The result where nothing could be sent, or where a reply needs words of its own."""
-        status = None if reply is None else reply.status
-        return cls(ok=False, http_status=status, milliseconds=outbound.milliseconds, reason=reason)
+        milliseconds = outbound.milliseconds
+        if reply is None or not reply.retryable:
+            return cls(False, None if reply is None else reply.status, milliseconds, reason)
+        return cls(False, reply.status, milliseconds, reason, True, reply.retry_after_seconds)
 
 
 class Destination(Protocol):
     """An outside system that takes logs."""
 
-    def send_test(self, variables: Mapping[str, str], probe: Probe, outbound: Outbound) -> DeliveryResult:
-        """Send one test log by these (opened) variables, through `outbound` alone; never raises.
+    def send(self, variables: Mapping[str, str], logs: Sequence[Log], outbound: Outbound) -> DeliveryResult:
+        """Send these logs, at least one, by these (opened) variables, through `outbound` alone; never raises.
 
-        A repeat sends another log.
+        They count as taken all or none: after a failure all may be sent again. A repeat carries the same
+        identities, so that the destination tells it from new logs.
         """
 
 

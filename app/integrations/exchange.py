@@ -6,12 +6,14 @@ The name stays what TLS verifies; the connection goes to the address, whatever t
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import httpcore
 
 from app.domain.outbound import Address, Target
+from app.domain.retry_after import instant_told, seconds_asked
 from app.integrations.outbound import Deadline, Reply, TimeUp
 
 # An answer is read for its status and a line or two: no destination has more to say.
@@ -27,8 +29,12 @@ def exchange(
     body: bytes | None,
     deadline: Deadline,
     tls: ssl.SSLContext | None,
+    now: datetime,
 ) -> Reply:
-    """Send a request and read the answer; raises TimeUp."""
+    """Send a request and read the answer; raises TimeUp.
+
+    `now` is what an instant in the answer is measured by, where the answer does not tell the other end's own time.
+    """
     backend = _Backend(addresses, deadline)
     connection = httpcore.HTTPConnection(
         httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port),
@@ -43,13 +49,13 @@ def exchange(
             content=body,
         )
         with closing(connection.handle_request(request)) as response:
-            return _read(response)
+            return _read(response, now)
     except httpcore.TimeoutException as error:
         raise TimeUp from error
     except httpcore.ConnectError as error:
         return Reply(reason=_connect_reason(error))
     except (httpcore.LocalProtocolError, UnicodeEncodeError):
-        return Reply(reason="a header cannot be sent as it is")
+        return Reply(reason="a header cannot be sent as it is", unsendable=True)
     except httpcore.RemoteProtocolError:
         return Reply(reason="the connection was cut, or the answer is not HTTP")
     except httpcore.NetworkError:
@@ -64,14 +70,17 @@ def _usual_tls() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
-def _read(response: httpcore.Response) -> Reply:
+def _read(response: httpcore.Response, now: datetime) -> Reply:
+    headers = {name.lower(): value.decode("latin-1") for name, value in reversed(response.headers)}
+    wait = seconds_asked(headers.get(b"retry-after", ""), instant_told(headers.get(b"date", "")) or now)
     body = b""
     for chunk in response.iter_stream():
         body += chunk
         if len(body) > MAXIMUM_BODY_BYTES:
-            return Reply(response.status, f"the answer is longer than {MAXIMUM_BODY_BYTES // 1024} kB")
-    kinds = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"]
-    return Reply(response.status, content_type=kinds[0] if kinds else "", body=body)
+            reason = f"the answer is longer than {MAXIMUM_BODY_BYTES // 1024} kB"
+            return Reply(response.status, reason, retry_after_seconds=wait)
+    kind = headers.get(b"content-type", "")
+    return Reply(response.status, content_type=kind, body=body, retry_after_seconds=wait)
 
 
 def _headers(target: Target, headers: Mapping[str, str], body: bytes | None) -> list[tuple[bytes, bytes]]:

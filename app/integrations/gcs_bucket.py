@@ -1,14 +1,13 @@
-"""Google Cloud Storage: one object per test log, uploaded as the service account that the key's owner has given.
+"""Google Cloud Storage: one object per batch of logs, uploaded as the service account that the owner has given.
 
 The account is the JSON text of its key file. A path on this machine, or this machine's own account, is never used.
 """
 
 import base64
 import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -18,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from app.domain.standard_payload import Probe
+from app.domain.standard_payload import Log
+from app.integrations.batches import batch_name, ndjson
 from app.integrations.destinations import DeliveryResult
 from app.integrations.outbound import Outbound, Reply
 
@@ -45,29 +45,29 @@ class GcsBucket:
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint.rstrip("/")
 
-    def send_test(self, variables: Mapping[str, str], probe: Probe, outbound: Outbound) -> DeliveryResult:
+    def send(self, variables: Mapping[str, str], logs: Sequence[Log], outbound: Outbound) -> DeliveryResult:
         bucket, _, folder = variables.get("gcs_bucket_name", "").strip("/").partition("/")
         if not _BUCKET.fullmatch(bucket):
             return DeliveryResult.failed("gcs_bucket_name names no bucket", outbound)
         account = _Account.parse(variables.get("gcs_path_service_account", ""))
         if account is None:
             return DeliveryResult.failed(UNUSABLE_CREDENTIALS, outbound)
-        reply = account.ask_for_token(probe.at, outbound)
+        reply = account.ask_for_token(outbound.now(), outbound)
         token = reply.fields.get("access_token")
         if reply.fault is not None or not isinstance(token, str):
             return DeliveryResult.failed(_refused(reply), outbound, reply)
-        return self._upload(bucket, folder, token, probe, outbound)
+        return self._upload(bucket, folder, token, logs, outbound)
 
-    def _upload(self, bucket: str, folder: str, token: str, probe: Probe, outbound: Outbound) -> DeliveryResult:
-        milliseconds = round(probe.at.timestamp() * 1000)
-        name = f"{probe.at.astimezone(UTC):%Y-%m-%d}/batch-{milliseconds}-{secrets.token_hex(4)}.ndjson"
+    def _upload(
+        self, bucket: str, folder: str, token: str, logs: Sequence[Log], outbound: Outbound
+    ) -> DeliveryResult:
+        name = f"{batch_name(logs)}.ndjson"
         place = f"{folder.strip('/')}/{name}" if folder else name
         url = f"{self._endpoint}/upload/storage/v1/b/{quote(bucket, safe='')}/o?" + urlencode(
             {"uploadType": "media", "name": place}
         )
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
-        reply = outbound.post(url, headers, orjson.dumps(dict(probe.payload)) + b"\n")
-        return DeliveryResult.of(reply, outbound)
+        return DeliveryResult.of(outbound.post(url, headers, ndjson(logs)), outbound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,23 @@
 """A webhook: the standard payloads as one JSON array, with headers of the owner's choice."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import orjson
-
-from app.domain.standard_payload import Probe
+from app.domain.standard_payload import Log
+from app.integrations.batches import Limits, dumped, in_parts
 from app.integrations.destinations import DeliveryResult
 from app.integrations.outbound import OUR_HEADERS, Outbound
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e\xa1-\xff]*")
+# A webhook names no limits: LiteLLM's own number of logs, and what web servers usually take.
+_LIMITS = Limits(items=512, bytes=4_000_000)
 
 
 class GenericApi:
     """Variables: generic_api_endpoint, generic_api_headers (`name=value,name=value`)."""
 
-    def send_test(self, variables: Mapping[str, str], probe: Probe, outbound: Outbound) -> DeliveryResult:
+    def send(self, variables: Mapping[str, str], logs: Sequence[Log], outbound: Outbound) -> DeliveryResult:
         endpoint = variables.get("generic_api_endpoint")
         if not endpoint:
             return DeliveryResult.failed("generic_api_endpoint is missing", outbound)
@@ -24,8 +25,11 @@ class GenericApi:
         if headers is None:
             return DeliveryResult.failed("generic_api_headers cannot be read: name=value,name=value", outbound)
         headers = {"Content-Type": "application/json", **headers}
-        reply = outbound.post(endpoint, headers, orjson.dumps([probe.payload]))
-        return DeliveryResult.of(reply, outbound)
+
+        def post(payloads: Sequence[bytes]) -> DeliveryResult:
+            return DeliveryResult.of(outbound.post(endpoint, headers, b"[%b]" % b",".join(payloads)), outbound)
+
+        return in_parts([dumped(log.payload) for log in logs], len, _LIMITS, post)
 
 
 def _headers(text: str) -> dict[str, str] | None:

@@ -1,64 +1,67 @@
-"""Langfuse: the credentials are checked first, then a trace goes to the endpoint that the server has.
+"""Langfuse: traces go to the endpoint that the server has; a test's credentials are checked first.
 
 Servers from 3.63 on take OpenTelemetry; an older one answers 404 there and gets its own batch format.
 """
 
 import base64
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app.clock import iso
-from app.domain.standard_payload import TEST_MODEL, Probe
+from app.domain.standard_payload import Log
+from app.integrations.batches import Limits, dumped, in_parts
 from app.integrations.destinations import DeliveryResult
+from app.integrations.otlp import PROTOBUF, REJECTED, export, rejection, span, text
 from app.integrations.outbound import Outbound, Reply
 
 _CLOUD = "https://cloud.langfuse.com"
 _NOT_FOUND = 404
 _REFUSED = frozenset({401, 403})
-_NAME = "keyledger-key-health"
-_PROTOBUF = "application/x-protobuf"
+# Langfuse's API page: a batch may have 3.5 MB in total.
+_LIMITS = Limits(items=512, bytes=3_500_000)
 
 
 class Langfuse:
     """Variables: langfuse_public_key, langfuse_secret_key (or langfuse_secret), langfuse_host, _environment."""
 
-    def send_test(self, variables: Mapping[str, str], probe: Probe, outbound: Outbound) -> DeliveryResult:
+    def send(self, variables: Mapping[str, str], logs: Sequence[Log], outbound: Outbound) -> DeliveryResult:
         public = variables.get("langfuse_public_key")
         secret = variables.get("langfuse_secret_key") or variables.get("langfuse_secret")
         if not public or not secret:
             return DeliveryResult.failed("langfuse_public_key and langfuse_secret_key are needed", outbound)
         host = _host(variables.get("langfuse_host") or _CLOUD)
         headers = _credentials(public, secret)
-        reply = outbound.get(f"{host}/api/public/projects", headers)
-        if reply.status in _REFUSED and reply.reason is None:
-            return DeliveryResult.failed(f"the credentials were refused: HTTP {reply.status}", outbound, reply)
-        if reply.fault is not None:
-            return DeliveryResult.of(reply, outbound)
+        if logs[0].is_test:
+            reply = outbound.get(f"{host}/api/public/projects", headers)
+            if reply.fault is not None:
+                return _result(reply, outbound, None)
         environment = variables.get("langfuse_environment") or "default"
-        reply = outbound.post(
-            f"{host}/api/public/otel/v1/traces",
-            {**headers, "Content-Type": _PROTOBUF, "x-langfuse-ingestion-version": "4"},
-            _otlp(probe, environment),
-        )
-        if reply.status != _NOT_FOUND:
-            return DeliveryResult.of(reply, outbound, _rejected(reply))
-        reply = outbound.post(
-            f"{host}/api/public/ingestion",
-            {**headers, "Content-Type": "application/json"},
-            _batch(probe, environment),
-        )
-        return DeliveryResult.of(reply, outbound, _not_taken(reply))
+
+        def post(part: Sequence[tuple[Log, Span]]) -> DeliveryResult:
+            reply = outbound.post(
+                f"{host}/api/public/otel/v1/traces",
+                {**headers, "Content-Type": PROTOBUF, "x-langfuse-ingestion-version": "4"},
+                export([span for _, span in part]),
+            )
+            if reply.status != _NOT_FOUND:
+                return _result(reply, outbound, rejection(reply))
+            reply = outbound.post(
+                f"{host}/api/public/ingestion",
+                {**headers, "Content-Type": "application/json"},
+                _batch([log for log, _ in part], environment),
+            )
+            return _result(reply, outbound, _not_taken(reply))
+
+        spans = [(log, span(log, _attributes(log, environment))) for log in logs]
+        return in_parts(spans, lambda pair: pair[1].ByteSize(), _LIMITS, post)
+
+
+def _result(reply: Reply, outbound: Outbound, fault: str | None) -> DeliveryResult:
+    if reply.status in _REFUSED and reply.reason is None:
+        return DeliveryResult.failed(f"the credentials were refused: HTTP {reply.status}", outbound, reply)
+    return DeliveryResult.of(reply, outbound, fault)
 
 
 def _host(given: str) -> str:
@@ -77,101 +80,67 @@ def _credentials(public: str, secret: str) -> dict[str, str]:
     }
 
 
-# --- OpenTelemetry -----------------------------------------------------------------------------------------------
-
-
-def _otlp(probe: Probe, environment: str) -> bytes:
-    nanoseconds = _nanoseconds(probe.at)
-    payload = probe.payload
-    span = Span(
-        trace_id=_identity(probe, 16),
-        span_id=_identity(probe, 8),
-        name=_NAME,
-        kind=Span.SpanKind.SPAN_KIND_CLIENT,
-        start_time_unix_nano=nanoseconds,
-        end_time_unix_nano=nanoseconds,
-        attributes=_attributes(
-            {
-                "langfuse.trace.name": _NAME,
-                "langfuse.environment": environment,
-                "langfuse.observation.type": "generation",
-                "langfuse.observation.model.name": TEST_MODEL,
-                "langfuse.observation.input": _json(payload["messages"]),
-                "langfuse.observation.output": _json(payload["response"]),
-                "langfuse.observation.metadata": _json(probe.key_facts),
-                "gen_ai.operation.name": "chat",
-                "gen_ai.request.model": TEST_MODEL,
-            }
-        ),
-    )
-    request = ExportTraceServiceRequest(
-        resource_spans=[
-            ResourceSpans(
-                resource=Resource(attributes=_attributes({"service.name": "keyledger"})),
-                scope_spans=[ScopeSpans(scope=InstrumentationScope(name="keyledger"), spans=[span])],
-            )
-        ]
-    )
-    return request.SerializeToString()
-
-
-def _attributes(values: Mapping[str, str]) -> list[KeyValue]:
-    return [KeyValue(key=name, value=AnyValue(string_value=value)) for name, value in values.items()]
-
-
-def _identity(probe: Probe, length: int) -> bytes:
-    """The first bytes of the probe's id, which is a random UUID in hexadecimal."""
-    return bytes.fromhex(probe.id.replace("-", ""))[:length]
-
-
-def _nanoseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1_000_000) * 1000
-
-
-def _rejected(reply: Reply) -> str | None:
-    """What a successful answer says of spans that it did not take."""
-    try:
-        if _PROTOBUF in reply.content_type:
-            rejected = ExportTraceServiceResponse.FromString(reply.body).partial_success.rejected_spans
-        else:
-            rejected = int(reply.fields.get("partialSuccess", {}).get("rejectedSpans", 0))
-    except (DecodeError, AttributeError, TypeError, ValueError):
-        return None  # its status says that it was taken; what follows is of no standard
-    return "the destination rejected the trace" if rejected else None
+def _attributes(log: Log, environment: str) -> dict[str, Any]:
+    payload = log.payload
+    return {
+        "langfuse.trace.name": log.name,
+        "langfuse.trace.tags": payload.get("request_tags") or None,
+        "langfuse.environment": environment,
+        "langfuse.observation.type": "generation",
+        "langfuse.observation.level": "ERROR" if log.failed else None,
+        "langfuse.observation.status_message": payload.get("error_str") if log.failed else None,
+        "langfuse.observation.model.name": payload.get("model"),
+        "langfuse.observation.input": text(payload.get("messages")),
+        "langfuse.observation.output": text(payload.get("response")),
+        "langfuse.observation.metadata": text(log.key_facts),
+    }
 
 
 # --- the older batch format --------------------------------------------------------------------------------------
 
 
-def _batch(probe: Probe, environment: str) -> bytes:
-    at = iso(probe.at)
-    trace = {"id": probe.id, "timestamp": at, "name": _NAME, "environment": environment}
+def _batch(logs: Sequence[Log], environment: str) -> bytes:
+    return dumped({"batch": [event for log in logs for event in _events(log, environment)]})
+
+
+def _events(log: Log, environment: str) -> list[dict[str, Any]]:
+    """The two events of a log; their identities are those of its trace and its span."""
+    payload, started_at, identity = log.payload, iso(log.started_at), log.uuid.hex
+    common = {"name": log.name, "environment": environment}
+    trace = {
+        **common,
+        "id": identity,
+        "timestamp": started_at,
+        "userId": payload.get("end_user") or None,
+        "sessionId": payload.get("session_id"),
+        "tags": payload.get("request_tags") or None,
+    }
     generation = {
-        "id": f"{probe.id}-generation",
-        "traceId": probe.id,
-        "name": _NAME,
-        "environment": environment,
-        "startTime": at,
-        "endTime": at,
-        "model": TEST_MODEL,
-        "input": probe.payload["messages"],
-        "output": probe.payload["response"],
-        "metadata": probe.key_facts,
+        **common,
+        "id": identity[16:],
+        "traceId": identity,
+        "startTime": started_at,
+        "endTime": iso(log.ended_at),
+        "level": "ERROR" if log.failed else "DEFAULT",
+        "statusMessage": payload.get("error_str") if log.failed else None,
+        "model": payload.get("model"),
+        "input": payload.get("messages"),
+        "output": payload.get("response"),
+        "usage": {
+            "input": payload.get("prompt_tokens"),
+            "output": payload.get("completion_tokens"),
+            "total": payload.get("total_tokens"),
+            "totalCost": payload.get("response_cost"),
+            "unit": "TOKENS",
+        },
+        "metadata": log.key_facts,
     }
     events = (("trace-create", trace), ("generation-create", generation))
-    return orjson.dumps(
-        {
-            "batch": [
-                {"id": f"{probe.id}-{kind}", "type": kind, "timestamp": at, "body": body} for kind, body in events
-            ]
-        }
-    )
+    return [
+        {"id": f"{identity}-{kind}", "type": kind, "timestamp": started_at, "body": body} for kind, body in events
+    ]
 
 
 def _not_taken(reply: Reply) -> str | None:
     """A batch is answered with 207, and what went wrong stands in its content."""
-    return "the destination rejected the trace" if reply.fields.get("errors") else None
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return REJECTED if reply.fields.get("errors") else None

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from app.clock import Clock, SystemClock
 from app.domain.outbound import Address, Allowance, Target, UnusableUrl, parse, refusal
 
 # Headers that decide what a request is and where it ends: nobody else sets these.
@@ -27,18 +29,26 @@ OUR_HEADERS = frozenset(
 )
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
+# Too slow, too early, too often, and whatever went wrong at the other end: what another attempt may cure.
+_RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 
 Resolver = Callable[[str, int], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one request: the other end's answer, or the reason why there is none that counts."""
+    """What came of one request: the other end's answer, or the reason why there is none that counts.
+
+    `unsendable` says that the request is never sent as it is; `retry_after_seconds` is the wait that the other
+    end asked for.
+    """
 
     status: int | None = None
     reason: str | None = None
     content_type: str = ""
     body: bytes = field(default=b"", repr=False)
+    retry_after_seconds: float | None = None
+    unsendable: bool = False
 
     @property
     def fault(self) -> str | None:
@@ -48,6 +58,11 @@ class Reply:
         if self.status in _SUCCESS:
             return None
         return f"HTTP {self.status}" + (": redirects are not followed" if self.status in _REDIRECTS else "")
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later: by the status, or else whether it could be sent at all."""
+        return not self.unsendable if self.status is None else self.status in _RETRYABLE
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -100,6 +115,7 @@ class Fence:
     seconds: float
     resolve: Resolver = system_resolver
     tls: ssl.SSLContext | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def open(self) -> "Outbound":
         """Begin a delivery: its time runs from now."""
@@ -118,6 +134,10 @@ class Outbound:
         """How long the delivery has taken so far."""
         return self._deadline.milliseconds
 
+    def now(self) -> datetime:
+        """The present instant."""
+        return self._fence.clock.now()
+
     def get(self, url: str, headers: Mapping[str, str]) -> Reply:
         return self._request("GET", url, headers, None)
 
@@ -131,11 +151,11 @@ class Outbound:
             target = parse(url)
             addresses = [target.address] if target.address is not None else self._resolved(target)
             if reason := refusal(target, addresses, self._fence.allowance):
-                return Reply(reason=f"refused: {reason}")
+                return Reply(reason=f"refused: {reason}", unsendable=True)
             given = {name: value for name, value in headers.items() if name.lower() not in OUR_HEADERS}
-            return exchange(target, addresses, method, given, body, self._deadline, self._fence.tls)
+            return exchange(target, addresses, method, given, body, self._deadline, self._fence.tls, self.now())
         except UnusableUrl as fault:
-            return Reply(reason=f"refused: {fault}")
+            return Reply(reason=f"refused: {fault}", unsendable=True)
         except _Unresolved:
             return Reply(reason="the host name cannot be resolved")
         except TimeUp:

@@ -2,11 +2,12 @@
 
 from app.models.budgets import budget_state, budgets
 from app.models.call_logs import call_logs
+from app.models.events import deliveries, events, targets
 from app.models.jobs import job_runs
 from app.models.keys import deleted_keys, key_secrets, keys, object_permissions, retired_secrets
 from app.models.ledger import daily_label_spend, daily_spend, ledger, ledger_unfolded
 from app.models.organizations import organization_members, organizations
-from app.models.records import audit, outbox
+from app.models.records import audit
 from app.models.teams import deleted_teams, team_members, teams
 from app.models.users import users
 
@@ -19,6 +20,8 @@ __all__ = [
     "daily_spend",
     "deleted_keys",
     "deleted_teams",
+    "deliveries",
+    "events",
     "job_runs",
     "key_secrets",
     "keys",
@@ -27,8 +30,8 @@ __all__ = [
     "object_permissions",
     "organization_members",
     "organizations",
-    "outbox",
     "retired_secrets",
+    "targets",
     "team_members",
     "teams",
     "users",

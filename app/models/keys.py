@@ -85,7 +85,7 @@ keys = Table(
     Column("organization_id", Text, ForeignKey("organizations.organization_id")),
     Column("budget_id", Text, ForeignKey("budgets.budget_id")),
     Column("object_permission_id", Text, ForeignKey("object_permissions.object_permission_id")),
-    # When the expiry was written to the audit and the outbox; the clock alone decides whether a key is expired.
+    # When the expiry was recorded and told; the clock alone decides whether a key is expired.
     Column("expiry_recorded_at", UtcDateTime),
     # The end of a temporary increase, taken from `metadata` so that it can be found.
     Column("increase_ends_at", UtcDateTime),

@@ -1,6 +1,6 @@
-"""What outlives its subject: the audit trail and the outbox. Neither references a live entity."""
+"""What outlives its subject: the audit trail, which references no live entity."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import Column, Index, Table, Text, text
 
 from app.db import Json, UtcDateTime, metadata
 from app.models.columns import RowNumber
@@ -36,31 +36,5 @@ audit = Table(
         "audit_id",
         sqlite_where=text("changed_by IS NOT NULL"),
         postgresql_where=text("changed_by IS NOT NULL"),
-    ),
-)
-
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("event_id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("entity", Text, nullable=False),
-    Column("entity_id", Text, nullable=False),
-    # One fact, one event: a threshold of one window of one budget, for instance. NULL never clashes.
-    Column("fact", Text),
-    Column("payload", Json, nullable=False),
-    Column("sealed", LargeBinary),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("next_attempt_at", UtcDateTime),
-    Column("delivered_at", UtcDateTime),
-    Column("parked_at", UtcDateTime),
-    Column("last_error", Text),
-    Index("uq_outbox_fact", "fact", unique=True),
-    Index(
-        "ix_outbox_due",
-        "next_attempt_at",
-        sqlite_where=text("delivered_at IS NULL AND parked_at IS NULL"),
-        postgresql_where=text("delivered_at IS NULL AND parked_at IS NULL"),
     ),
 )

@@ -91,7 +91,7 @@ class CallbackProbes:
         if destination is None:
             return CallbackHealth(name, ok=False, reason=NOT_SUPPORTED)
         test = probe(str(uuid.uuid4()), key.fields(), key.seen_at)
-        result = destination.send_test(variables, test, self._fence.open())
+        result = destination.send(variables, [test], self._fence.open())
         return CallbackHealth(name, result.ok, result.http_status, result.milliseconds, result.reason)
 
     def _opened(self, variables: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The events that a change of a key leaves in the outbox."""
+"""The events that a change of a key leaves."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -3,7 +3,7 @@
 import pytest
 
 from app.container import Services
-from app.models import audit, outbox
+from app.models import audit, events
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.factories import everything, rows, unchanged
@@ -72,7 +72,7 @@ def test_each_change_is_audited_with_before_and_after(api: Api, services: Servic
         ("block", {"blocked": None}, {"blocked": True}),
         ("unblock", {"blocked": True}, {"blocked": False}),
     ]
-    kinds = [event["kind"] for event in rows(services.database, outbox)]
+    kinds = [event["kind"] for event in rows(services.database, events)]
     assert sorted(kinds) == ["key_blocked", "key_created", "key_unblocked"]
 
 

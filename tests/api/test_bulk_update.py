@@ -9,7 +9,7 @@ import pytest
 from app import create_app
 from app.config import Settings
 from app.container import Services, build
-from app.models import audit, object_permissions, outbox
+from app.models import audit, events, object_permissions
 from tests.api.identities import without_redis
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
@@ -297,7 +297,7 @@ def test_an_administrator_with_a_key_of_its_own_may(shared_api: Api, company: di
 
 def test_each_changed_key_has_an_audit_row_and_an_event(api: Api, services: Services):
     one, two = api.generate(max_budget=1), api.generate()
-    known = len(rows(services.database, outbox))
+    known = len(rows(services.database, events))
 
     bulk(
         api,
@@ -314,9 +314,9 @@ def test_each_changed_key_has_an_audit_row_and_an_event(api: Api, services: Serv
     changes = {row["entity_id"]: (row["before"], row["after"]) for row in entries}
     assert changes[one["key_id"]] == ({"max_budget": 1.0}, {"max_budget": 2.0})
     assert changes[two["key_id"]] == ({"metadata": {}}, {"metadata": {"tags": ["a"]}})
-    events = [row for row in rows(services.database, outbox) if row["kind"] == "key_updated"]
-    assert sorted(row["entity_id"] for row in events) == sorted((one["key_id"], two["key_id"]))
-    assert len(rows(services.database, outbox)) == known + 2
+    told = [row for row in rows(services.database, events) if row["kind"] == "key_updated"]
+    assert sorted(row["entity_id"] for row in told) == sorted((one["key_id"], two["key_id"]))
+    assert len(rows(services.database, events)) == known + 2
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from app.models import (
     budget_state,
     budgets,
     deleted_keys,
+    events,
     key_secrets,
     keys,
     ledger,
     object_permissions,
-    outbox,
 )
 from tests.clients import Api
 from tests.factories import add_person, add_team, add_tier, rows, unchanged
@@ -128,7 +128,7 @@ def test_each_deleted_key_has_an_audit_row_and_an_event(api: Api, services: Serv
     assert {row["entity_id"] for row in removed} == {one["key_id"] for one in made}
     assert {row["before"]["key_alias"] for row in removed} == {"a", "b"}
     assert [row["after"] for row in removed] == [None, None]
-    assert len(rows(services.database, outbox, kind="key_deleted")) == 2
+    assert len(rows(services.database, events, kind="key_deleted")) == 2
 
 
 def test_the_alias_and_the_chosen_key_of_a_deleted_key_are_free_again(api: Api):

@@ -10,7 +10,7 @@ import pytest
 from app import create_app
 from app.config import Settings
 from app.container import Services, build
-from app.models import audit, key_secrets, outbox
+from app.models import audit, events, key_secrets
 from tests.api.settings import (
     DEFAULTS,
     FIELDS,
@@ -278,7 +278,7 @@ def test_a_made_key_leaves_one_audit_row_one_event_and_one_secret(api: Api, serv
         "proxy_admin",
         None,
     )
-    assert [event["kind"] for event in rows(services.database, outbox)] == ["key_created"]
+    assert [event["kind"] for event in rows(services.database, events)] == ["key_created"]
     assert [secret["token"] for secret in rows(services.database, key_secrets)] == [made["token"]]
 
 
@@ -288,7 +288,7 @@ def test_an_invitation_is_an_event_where_it_is_asked_for(
 ):
     made = shared_api.generate(send_invite_email=asked, user_id="u")
 
-    assert len(rows(shared_services.database, outbox, kind="invite_mail", entity_id=made["key_id"])) == kinds
+    assert len(rows(shared_services.database, events, kind="invite_mail", entity_id=made["key_id"])) == kinds
 
 
 @on_one_store

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.models import budgets, keys, ledger, object_permissions, outbox
+from app.models import budgets, events, keys, ledger, object_permissions
 from tests.api.settings import (
     LENGTHS,
     NO_LENGTHS,
@@ -113,7 +113,7 @@ def test_a_soft_budget_that_is_reached_leaves_one_event(api: Api, services: Serv
     made = api.generate(soft_budget=1, spend=1)
     api.post("/key/update", {"key": made["key"], "rpm_limit": 1})
 
-    (event,) = rows(services.database, outbox, kind="soft_budget_crossed")
+    (event,) = rows(services.database, events, kind="soft_budget_crossed")
     assert event["entity_id"] == made["key_id"]
     assert (event["payload"]["soft_budget"], event["payload"]["spend"]) == (1, 1)
 

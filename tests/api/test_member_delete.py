@@ -6,7 +6,7 @@ import pytest
 
 from app.container import Services
 from app.domain.teams import member_id
-from app.models import audit, budget_state, budgets, deleted_keys, keys, outbox, team_members
+from app.models import audit, budget_state, budgets, deleted_keys, events, keys, team_members
 from tests.api.calls import allowed, refused
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, gather, without_redis
@@ -145,7 +145,7 @@ def test_team_and_keys_have_their_audit_rows_and_the_keys_their_events(api: Api,
     assert (row["before"]["member"]["user_id"], row["after"]) == ("bob", {"member": None})
     (key,) = rows(services.database, audit, action="delete")
     assert (key["entity"], key["changed_by"]) == ("key", "eve")
-    assert "key_deleted" in {event["kind"] for event in rows(services.database, outbox)}
+    assert "key_deleted" in {event["kind"] for event in rows(services.database, events)}
 
 
 @pytest.mark.usefixtures("team")

@@ -11,13 +11,13 @@ from app.models import (
     budget_state,
     budgets,
     deleted_keys,
+    events,
     keys,
     ledger,
     ledger_unfolded,
     object_permissions,
     organization_members,
     organizations,
-    outbox,
     team_members,
     teams,
     users,
@@ -154,7 +154,7 @@ def test_each_thing_that_went_is_one_row_of_the_audit_and_one_event(api: Api, se
     make(api)
     with services.database.transaction() as transaction:
         transaction.execute(audit.delete())
-        transaction.execute(outbox.delete())
+        transaction.execute(events.delete())
 
     delete(api, ORGANIZATION)
 
@@ -162,9 +162,9 @@ def test_each_thing_that_went_is_one_row_of_the_audit_and_one_event(api: Api, se
     assert sorted(row["entity"] for row in found) == ["key", "key", "organization", "team"]
     assert {row["action"] for row in found} == {"delete"}
     assert all(row["before"] is not None and row["after"] is None for row in found)
-    told = sorted(row["kind"] for row in rows(services.database, outbox))
+    told = sorted(row["kind"] for row in rows(services.database, events))
     assert told == ["key_deleted", "key_deleted", "organization_deleted", "team_deleted"]
-    (event,) = rows(services.database, outbox, kind="organization_deleted")
+    (event,) = rows(services.database, events, kind="organization_deleted")
     assert event["payload"] == {"organization_id": ORGANIZATION, "organization_alias": "Acme"}
 
 

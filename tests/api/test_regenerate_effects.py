@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from app.container import Services
-from app.models import audit, ledger, outbox
+from app.models import audit, events, ledger
 from tests.clients import Api
 from tests.clocks import MovableClock
 
@@ -59,7 +59,7 @@ def test_a_soft_budget_that_is_reached_leaves_an_event(api: Api, services: Servi
     regenerate(api, soft_budget=1)
 
     with services.database.read() as connection:
-        kinds = connection.execute(select(outbox.c.kind)).scalars().all()
+        kinds = connection.execute(select(events.c.kind)).scalars().all()
     assert sorted(kinds) == ["key_created", "key_rotated", "soft_budget_crossed"]
 
 

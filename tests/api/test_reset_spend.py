@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.models import audit, ledger, outbox
+from app.models import audit, events, ledger
 from tests.api.changing import changed
 from tests.api.identities import without_redis
 from tests.api.test_rights import make_target
@@ -161,7 +161,7 @@ def test_it_is_audited_and_told(api: Api, services: Services):
     assert (entry["action"], entry["entity_id"], entry["changed_by"]) == ("reset_spend", made["key_id"], "ann")
     assert entry["before"] == {"spend": 3.0, "total_spend": 3.0}
     assert entry["after"] == {"spend": 0.0, "total_spend": 0.0}
-    assert sorted(event["kind"] for event in rows(services.database, outbox)) == ["key_created", "key_updated"]
+    assert sorted(event["kind"] for event in rows(services.database, events)) == ["key_created", "key_updated"]
 
 
 def test_doing_it_again_changes_nothing(api: Api, services: Services, clock: MovableClock):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.models import audit, outbox
+from app.models import audit, events
 from tests.api.counting import statements
 from tests.clients import Answer, Api
 from tests.factories import add_team, rows, unchanged
@@ -172,5 +172,5 @@ def test_it_is_audited_and_told_like_any_new_key(api: Api, services: Services):
     (entry,) = rows(services.database, audit)
     assert (entry["action"], entry["entity_id"], entry["changed_by"]) == ("generate", made["key_id"], "ann")
     assert (entry["before"], entry["after"]["metadata"]) == (None, {"service_account_id": "bot"})
-    (event,) = rows(services.database, outbox)
+    (event,) = rows(services.database, events)
     assert (event["kind"], event["entity_id"]) == ("key_created", made["key_id"])

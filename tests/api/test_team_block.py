@@ -3,7 +3,7 @@
 import pytest
 
 from app.container import Services
-from app.models import audit, outbox
+from app.models import audit, events
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather
 from tests.api.teams import info, new
@@ -54,7 +54,7 @@ def test_each_change_is_an_audit_row_and_an_event(api: Api, services: Services):
         api.post(f"/team/{verb}", {"team_id": TEAM}, headers={"litellm-changed-by": "eve"})
 
     records = [row for row in rows(services.database, audit) if row["action"] != "new"]
-    events = rows(services.database, outbox)
+    told = rows(services.database, events)
     assert [(row["action"], row["entity"], row["entity_id"], row["changed_by"]) for row in records] == [
         ("block", "team", TEAM, "eve"),
         ("unblock", "team", TEAM, "eve"),
@@ -63,8 +63,8 @@ def test_each_change_is_an_audit_row_and_an_event(api: Api, services: Services):
         ({"blocked": False}, {"blocked": True}),
         ({"blocked": True}, {"blocked": False}),
     ]
-    assert sorted(event["kind"] for event in events) == ["team_blocked", "team_unblocked"]
-    assert events[0]["payload"] == {"team_id": TEAM, "team_alias": "crew", "organization_id": None}
+    assert sorted(event["kind"] for event in told) == ["team_blocked", "team_unblocked"]
+    assert told[0]["payload"] == {"team_id": TEAM, "team_alias": "crew", "organization_id": None}
 
 
 @pytest.mark.parametrize("sent", [{}, {"team_id": None}, {"team_id": 7}, {"team_id": "\x00"}])

@@ -14,11 +14,11 @@ from app.models import (
     budgets,
     deleted_keys,
     deleted_teams,
+    events,
     key_secrets,
     keys,
     ledger,
     object_permissions,
-    outbox,
     team_members,
     teams,
 )
@@ -128,9 +128,9 @@ def test_every_entity_has_its_audit_row_and_its_event(api: Api, services: Servic
     assert records.keys() == {"team", "key"}
     assert (records["team"]["entity_id"], records["team"]["changed_by"]) == (TEAM, "eve")
     assert (records["team"]["before"], records["team"]["after"]) == (shown, None)
-    events = {event["kind"]: event for event in rows(services.database, outbox)}
-    assert {"team_deleted", "key_deleted"} <= events.keys()
-    assert events["team_deleted"]["payload"] == {
+    told = {event["kind"]: event for event in rows(services.database, events)}
+    assert {"team_deleted", "key_deleted"} <= told.keys()
+    assert told["team_deleted"]["payload"] == {
         "team_id": TEAM, "team_alias": f"The {TEAM}", "organization_id": None,
     }  # fmt: skip
 

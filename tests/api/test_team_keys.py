@@ -7,7 +7,7 @@ import pytest
 
 from app import create_app
 from app.container import Services
-from app.models import audit, outbox
+from app.models import audit, events
 from app.services.team_keys import MOST_KEYS
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis
@@ -300,7 +300,7 @@ def test_each_changed_key_has_an_audit_row_and_an_event(api: Api, services: Serv
         (key["key_id"], "ann") for key in made[:2]
     }
     assert all((row["before"], row["after"]) == ({"max_budget": 1}, {"max_budget": 2}) for row in entries)
-    assert len([row for row in rows(services.database, outbox) if row["kind"] == "key_updated"]) == 2
+    assert len([row for row in rows(services.database, events) if row["kind"] == "key_updated"]) == 2
 
 
 def test_a_key_that_left_the_team_meanwhile_is_not_changed(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.models import audit, outbox
+from app.models import audit, events
 from tests.api.changing import changed, update
 from tests.api.settings import DEFAULTS, FOLDED, PLAIN
 from tests.clients import MASTER_KEY, Api
@@ -255,7 +255,7 @@ def test_an_invitation_that_is_asked_for_is_an_event(api: Api, services: Service
 
     changed(api, made["key"], send_invite_email=True)
 
-    kinds = [event["kind"] for event in rows(services.database, outbox)]
+    kinds = [event["kind"] for event in rows(services.database, events)]
     assert sorted(kinds) == ["invite_mail", "key_created", "key_updated"]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.models import budgets, ledger, object_permissions, outbox
+from app.models import budgets, events, ledger, object_permissions
 from tests.api.changing import changed, update
 from tests.api.settings import LENGTHS, NO_LENGTHS, NO_MONEY, NO_WINDOWS, WINDOWS
 from tests.clients import Api
@@ -141,8 +141,8 @@ def test_a_soft_budget_that_spend_reaches_leaves_one_event_per_threshold(api: Ap
         changed(api, made["key"], spend=spend)
     changed(api, made["key"], soft_budget=2.5)
 
-    events = rows(services.database, outbox, kind="soft_budget_crossed")
-    assert sorted(event["payload"]["soft_budget"] for event in events) == [2, 2.5]
+    crossings = rows(services.database, events, kind="soft_budget_crossed")
+    assert sorted(event["payload"]["soft_budget"] for event in crossings) == [2, 2.5]
 
 
 def test_a_window_that_is_kept_runs_on_and_a_new_one_is_armed(api: Api, clock: MovableClock):

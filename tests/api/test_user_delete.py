@@ -14,10 +14,10 @@ from app.models import (
     budget_state,
     budgets,
     deleted_keys,
+    events,
     keys,
     object_permissions,
     organization_members,
-    outbox,
     team_members,
     users,
 )
@@ -71,7 +71,7 @@ def test_everything_of_a_user_goes_and_nothing_of_anybody_else(api: Api, service
 
     assert (answer.status, answer.body) == (200, 1)
     after = everything(database)
-    left_behind = {"audit", "outbox", "deleted_keys", "retired_secrets"}
+    left_behind = {"audit", "events", "deleted_keys", "retired_secrets"}
     assert {name: after[name] for name in after.keys() - left_behind} == {
         name: before[name] for name in before.keys() - left_behind
     }
@@ -90,7 +90,7 @@ def test_keys_are_archived_like_those_that_are_deleted_one_by_one(api: Api, serv
         "bob",
         "default_user_id",
     )
-    assert {row["kind"] for row in rows(services.database, outbox)} == {"key_created", "key_deleted"}
+    assert {row["kind"] for row in rows(services.database, events)} == {"key_created", "key_deleted"}
     assert [row["entity_id"] for row in rows(services.database, audit, action="delete", entity="key")] == [
         archived["key_id"]
     ]

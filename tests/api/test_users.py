@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from app.config import Settings
 from app.container import Services
-from app.models import audit, budget_state, keys, organization_members, outbox, team_members, users
+from app.models import audit, budget_state, events, keys, organization_members, team_members, users
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather, without_redis
 from tests.api.settings import LENGTHS, NO_LENGTHS, NO_MONEY, NO_WINDOWS, WINDOWS
@@ -100,7 +100,7 @@ def test_a_new_user_has_a_key_that_works_and_is_shown_once(api: Api, services: S
     )
     assert [key["key_alias"] for key in info(api, "bob")["keys"]] == ["bob's first"]
     assert made["key"] not in str(
-        [info(api, "bob"), rows(services.database, audit), rows(services.database, outbox)]
+        [info(api, "bob"), rows(services.database, audit), rows(services.database, events)]
     )
 
 
@@ -122,7 +122,7 @@ def test_the_first_key_is_made_like_any_other(api: Api, services: Services):
 
     (key,) = rows(services.database, keys)
     assert [row["entity_id"] for row in rows(services.database, audit, action="generate")] == [key["key_id"]]
-    kinds = sorted(row["kind"] for row in rows(services.database, outbox))
+    kinds = sorted(row["kind"] for row in rows(services.database, events))
     assert kinds == ["invite_mail", "key_created"]
 
 

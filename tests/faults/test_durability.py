@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.domain import minting
-from app.models import audit, budget_state, key_secrets, keys, outbox
+from app.models import audit, budget_state, events, key_secrets, keys
 from tests.faults.web import Away, Caller, Pair
 from tests.servers import eventually
 
@@ -68,7 +68,7 @@ def stored(database: Database) -> Stored:
         belongings = {
             "state": select(budget_state.c.scope_id).where(budget_state.c.scope == "key"),
             "audit": select(audit.c.entity_id).where(audit.c.action == "generate"),
-            "outbox": select(outbox.c.entity_id).where(outbox.c.kind == "key_created"),
+            "events": select(events.c.entity_id).where(events.c.kind == "key_created"),
         }
         ids = {name: set(connection.execute(statement).scalars()) for name, statement in belongings.items()}
     return Stored(

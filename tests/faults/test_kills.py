@@ -13,7 +13,7 @@ from app.clock import SystemClock
 from app.container import Services
 from app.domain import minting
 from app.errors import UnknownKey
-from app.models import audit, key_secrets, outbox, retired_secrets
+from app.models import audit, events, key_secrets, retired_secrets
 from tests.clients import MASTER_KEY, Api
 from tests.conftest import SALT_KEY
 from tests.factories import everything, rows
@@ -104,7 +104,7 @@ class Rotation:
         assert minting.digest(self.old) in (kept if graced else retired)
         assert kept & retired == set()
         recorded = rows(self._services.database, audit, entity_id=self.key_id, action="regenerate")
-        told = rows(self._services.database, outbox, entity_id=self.key_id, kind="key_rotated")
+        told = rows(self._services.database, events, entity_id=self.key_id, kind="key_rotated")
         assert len(recorded) == len(told) == len(secrets) + len(retired) - 1
         assert recorded[0]["before"]["token"] == minting.digest(self.old)
         assert (recorded[-1]["after"]["token"], recorded[-1]["after"]["key_name"]) == (token, name)

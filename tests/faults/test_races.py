@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from app.db import Database
 from app.domain import minting
-from app.models import audit, budget_state, deleted_keys, key_secrets, keys, ledger, object_permissions, outbox
+from app.models import audit, budget_state, deleted_keys, events, key_secrets, keys, ledger, object_permissions
 from app.services import spends
 from tests.faults.web import Caller, Pair, Reply, all_at_once
 
@@ -87,9 +87,9 @@ def test_a_key_is_deleted_once(pair: Pair, shared: Database) -> None:
     assert statuses(replies) == {200: 1, 404: SOME - 1}
     assert [row["action"] for row in actions(shared, key_id)] == ["delete"]
     with shared.read() as connection:
-        for table, column in ((deleted_keys, deleted_keys.c.key_id), (outbox, outbox.c.entity_id)):
+        for table, column in ((deleted_keys, deleted_keys.c.key_id), (events, events.c.entity_id)):
             of_key = select(func.count()).select_from(table).where(column == key_id)
-            extra = 1 if table is outbox else 0  # the event of its creation
+            extra = 1 if table is events else 0  # the event of its creation
             assert connection.execute(of_key).scalar_one() == 1 + extra
 
 

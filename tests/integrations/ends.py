@@ -18,6 +18,8 @@ from gcp_storage_emulator.server import create_server
 
 from app.domain.outbound import Allowance
 from app.integrations.outbound import Fence, Outbound
+from tests.clocks import MovableClock
+from tests.integrations.probes import NOW
 from tests.integrations.receivers import Answer, Received, Receiver, answer, closed_port
 
 BUCKET = "keyledger-test-logs"
@@ -28,7 +30,7 @@ PUBLIC, SECRET = "pk-lf-of-the-tests", "sk-lf-distinctive-langfuse-secret"
 
 def outbound(seconds: float = 5) -> Outbound:
     """A delivery that may reach loopback."""
-    return Fence(Allowance.parse("127.0.0.1"), seconds).open()
+    return Fence(Allowance.parse("127.0.0.1"), seconds, clock=MovableClock(NOW)).open()
 
 
 # --- Google -----------------------------------------------------------------------------------------------------

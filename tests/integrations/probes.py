@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from app.domain.standard_payload import Probe, probe
+from app.domain.standard_payload import Log, probe
 
 NOW = datetime(2026, 11, 18, 13, 47, 33, 123456, tzinfo=UTC)
 KEY = {
@@ -18,5 +18,5 @@ KEY = {
 }
 
 
-def a_probe() -> Probe:
+def a_probe() -> Log:
     return probe("7c9e6679-7425-40de-944b-e07fc1f90ae7", KEY, NOW)

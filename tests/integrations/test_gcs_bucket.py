@@ -29,7 +29,7 @@ OBJECT = re.compile(r"2026-11-18/batch-1795009653123-[0-9a-f]{8}\.ndjson")
 
 def send(endpoint: str, account: str | None, bucket: str = BUCKET, seconds: float = 5) -> DeliveryResult:
     variables = {"gcs_bucket_name": bucket} | ({} if account is None else {"gcs_path_service_account": account})
-    return GcsBucket(endpoint).send_test(variables, a_probe(), outbound(seconds))
+    return GcsBucket(endpoint).send(variables, [a_probe()], outbound(seconds))
 
 
 @pytest.mark.parametrize(("bucket", "folder"), [(BUCKET, ""), (f"{BUCKET}/team/search/", "team/search/")])

@@ -19,8 +19,8 @@ STANDARD_FIELDS = {
 def test_the_standard_payload_arrives_as_a_json_array_with_the_owners_headers():
     variables = {"generic_api_headers": "Authorization=Bearer a=b, X-Team = search"}
     with Receiver(answer(202)) as receiver:
-        result = GenericApi().send_test(
-            variables | {"generic_api_endpoint": f"{receiver.url}/logs?a=1"}, a_probe(), outbound()
+        result = GenericApi().send(
+            variables | {"generic_api_endpoint": f"{receiver.url}/logs?a=1"}, [a_probe()], outbound()
         )
 
     assert (result.ok, result.http_status, result.reason) == (True, 202, None)
@@ -52,7 +52,7 @@ def test_the_standard_payload_arrives_as_a_json_array_with_the_owners_headers():
 def test_an_answer_that_is_no_success_is_told_with_its_reason(end, status: int | None, reason: str):
     seconds = 0.5 if end is silence else 10
     with Receiver(end) as receiver:
-        result = GenericApi().send_test({"generic_api_endpoint": receiver.url}, a_probe(), outbound(seconds))
+        result = GenericApi().send({"generic_api_endpoint": receiver.url}, [a_probe()], outbound(seconds))
 
     assert (result.ok, result.http_status, result.reason) == (False, status, reason)
     assert result.milliseconds < 10_000
@@ -61,7 +61,7 @@ def test_an_answer_that_is_no_success_is_told_with_its_reason(end, status: int |
 def test_a_receiver_that_is_away_is_told():
     variables = {"generic_api_endpoint": f"http://127.0.0.1:{closed_port()}"}
 
-    result = GenericApi().send_test(variables, a_probe(), outbound())
+    result = GenericApi().send(variables, [a_probe()], outbound())
 
     assert (result.ok, result.reason) == (False, "the connection was refused by the other end")
 
@@ -77,7 +77,7 @@ def test_a_receiver_that_is_away_is_told():
     ],
 )
 def test_an_endpoint_that_cannot_be_called_is_told(variables: dict[str, str], reason: str):
-    result = GenericApi().send_test(variables, a_probe(), outbound())
+    result = GenericApi().send(variables, [a_probe()], outbound())
 
     assert (result.ok, result.http_status, result.reason) == (False, None, reason)
 
@@ -88,8 +88,8 @@ def test_an_endpoint_that_cannot_be_called_is_told(variables: dict[str, str], re
 )
 def test_headers_that_are_none_or_not_the_owners_to_set_send_nothing(headers: str):
     with Receiver() as receiver:
-        result = GenericApi().send_test(
-            {"generic_api_endpoint": receiver.url, "generic_api_headers": headers}, a_probe(), outbound()
+        result = GenericApi().send(
+            {"generic_api_endpoint": receiver.url, "generic_api_headers": headers}, [a_probe()], outbound()
         )
 
     assert not result.ok

@@ -23,7 +23,7 @@ REJECTED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(
 
 def send(host: str, seconds: float = 5, **variables: str) -> DeliveryResult:
     given = {"langfuse_public_key": PUBLIC, "langfuse_secret_key": SECRET, "langfuse_host": host} | variables
-    return Langfuse().send_test(given, a_probe(), outbound(seconds))
+    return Langfuse().send(given, [a_probe()], outbound(seconds))
 
 
 def test_right_credentials_leave_a_generation_with_the_otlp_endpoint():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
@@ -10,6 +11,7 @@ import pytest
 from app.domain.outbound import Allowance
 from app.integrations.exchange import MAXIMUM_BODY_BYTES
 from app.integrations.outbound import Fence, Reply, Resolver, system_resolver
+from tests.clocks import MovableClock
 from tests.integrations.certificates import server_and_client
 from tests.integrations.receivers import (
     Receiver,
@@ -223,6 +225,7 @@ def test_a_port_where_nobody_listens_refuses_the_connection():
     reply = get(f"http://127.0.0.1:{closed_port()}/")
 
     assert (reply.status, reply.fault) == (None, "the connection was refused by the other end")
+    assert reply.retryable
 
 
 def test_an_address_without_a_way_to_it_takes_no_connection():
@@ -231,12 +234,70 @@ def test_an_address_without_a_way_to_it_takes_no_connection():
     assert (reply.status, reply.fault) == (None, "no connection could be made")
 
 
+@pytest.mark.parametrize(
+    ("end", "retryable"),
+    [
+        *((answer(status), True) for status in (408, 425, 429, 500, 502, 503, 504, 599)),
+        *((answer(status), False) for status in (200, 301, 304, 400, 401, 403, 404, 409, 410, 413, 422, 600)),
+        *((end, True) for end in (cut, reset, silence, b"no HTTP\r\n")),
+        (endless, False),
+    ],
+)
+def test_whether_to_try_again_follows_from_the_status_or_from_the_line(end, retryable: bool):
+    with Receiver(end) as receiver:
+        reply = get(receiver.url, seconds=SHORT_SECONDS if end is silence else SECONDS)
+
+    assert reply.retryable is retryable
+
+
+@pytest.mark.parametrize(
+    ("url", "resolve", "retryable"),
+    [
+        ("http://nobody.test/", lambda *_: [], True),
+        ("http://inside.test/", lambda *_: ["10.0.0.1"], False),
+        ("http://169.254.169.254/", system_resolver, False),
+        ("file:///etc/passwd", system_resolver, False),
+        ("no URL", system_resolver, False),
+    ],
+)
+def test_what_is_never_sent_is_not_tried_again_and_what_finds_nobody_is(
+    url: str, resolve: Resolver, retryable: bool
+):
+    assert get(url, resolve=resolve).retryable is retryable
+
+
+AT = datetime(2026, 11, 18, 13, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry_After": "17"}, 17.0),
+        ({"Retry_After": "Wed, 18 Nov 2026 13:02:00 GMT"}, 120.0),
+        # The other end's clock is an hour off: what it means is a minute.
+        ({"Retry_After": "Wed, 18 Nov 2026 14:01:00 GMT", "Date": "Wed, 18 Nov 2026 14:00:00 GMT"}, 60.0),
+        ({"Retry_After": "Wed, 18 Nov 2026 13:02:00 GMT", "Date": "yesterday"}, 120.0),
+        ({"Retry_After": "later"}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_wait_that_the_other_end_asks_for_is_told_in_seconds(
+    status: int, headers: dict[str, str], seconds: float | None
+):
+    with Receiver(answer(status, **headers)) as receiver:
+        fence = Fence(Allowance.parse(LOOPBACK), SECONDS, clock=MovableClock(AT))
+        reply = fence.open().get(receiver.url, {})
+
+    assert (reply.retryable, reply.retry_after_seconds) == (True, seconds)
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "a\nb", "\x00", "€"])
 def test_a_header_cannot_break_out_of_its_line(value: str):
     with Receiver() as receiver:
         reply = Fence(Allowance.parse(LOOPBACK), SECONDS).open().post(receiver.url, {"X-One": value}, b"{}")
 
-    assert reply.fault == "a header cannot be sent as it is"
+    assert (reply.fault, reply.retryable) == ("a header cannot be sent as it is", False)
     assert receiver.received == []
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table, insert, update
 from app.container import Services
 from app.db import Database, metadata
 from app.dispatch import TaskName
-from app.models import audit, budget_state, key_secrets, keys, outbox
+from app.models import audit, budget_state, events, key_secrets, keys
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, copy_key, rows
@@ -44,7 +44,7 @@ class Due(ABC):
         assert self.is_done(database)
         once = Counter(row["key_id"] for row in rows(database, keys))
         assert _counted(database, audit, action=self.action) == once
-        assert _counted(database, outbox, kind=self.kind) == once
+        assert _counted(database, events, kind=self.kind) == once
 
 
 class Expiry(Due):
@@ -136,7 +136,7 @@ class Reset(Due):
         assert spent == {(0, self.spent)}
         batches = rows(database, audit, action=self.action)
         assert sum(batch["after"]["keys"] for batch in batches) == (len(states) if moved is None else moved)
-        assert _counted(database, outbox, kind=self.kind) == Counter(batch["entity_id"] for batch in batches)
+        assert _counted(database, events, kind=self.kind) == Counter(batch["entity_id"] for batch in batches)
 
 
 DUE = (Expiry(), Reset(), Increase(), Grace())

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, null, select, update
 from sqlalchemy.exc import StatementError
 
 from app.db import ConstraintViolated, Database
-from app.models import audit, budget_state, budgets, keys, outbox
+from app.models import audit, budget_state, budgets, events, keys
 from tests.clocks import START
 from tests.stores import count, note, opened
 
@@ -111,13 +111,13 @@ def test_money_is_exact_to_64_bits(database: Database, nanos: int):
 def test_json_comes_back_as_it_went_in(database: Database, value: Any):
     with database.transaction() as tx:
         tx.execute(
-            insert(outbox).values(
+            insert(events).values(
                 event_id="e", kind="k", entity="e", entity_id="e", payload=value, created_at=START
             )
         )
 
     with database.read() as connection:
-        read = connection.execute(select(outbox.c.payload)).scalar_one()
+        read = connection.execute(select(events.c.payload)).scalar_one()
 
     assert read == value
     assert type(read) is type(value)

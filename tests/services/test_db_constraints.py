@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert
 
 from app.db import ConstraintViolated, Database
-from app.models import budget_state, budgets, key_secrets, keys, ledger, outbox, team_members, teams, users
+from app.models import budget_state, budgets, events, key_secrets, keys, ledger, team_members, teams, users
 from tests.clocks import START
 from tests.stores import count
 
@@ -42,8 +42,8 @@ EVENT = {"kind": "k", "entity": "e", "entity_id": "e", "payload": {}, "created_a
         ),
         ("uq_ledger_key_id_request_id", ledger, [{"key_id": "k", "request_id": "r", **CHARGE}] * 2),
         (
-            "uq_outbox_fact",
-            outbox,
+            "uq_events_fact",
+            events,
             [{"event_id": name, "fact": "f", **EVENT} for name in ("e1", "e2")],
         ),
     ],

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from app.container import Services
 from app.dispatch import TaskName
-from app.models import audit, budget_state, key_secrets, keys, outbox
+from app.models import audit, budget_state, events, key_secrets, keys
 from app.services.job_batches import JobBatch
 from app.services.jobs import Job, Jobs
 from tests.api.counting import statements
@@ -57,7 +57,7 @@ def test_an_expiry_is_recorded_once_with_audit_and_event(
     assert [run(services, TaskName.EXPIRE_KEYS) for _ in range(3)] == [1, 0, 0]
 
     assert count(services, audit, action="expire") == 1
-    assert count(services, outbox, kind="key_expired") == 1
+    assert count(services, events, kind="key_expired") == 1
 
 
 def test_a_passed_window_is_moved_once_and_its_spend_is_zero(
@@ -216,7 +216,7 @@ def test_an_increase_counts_until_its_instant_and_then_leaves_the_metadata(
     assert during["temp_budget_increase"] == 5
     assert over == {"app": "x"} == api.info(KEY)["metadata"]
     assert count(services, audit, action="end_increase") == 1
-    assert count(services, outbox, kind="increase_ended") == 1
+    assert count(services, events, kind="increase_ended") == 1
 
 
 def test_a_secret_past_its_grace_is_dropped_once(services: Services, api: Api, clock: MovableClock) -> None:
@@ -228,7 +228,7 @@ def test_a_secret_past_its_grace_is_dropped_once(services: Services, api: Api, c
 
     assert count(services, key_secrets, key_id=made["key_id"]) == 1
     assert count(services, audit, action="end_grace") == 1
-    assert count(services, outbox, kind="grace_ended") == 1
+    assert count(services, events, kind="grace_ended") == 1
 
 
 def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:

@@ -13,7 +13,7 @@ from app.db import Database
 from app.domain.callbacks import SEALED_PREFIX
 from app.domain.masking import MASK
 from app.domain.minting import Secret
-from app.models import audit, deleted_keys, keys, outbox
+from app.models import audit, deleted_keys, events, keys
 from app.services.sealing import CannotOpen, Sealer, is_sealed
 from tests.clients import Api
 from tests.stores import count
@@ -130,7 +130,7 @@ def test_a_sealer_is_not_printed_with_its_key():
 def everything(database: Database) -> str:
     """All that SQL holds about keys, as text."""
     with database.read() as connection:
-        tables = [connection.execute(select(table)).all() for table in (keys, deleted_keys, audit, outbox)]
+        tables = [connection.execute(select(table)).all() for table in (keys, deleted_keys, audit, events)]
     return str(tables)
 
 
@@ -162,7 +162,7 @@ def test_no_secret_is_at_rest_or_in_any_answer(api: Api, database: Database):
     assert "distinctive" not in str(answers)
     assert SEALED_PREFIX not in str(answers)
     assert count(database, audit) > 3
-    assert count(database, outbox) > 3
+    assert count(database, events) > 3
     assert "distinctive" not in everything(database)
 
 
