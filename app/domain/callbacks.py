@@ -60,6 +60,7 @@ _FIELDS = frozenset({"callback_name", "callback_type", "callback_vars"})
 # The lists of names in the older form, by the calls that they are for.
 SETTINGS_OF = {"success": "success_callback", "failure": "failure_callback", "success_and_failure": "callbacks"}
 _SETTINGS_FIELDS = frozenset({*SETTINGS_OF.values(), "callback_vars"})
+_TRUE = frozenset({"true", "1", "yes", "on"})
 _USER_IN_URL = re.compile(r"(?:[a-z]+://)?[^/?#]*@.*", re.IGNORECASE | re.DOTALL)
 
 
@@ -138,6 +139,12 @@ def variables_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variables of a stored entry."""
     found = entry.get("callback_vars")
     return found if isinstance(found, Mapping) else {}
+
+
+def hears_bodies(variables: Mapping[str, str]) -> bool:
+    """Whether a callback wants to hear of messages at all, by either of LiteLLM's variables for that."""
+    silent = variables.get("turn_off_message_logging", "").strip().lower() in _TRUE
+    return not silent and variables.get("capture_message_content") != "no_content"
 
 
 def resealed(logging: Any, reseal: Callable[[str, str], str]) -> list[Any] | None:
