@@ -86,6 +86,10 @@ class Settings:
     reset_interval_seconds: float = 5.0
     # How long the ledger keeps every single row; None keeps them for ever.
     ledger_days: int | None = None
+    # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
+    delivery_interval_seconds: float = 2.0
+    delivery_hours: int = 72
+    event_days: int | None = None
     heartbeat_seconds: float = 5.0
     # What URLs of keys' owners may lead to beside the public internet.
     outbound_allow: Allowance = field(default_factory=Allowance)
@@ -129,6 +133,9 @@ class Settings:
             TaskName.FOLD_LEDGER: self.fold_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
             TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
+            # One sweep may take twice the seconds of a delivery, and is not silent for that.
+            TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
+            TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -234,6 +241,9 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_LEDGER_DAYS", "ledger_days", parsers.integer(SHORTEST_LEDGER_DAYS, 36_500)),
+    ("KEYLEDGER_DELIVERY_INTERVAL_SECONDS", "delivery_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_DELIVERY_HOURS", "delivery_hours", parsers.integer(1, 8760)),
+    ("KEYLEDGER_EVENT_DAYS", "event_days", parsers.integer(1, 36_500)),
     ("KEYLEDGER_HEARTBEAT_SECONDS", "heartbeat_seconds", parsers.seconds(1, 60)),
     ("KEYLEDGER_PREVIOUS_SALT_KEY", "previous_salt_key", parsers.salt_key),
     ("KEYLEDGER_LEASE_SECONDS", "lease_seconds", parsers.seconds(1, 86_400)),
@@ -246,7 +256,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_LOG_MESSAGES", "log_messages", parsers.flag),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
-    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 30)),
+    ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 20)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),
     ("KEYLEDGER_KEY_HEALTH_WAITING", "key_health_waiting", parsers.integer(1, 256)),
     ("KEYLEDGER_PRICE_FILE", "price_file", parsers.price_file),

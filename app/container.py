@@ -1,6 +1,7 @@
 """The one place where the parts meet."""
 
 from dataclasses import dataclass
+from random import random
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -11,6 +12,7 @@ from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
+from app.domain.event_routing import Channels
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -23,7 +25,10 @@ from app.services.callback_probes import CallbackProbes
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
+from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
+from app.services.event_retention import EventRetention
+from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
 from app.services.folding import Folding
 from app.services.graces import Graces
@@ -181,6 +186,16 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    deliveries = Deliveries(
+        database,
+        clock,
+        [EventRouting(database, Channels())],
+        {},
+        {},
+        random,
+        seconds=settings.outbound_seconds,
+        hours=settings.delivery_hours,
+    )
     batches = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
@@ -188,6 +203,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
+        TaskName.DELIVER: deliveries.sweep,
+        TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})

@@ -25,6 +25,8 @@ class TaskName(StrEnum):
     FOLD_LEDGER = "keyledger.fold_ledger"
     REAP_HOLDS = "keyledger.reap_holds"
     PURGE_LEDGER = "keyledger.purge_ledger"
+    DELIVER = "keyledger.deliver"
+    PURGE_EVENTS = "keyledger.purge_events"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -37,6 +39,8 @@ QUEUE_OF = {
     TaskName.FOLD_LEDGER: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
     TaskName.PURGE_LEDGER: QueueName.JOBS,
+    TaskName.DELIVER: QueueName.DELIVERIES,
+    TaskName.PURGE_EVENTS: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

@@ -21,22 +21,27 @@ _log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 0.05
 
 
-def _job(task: TaskName) -> Any:
-    """The task that runs a job until nothing is due, for an interval of its own at the most; the next run goes on.
+def run_job(task: TaskName) -> None:
+    """Run a job until nothing is due, for an interval of its own at the most; the next run goes on.
 
     A job with a long way to go would take every process of the worker, and no other one would have its turn.
     """
+    until = time.monotonic() + min(SOFT_LIMIT_SECONDS / 2, settings().intervals[task])
+
+    def go_on() -> bool:
+        time.sleep(PAUSE_SECONDS)
+        return time.monotonic() < until
+
+    rows = services().jobs.run(task, go_on)
+    _log.log(logging.INFO if rows else logging.DEBUG, "job_done", job=task.value, rows=rows)
+
+
+def _job(task: TaskName) -> Any:
+    """The task that runs a job."""
 
     @celery.task(name=task.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]
     def run() -> None:
-        until = time.monotonic() + min(SOFT_LIMIT_SECONDS / 2, settings().intervals[task])
-
-        def go_on() -> bool:
-            time.sleep(PAUSE_SECONDS)
-            return time.monotonic() < until
-
-        rows = services().jobs.run(task, go_on)
-        _log.log(logging.INFO if rows else logging.DEBUG, "job_done", job=task.value, rows=rows)
+        run_job(task)
 
     return run
 
@@ -48,6 +53,7 @@ end_graces = _job(TaskName.END_GRACES)
 fold_ledger = _job(TaskName.FOLD_LEDGER)
 reap_holds = _job(TaskName.REAP_HOLDS)
 purge_ledger = _job(TaskName.PURGE_LEDGER)
+purge_events = _job(TaskName.PURGE_EVENTS)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

@@ -53,6 +53,16 @@ TABLE = (
         "Sums up old rows of the ledger, which no balance needs one by one any more.",
     ),
     Periodic(
+        "deliver",
+        TaskName.DELIVER,
+        "Sends events to where they are told, and erases what was sealed for them.",
+    ),
+    Periodic(
+        "purge events",
+        TaskName.PURGE_EVENTS,
+        "Drops old events, of which nobody has to hear any more.",
+    ),
+    Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
         "Shows that what beat sends reaches a worker.",

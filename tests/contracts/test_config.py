@@ -157,7 +157,7 @@ def test_a_good_value_is_read(name: str, raw: str, attribute: str, value: object
         ("KEYLEDGER_DRAIN_SECONDS", "-1", "a number of seconds from 0 to 60 is needed"),
         ("KEYLEDGER_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR is needed"),
         ("KEYLEDGER_OUTBOUND_ALLOW", "10.0.0.0/8, 10.0.0.1/8", "'10.0.0.1/8' is no host, address or network"),
-        ("KEYLEDGER_OUTBOUND_SECONDS", "0", "a number of seconds from 0.1 to 30 is needed"),
+        ("KEYLEDGER_OUTBOUND_SECONDS", "0", "a number of seconds from 0.1 to 20 is needed"),
         ("KEYLEDGER_KEY_HEALTH_SECONDS", "61", "a number of seconds from 0.2 to 60 is needed"),
         ("KEYLEDGER_LEDGER_DAYS", "31", "a whole number from 32 to 36500 is needed"),
         ("KEYLEDGER_KEY_HEALTH_WAITING", "0", "a whole number from 1 to 256 is needed"),
