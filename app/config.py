@@ -104,6 +104,8 @@ class Settings:
     after_redis_loss: AfterRedisLoss = AfterRedisLoss.ALLOW
     fold_interval_seconds: float = 2.0
     reap_interval_seconds: float = 5.0
+    # How long a log of a call is kept that no callback takes, and how long one is known that is told again.
+    call_log_days: int = 7
     # Whether logs of calls hold the bodies of messages where neither the key nor its team says so.
     log_messages: bool = False
     # How long one delivery to the outside may take as a whole.
@@ -136,6 +138,7 @@ class Settings:
             # One sweep may take twice the seconds of a delivery, and is not silent for that.
             TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
             TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_CALL_LOGS: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -254,6 +257,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", parsers.choice(AfterRedisLoss)),
     ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_CALL_LOG_DAYS", "call_log_days", parsers.integer(1, 365)),
     ("KEYLEDGER_LOG_MESSAGES", "log_messages", parsers.flag),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 20)),

@@ -12,6 +12,8 @@ from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
+from app.domain import callback_targets
+from app.domain.deliveries import Subject
 from app.domain.event_routing import Channels
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
@@ -20,8 +22,10 @@ from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
+from app.services.call_log_routing import CallLogRetention, CallLogRouting, forget_delivered
 from app.services.call_logs import CallLogs
 from app.services.callback_probes import CallbackProbes
+from app.services.callback_sender import CallbackSender
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
@@ -186,12 +190,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    destinations = Destinations(gcs_endpoint=settings.gcs_endpoint)
+    fence = Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock)
     deliveries = Deliveries(
         database,
         clock,
-        [EventRouting(database, Channels())],
-        {},
-        {},
+        [EventRouting(database, Channels()), CallLogRouting(database)],
+        {callback_targets.PREFIX: CallbackSender(database, sealer, destinations, fence)},
+        {Subject.LOG: forget_delivered},
         random,
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
@@ -205,6 +211,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.REAP_HOLDS: reaping.reap_due,
         TaskName.DELIVER: deliveries.sweep,
         TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
+        TaskName.PURGE_CALL_LOGS: CallLogRetention(database, clock, days=settings.call_log_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
@@ -231,15 +238,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             seconds=settings.key_health_seconds,
             waiting=settings.key_health_waiting,
         ),
-        callback_probes=CallbackProbes(
-            database,
-            calendar,
-            clock,
-            sealer,
-            Destinations(gcs_endpoint=settings.gcs_endpoint),
-            Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock),
-            replies,
-        ),
+        callback_probes=CallbackProbes(database, calendar, clock, sealer, destinations, fence, replies),
         secret_rotation=SecretRotation(database, sealer, clock),
         decisions=Decisions(
             callers,
