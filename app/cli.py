@@ -9,7 +9,7 @@ import os
 import runpy
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -124,6 +124,42 @@ def rebase() -> None:
     _rebase(settings)
 
 
+@main.group()
+def events() -> None:
+    """What was told to the outside, and what could not be."""
+
+
+@events.command("list")
+@click.option("--state", type=click.Choice(["waiting", "parked", "delivered", "unaddressed"]))
+@click.option("--kind", help="Such as budget_crossed.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+def list_events(state: str | None, kind: str | None, limit: int) -> None:
+    """Print the newest events, one a line: id, instant, kind, entity, state."""
+    from app import event_commands  # noqa: PLC0415
+
+    settings = _settings()
+    _check(_sql_answers, settings)
+    _print(event_commands.listed(settings, state=state, kind=kind, limit=limit))
+
+
+@events.command()
+@click.argument("event_ids", nargs=-1, metavar="[ID]...")
+@click.option("--parked", is_flag=True, help="All deliveries that were given up.")
+@click.option("--target", help="With --parked: only those to this target, such as slack:0.")
+def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None:
+    """Send events again: what was given up, else what was delivered, with the same ids."""
+    if parked == bool(event_ids) or (target is not None and not parked):
+        raise click.UsageError("Name events, or --parked with or without --target.")
+    from app import event_commands  # noqa: PLC0415
+
+    settings = _settings()
+    _check(_sql_answers, settings)
+    if parked:
+        _print(event_commands.replayed_parked(settings, target))
+    else:
+        _print(event_commands.replayed(settings, event_ids))
+
+
 def _settings() -> "Settings":
     from app.config import BadSettings, from_environment  # noqa: PLC0415
 
@@ -140,6 +176,16 @@ def _check(answers: Callable[["Settings"], None], settings: "Settings") -> None:
         answers(settings)
     except StoreUnavailable as unavailable:
         _fail(unavailable.message)
+
+
+def _print(lines: Iterable[str]) -> None:
+    from app.errors import ServiceError  # noqa: PLC0415
+
+    try:
+        for line in lines:
+            click.echo(line)
+    except ServiceError as error:
+        _fail(error.message)
 
 
 def _upgrade(settings: "Settings") -> None:

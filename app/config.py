@@ -11,12 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from app import message_settings
 from app import setting_parsers as parsers
 from app.dispatch import TaskName
 from app.domain import durations
 from app.domain.durations import Duration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import Allowance
+from app.message_settings import MessageSettings
 
 # Keys that stand in everybody's tutorial: never a secret on an address that others can reach.
 WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-master", "sk-admin", "sk-test"})
@@ -118,6 +120,7 @@ class Settings:
     gcs_endpoint: str = "https://storage.googleapis.com"
     drain_seconds: float = 3.0
     log_level: str = "INFO"
+    messages: MessageSettings = field(default_factory=MessageSettings)
 
     @classmethod
     def parse(cls, environment: Mapping[str, str]) -> "Settings":
@@ -164,16 +167,24 @@ class _Reader:
             "master_key": self._required("KEYLEDGER_MASTER_KEY", parsers.master_key, "LITELLM_MASTER_KEY"),
             "salt_key": self._required("KEYLEDGER_SALT_KEY", parsers.salt_key, "LITELLM_SALT_KEY"),
         }
-        for name, attribute, parse in _OPTIONAL:
-            if name in self._environment:
-                values[attribute] = self._value(name, parse, None)
+        values |= self._optional(_OPTIONAL)
+        messages = self._optional(message_settings.OPTIONAL)
+        self._faults += message_settings.faults(messages)
         self._check_master_key(values)
         self._check_commit(values)
         self._check_key_health(values)
         self._check_lease(values)
         if self._faults:
             raise BadSettings(self._faults)
-        return Settings(**values)  # type: ignore[arg-type]
+        return Settings(**values, messages=MessageSettings(**messages))  # type: ignore[arg-type]
+
+    def _optional(self, table: tuple[tuple[str, str, Callable[[str], object]], ...]) -> dict[str, object]:
+        """The settings of a table that are set."""
+        return {
+            attribute: self._value(name, parse, None)
+            for name, attribute, parse in table
+            if name in self._environment
+        }
 
     def _value(self, name: str, parse: Callable[[str], object], default: object) -> object:
         raw = self._environment.get(name)

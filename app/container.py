@@ -8,13 +8,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.broker import CeleryDispatch
+from app.channels import channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
 from app.domain import callback_targets
 from app.domain.deliveries import Subject
-from app.domain.event_routing import Channels
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -31,6 +31,8 @@ from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
 from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
+from app.services.event_reads import EventReads
+from app.services.event_replay import EventReplay
 from app.services.event_retention import EventRetention
 from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
@@ -139,6 +141,8 @@ class Services:
     organization_lists: OrganizationLists
     organization_members: OrganizationMembers
     audit_reads: AuditReads
+    event_reads: EventReads
+    event_replay: EventReplay
     catalogue: Catalogue
     health: Health
     jobs: Jobs
@@ -195,8 +199,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     deliveries = Deliveries(
         database,
         clock,
-        [EventRouting(database, Channels()), CallLogRouting(database)],
-        {callback_targets.PREFIX: CallbackSender(database, sealer, destinations, fence)},
+        [EventRouting(database, channels_of(settings.messages)), CallLogRouting(database)],
+        {
+            **senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
+            callback_targets.PREFIX: CallbackSender(database, sealer, destinations, fence),
+        },
         {Subject.LOG: forget_delivered},
         random,
         seconds=settings.outbound_seconds,
@@ -290,6 +297,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         organization_lists=OrganizationLists(database, calendar),
         organization_members=OrganizationMembers(database, policies, calendar),
         audit_reads=AuditReads(database),
+        event_reads=EventReads(database),
+        event_replay=EventReplay(database),
         catalogue=Catalogue(database),
         jobs=jobs,
         health=Health(

@@ -18,6 +18,7 @@ from app.domain import minting
 from app.models import (
     budget_state,
     budgets,
+    events,
     key_secrets,
     keys,
     ledger,
@@ -49,6 +50,13 @@ def add_user(database: Database, user_id: str, role: str | None = "internal_user
 def add_tier(database: Database, budget_id: str, **columns: Any) -> str:
     _add(database, budgets, budget_id=budget_id, **_MADE, **columns)
     return budget_id
+
+
+def add_event(database: Database, event_id: str, **columns: Any) -> str:
+    """An event that nobody was told of yet."""
+    told = {"kind": "key_updated", "entity": "key", "entity_id": "k", "payload": {}, "created_at": START}
+    _add(database, events, event_id=event_id, **{**told, **columns})
+    return event_id
 
 
 def add_organization(

@@ -14,6 +14,7 @@ from app.api.blueprint import finish
 from app.api.budgets import budgets
 from app.api.call_logs import call_logs
 from app.api.decisions import decisions, settlements
+from app.api.events import events
 from app.api.key_rotation import key_rotation
 from app.api.keys import keys
 from app.api.member_spend import member_spend
@@ -89,6 +90,7 @@ def register(app: Flask) -> None:
         users,
         organizations,
         audit,
+        events,
         catalogues.catalogue,
         spend,
         operations.health,

@@ -142,6 +142,14 @@ class Allowance:
                 hosts.add((_listed_host(name), port))
         return cls(frozenset(hosts), tuple(networks))
 
+    @classmethod
+    def of(cls, url: str) -> "Allowance":
+        """The host and port of this URL alone; raises UnusableUrl."""
+        target = parse(url)
+        if target.address is not None:
+            return cls(networks=((ip_network(target.address), target.port),))
+        return cls(hosts=frozenset({(target.host, target.port)}))
+
     def allows(self, target: Target, address: Address) -> bool:
         """Whether the operator has listed this host or this address, for this port."""
         if self.names(target):

@@ -118,6 +118,10 @@ MANAGEMENT = (
         "/budget/delete",
         "/audit",
         "/audit/{id}",
+        "/events",
+        "/events/targets",
+        "/events/{id}",
+        "/events/{id}/replay",
     }
 )
 

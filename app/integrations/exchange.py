@@ -53,7 +53,7 @@ def exchange(
     except httpcore.TimeoutException as error:
         raise TimeUp from error
     except httpcore.ConnectError as error:
-        return Reply(reason=_connect_reason(error))
+        return Reply(reason=connect_reason(error))
     except (httpcore.LocalProtocolError, UnicodeEncodeError):
         return Reply(reason="a header cannot be sent as it is", unsendable=True)
     except httpcore.RemoteProtocolError:
@@ -92,7 +92,7 @@ def _headers(target: Target, headers: Mapping[str, str], body: bytes | None) -> 
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in {**own, **headers}.items()]
 
 
-def _connect_reason(error: BaseException) -> str:
+def connect_reason(error: BaseException) -> str:
     """What lies at the bottom of a failed connection, in a few words."""
     cause = error
     while (deeper := cause.__cause__ or cause.__context__) is not None:

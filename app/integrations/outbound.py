@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from app.clock import Clock, SystemClock
-from app.domain.outbound import Address, Allowance, Target, UnusableUrl, parse, refusal
+from app.domain.outbound import Address, Allowance, UnusableUrl, parse, refusal
 
 # Headers that decide what a request is and where it ends: nobody else sets these.
 OUR_HEADERS = frozenset(
@@ -93,6 +93,11 @@ class Deadline:
         return left
 
     @property
+    def is_over(self) -> bool:
+        """Whether the end has come."""
+        return time.monotonic() >= self._began + self._seconds
+
+    @property
     def milliseconds(self) -> int:
         """How long it has run."""
         return round((time.monotonic() - self._began) * 1000)
@@ -149,38 +154,42 @@ class Outbound:
 
         try:
             target = parse(url)
-            addresses = [target.address] if target.address is not None else self._resolved(target)
+            if target.address is not None:
+                addresses = [target.address]
+            else:
+                addresses = resolved(self._fence.resolve, target.host, target.port, self._deadline)
             if reason := refusal(target, addresses, self._fence.allowance):
                 return Reply(reason=f"refused: {reason}", unsendable=True)
             given = {name: value for name, value in headers.items() if name.lower() not in OUR_HEADERS}
             return exchange(target, addresses, method, given, body, self._deadline, self._fence.tls, self.now())
         except UnusableUrl as fault:
             return Reply(reason=f"refused: {fault}", unsendable=True)
-        except _Unresolved:
+        except Unresolved:
             return Reply(reason="the host name cannot be resolved")
         except TimeUp:
             return Reply(reason=f"no answer within {self._fence.seconds:g} s")
 
-    def _resolved(self, target: Target) -> list[Address]:
-        """Ask the resolver once, in a thread of its own: it knows no time limit."""
-        answers: SimpleQueue[Sequence[str]] = SimpleQueue()
 
-        def ask() -> None:
-            try:
-                answers.put(self._fence.resolve(target.host, target.port))
-            except (OSError, UnicodeError):
-                answers.put(())
-
-        Thread(target=ask, daemon=True, name="resolver").start()
-        try:
-            found = answers.get(timeout=self._deadline.left())
-        except Empty:
-            raise TimeUp from None
-        if not found:
-            raise _Unresolved
-        # A zone names one of our own interfaces: such an address is link-local, and judged as that.
-        return [ip_address(text.partition("%")[0]) for text in found]
-
-
-class _Unresolved(Exception):
+class Unresolved(Exception):
     """The name leads nowhere."""
+
+
+def resolved(resolve: Resolver, host: str, port: int, deadline: Deadline) -> list[Address]:
+    """Ask the resolver once, in a thread of its own: it knows no time limit. Raises Unresolved and TimeUp."""
+    answers: SimpleQueue[Sequence[str]] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(resolve(host, port))
+        except (OSError, UnicodeError):
+            answers.put(())
+
+    Thread(target=ask, daemon=True, name="resolver").start()
+    try:
+        found = answers.get(timeout=deadline.left())
+    except Empty:
+        raise TimeUp from None
+    if not found:
+        raise Unresolved
+    # A zone names one of our own interfaces: such an address is link-local, and judged as that.
+    return [ip_address(text.partition("%")[0]) for text in found]

@@ -12,6 +12,9 @@ from app.db import insertion
 from app.domain.deliveries import Route
 from app.models import deliveries, events, targets
 
+# The name under which a plaintext is sealed that a mail shall hold.
+SEALED = "event.sealed"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -77,6 +80,8 @@ def address(transaction: Connection, routes: Sequence[Route], now: datetime) -> 
 
 def wake(transaction: Connection, names: set[str], now: datetime) -> None:
     """Make the targets due for which nothing has waited, and lock them all, in one order everywhere."""
+    if not names:
+        return
     statement = insertion(transaction, targets)
     due = func.coalesce(targets.c.next_attempt_at, statement.excluded.next_attempt_at)
     transaction.execute(

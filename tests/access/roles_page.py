@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.access.callers import ACME, CREW, ELSEWHERE, MATE, OTHER, STRANGER
 from tests.access.matrix import decisions, keys, new_keys, organizations, others, teams, users
 from tests.access.oracle import NOTHING, UNKNOWN, Row, expected
-from tests.access.world import ENTRY, TIER
+from tests.access.world import ENTRY, HAPPENED, TIER
 
 README = Path(__file__).parents[2] / "README.md"
 TITLE = "## Roles\n"
@@ -45,13 +45,14 @@ LETTERS = {
     OTHER: ("e", "another one"),
     TIER: ("b", "a budget"),
     ENTRY: ("r", "a record"),
+    HAPPENED: ("v", "an event"),
 }
 PARTS: Sequence[tuple[str, Sequence[Row]]] = (
     ("Keys", [*keys.ROWS, *new_keys.ROWS, *decisions.ROWS]),
     ("Teams", teams.ROWS),
     ("Users", users.ROWS),
     ("Organizations", organizations.ROWS),
-    ("Budgets, audit, reports, catalogue", [row for row in others.ROWS if not row.public]),
+    ("Budgets, audit, events, reports, catalogue", [row for row in others.ROWS if not row.public]),
 )
 INTRODUCTION = f"""{TITLE}
 What a key may do follows from its owner's role, and from what the owner is to a team or an organization. A key's

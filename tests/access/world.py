@@ -24,7 +24,7 @@ from tests.access.callers import (
 from tests.access.oracle import UNKNOWN
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import START
-from tests.factories import add_organization, add_team, add_tier, add_user, change_key
+from tests.factories import add_event, add_organization, add_team, add_tier, add_user, change_key
 from tests.servers import RedisServer
 
 # Names of what does not exist, in the form that each noun has.
@@ -32,6 +32,7 @@ UNKNOWN_KEY = "sk-unknown-key-0000"
 WRONG_KEY = "sk-wrong-key-of-nobody-00"
 TIER = "tier"
 ENTRY = "entry"
+HAPPENED = "event"
 
 
 class Watch:
@@ -126,6 +127,7 @@ def _people(services: Services) -> None:
             metadata=logged,
         )
     add_tier(database, TIER)
+    add_event(database, HAPPENED)
 
 
 def _key_targets(api: Api, services: Services, keys: dict[str, str | None]) -> dict[tuple[str, str], str]:

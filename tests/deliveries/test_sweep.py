@@ -21,7 +21,6 @@ from tests.deliveries.world import HOURS, KIND, Post, drain, engine, happen, hea
 from tests.factories import rows
 from tests.integrations.receivers import Receiver, answer, cut, reset, silence
 
-
 # --- everything arrives ----------------------------------------------------------------------------------------
 
 

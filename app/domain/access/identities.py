@@ -161,6 +161,24 @@ def may_read_audit(caller: Caller) -> Refusal | None:
     )
 
 
+def may_read_events(caller: Caller) -> Refusal | None:
+    """Whether the caller may read what was told to whom: events name keys, users and addresses of everybody."""
+    return (
+        None
+        if caller.sees_all
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can read the events.")
+    )
+
+
+def may_replay_events(caller: Caller) -> Refusal | None:
+    """Whether the caller may have events sent again."""
+    return (
+        None
+        if caller.is_admin
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can replay events.")
+    )
+
+
 def may_update_organization(caller: Caller, organization_id: str, *, is_member: bool) -> Refusal | None:
     """Whether the caller may change the organization at all; `may_turn_organization` says how far."""
     if caller.is_admin or organization_id in caller.organization_admin_of:

@@ -2,7 +2,7 @@
 
 from tests.access.callers import ADMINS, EVERYBODY, OPENED, VIEWER
 from tests.access.oracle import Noun, Row, opened
-from tests.access.world import ENTRY, TIER
+from tests.access.world import ENTRY, HAPPENED, TIER
 
 ADMIN_VIEW = ADMINS | {VIEWER}
 
@@ -81,6 +81,31 @@ AUDIT = (
         odd=opened(401, ENTRY, "unknown"),
     ),
 )
+HAPPENED_TO = Noun("event", {HAPPENED: ADMIN_VIEW})
+EVENTS = (
+    *(
+        Row(method="GET", route=route, reaches=ADMIN_VIEW, may={"none": ADMIN_VIEW}, odd=opened(401))
+        for route in ("/events", "/events/targets")
+    ),
+    Row(
+        method="GET",
+        route="/events/{id}",
+        noun=HAPPENED_TO,
+        sends=lambda event: {"path": {"id": event}},
+        reaches=ADMIN_VIEW,
+        may={HAPPENED: ADMIN_VIEW},
+        odd=opened(401, HAPPENED, "unknown"),
+    ),
+    Row(
+        method="POST",
+        route="/events/{id}/replay",
+        noun=HAPPENED_TO,
+        sends=lambda event: {"path": {"id": event}},
+        reaches=ADMINS,
+        may={HAPPENED: ADMINS},
+        odd=opened(401, HAPPENED, "unknown"),
+    ),
+)
 OF_ALL = tuple(
     Row(method="GET", route=route, reaches=ADMIN_VIEW, may={"none": ADMIN_VIEW}, odd=opened(200))
     for route in ("/global/spend/keys", "/jobs")
@@ -136,4 +161,4 @@ PUBLIC = (
     ),
 )
 
-ROWS = (*BUDGETS, *AUDIT, *OF_ALL, *REPORTS, *CATALOGUE, *PUBLIC)
+ROWS = (*BUDGETS, *AUDIT, *EVENTS, *OF_ALL, *REPORTS, *CATALOGUE, *PUBLIC)

@@ -1,0 +1,204 @@
+"""Reading events and what has become of them: one, or a page of those that match; and every target."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+
+from app.clock import iso
+from app.db import Database
+from app.domain import access
+from app.domain.deliveries import Subject
+from app.errors import NotFound
+from app.models import deliveries, events, targets
+from app.services.audit import Act
+from app.services.claiming import WAITING
+from app.services.pages import Listing, Order, Page, Wanted, page_of
+from app.services.refusals import enforce
+
+
+class State(StrEnum):
+    """Of an event: something is still to be sent, something was given up, all arrived, it goes to nobody."""
+
+    WAITING = "waiting"
+    PARKED = "parked"
+    DELIVERED = "delivered"
+    UNADDRESSED = "unaddressed"
+
+
+PARKED = and_(deliveries.c.delivered_at.is_(None), deliveries.c.parked_at.is_not(None))
+# The state of a delivery; an event has the first of these that one of its deliveries has.
+_STATE = case((WAITING, State.WAITING), (PARKED, State.PARKED), else_=State.DELIVERED)
+_EXACT = ("kind", "entity", "entity_id")
+_SHOWN = ("event_id", "kind", "entity", "entity_id", "fact", "payload")
+_INSTANTS = ("created_at", "routed_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery(Wanted):
+    """Which events a request asks for; None and "" leave a filter out."""
+
+    kind: str | None = None
+    entity: str | None = None
+    entity_id: str | None = None
+    state: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An event and how many of its deliveries are in which state."""
+
+    columns: Mapping[str, Any]
+    counts: Mapping[str, int]
+
+    @property
+    def state(self) -> State:
+        if self.columns["routed_at"] is None:
+            return State.WAITING
+        return next((state for state in State if self.counts.get(state)), State.UNADDRESSED)
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            **{name: self.columns[name] for name in _SHOWN},
+            **{name: iso(self.columns[name]) for name in _INSTANTS},
+            "state": self.state,
+            "counts": {state.value: self.counts.get(state, 0) for state in State if state != State.UNADDRESSED},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    page: Page
+    events: Sequence[EventView]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """A target and how much waits for it; `next_attempt_at` None: nothing does."""
+
+    target: str
+    waiting: int
+    parked: int
+    failures: int
+    next_attempt_at: datetime | None
+    last_delivered_at: datetime | None
+    last_error: str | None
+
+
+class EventReads:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self, act: Act, query: EventQuery) -> EventPage:
+        """A page of the events that match; four statements, or three behind a cursor.
+
+        Raises RoleRefused for whoever does not see all, InvalidRequest for a cursor of another list.
+        """
+        enforce(access.may_read_events(act.caller))
+        order = Order(events.c.created_at, events.c.event_id, descending=query.descending)
+        filters = sum(bool(getattr(query, name)) for name in _EXACT)
+        listing = Listing(events, _conditions(query), order, countable=not query.state and filters <= 1)
+        with self._database.read() as connection:
+            page = page_of(connection, listing, query)
+            found = load(connection, page.ids)
+        return EventPage(page, [found[event_id] for event_id in page.ids if event_id in found])
+
+    def entry(self, act: Act, event_id: str) -> tuple[EventView, Sequence[Mapping[str, Any]]]:
+        """One event and its deliveries, three statements; raises NotFound, and RoleRefused as `list` does."""
+        enforce(access.may_read_events(act.caller))
+        with self._database.read() as connection:
+            found = load(connection, [event_id])
+            if event_id not in found:
+                raise NotFound("Event not found.", "id")
+            sent = connection.execute(
+                select(deliveries, _STATE.label("state"))
+                .where(deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id == event_id)
+                .order_by(deliveries.c.delivery_id)
+            )
+            return found[event_id], [_delivery(row) for row in sent.mappings()]
+
+    def targets(self, act: Act) -> Sequence[TargetView]:
+        """Every target that something was ever sent to, in order; one statement. Raises RoleRefused as `list`."""
+        enforce(access.may_read_events(act.caller))
+        counted = (
+            select(
+                deliveries.c.target,
+                func.count().filter(WAITING).label("waiting"),
+                func.count().filter(PARKED).label("parked"),
+            )
+            .where(or_(WAITING, PARKED))
+            .group_by(deliveries.c.target)
+            .subquery()
+        )
+        statement = (
+            select(targets, func.coalesce(counted.c.waiting, 0), func.coalesce(counted.c.parked, 0))
+            .outerjoin(counted, counted.c.target == targets.c.target)
+            .order_by(targets.c.target)
+        )
+        with self._database.read() as connection:
+            return [
+                TargetView(
+                    row.target,
+                    waiting,
+                    parked,
+                    row.failures,
+                    row.next_attempt_at,
+                    row.last_delivered_at,
+                    row.last_error,
+                )
+                for row in connection.execute(statement)
+                for waiting, parked in [row[-2:]]
+            ]
+
+
+def load(connection: Connection, event_ids: Sequence[str]) -> dict[str, EventView]:
+    """Those of the events that there are, with the counts of their deliveries; two statements."""
+    wanted = deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id.in_(event_ids)
+    counted = select(deliveries.c.subject_id, _STATE.label("state"), func.count().label("number")).where(*wanted)
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(counted.group_by(deliveries.c.subject_id, _STATE)):
+        counts.setdefault(row.subject_id, {})[row.state] = row.number
+    rows = connection.execute(select(events).where(events.c.event_id.in_(event_ids))).mappings()
+    return {row["event_id"]: EventView(dict(row), counts.get(row["event_id"], {})) for row in rows}
+
+
+def in_state(state: str) -> ColumnElement[bool]:
+    """Whether an event is in the state: what is to be done about it goes before what is done."""
+    routed = events.c.routed_at.is_not(None)
+    waits, is_parked = _has(WAITING), _has(PARKED)
+    match state:
+        case State.WAITING:
+            return or_(~routed, waits)
+        case State.PARKED:
+            return and_(routed, is_parked, ~waits)
+        case State.DELIVERED:
+            return and_(routed, _has(deliveries.c.delivered_at.is_not(None)), ~is_parked, ~waits)
+    return and_(routed, ~_has())
+
+
+def _has(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    of_event = deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id == events.c.event_id
+    return exists().where(*of_event, *conditions)
+
+
+def _conditions(query: EventQuery) -> list[ColumnElement[bool]]:
+    wanted = [events.c[name] == getattr(query, name) for name in _EXACT if getattr(query, name)]
+    if query.state:
+        wanted.append(in_state(query.state))
+    if query.start is not None:
+        wanted.append(events.c.created_at >= query.start)
+    if query.end is not None:
+        wanted.append(events.c.created_at <= query.end)
+    return wanted
+
+
+def _delivery(row: Mapping[Any, Any]) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("target", "recipient", "attempts", "last_error", "state")}
+    instants = {name: iso(row[name]) for name in ("created_at", "delivered_at", "parked_at")}
+    return {"delivery_id": row["delivery_id"], **shown, **instants}
