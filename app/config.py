@@ -111,6 +111,10 @@ class Settings:
     budget_alert_percentages: tuple[int, ...] = (80,)
     expiry_notice_days: tuple[int, ...] = (1, 7, 30)
     reap_interval_seconds: float = 5.0
+    # How long a log of a call is kept that no callback takes, and how long one is known that is told again.
+    call_log_days: int = 7
+    # Whether logs of calls hold the bodies of messages where neither the key nor its team says so.
+    log_messages: bool = False
     # How long one delivery to the outside may take as a whole.
     outbound_seconds: float = 5.0
     # How long /key/health waits for the worker, and how many requests may wait in one process.
@@ -145,6 +149,7 @@ class Settings:
             # One sweep may take twice the seconds of a delivery, and is not silent for that.
             TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
             TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_CALL_LOGS: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -274,6 +279,8 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_BUDGET_ALERT_PERCENTAGES", "budget_alert_percentages", parsers.integers(1, 100)),
     ("KEYLEDGER_EXPIRY_NOTICE_DAYS", "expiry_notice_days", parsers.integers(1, 3650)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_CALL_LOG_DAYS", "call_log_days", parsers.integer(1, 365)),
+    ("KEYLEDGER_LOG_MESSAGES", "log_messages", parsers.flag),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 20)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),

@@ -14,6 +14,8 @@ from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
+from app.domain import callback_targets
+from app.domain.deliveries import Subject
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -21,7 +23,10 @@ from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
+from app.services.call_log_routing import CallLogRetention, CallLogRouting, forget_delivered
+from app.services.call_logs import CallLogs
 from app.services.callback_probes import CallbackProbes
+from app.services.callback_sender import CallbackSender
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
@@ -114,6 +119,7 @@ class Services:
     decisions: Decisions
     explaining: Explaining
     settlements: Settlements
+    call_logs: CallLogs
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
@@ -186,18 +192,24 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         longest_lease_seconds=settings.longest_lease_seconds,
         user_budget_on_team_keys=settings.user_budget_on_team_keys,
     )
+    call_logs = CallLogs(database, reservations, calendar, log_messages=settings.log_messages)
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     maker = KeyMaker(calendar, settings.expiry_notice_days)
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    destinations = Destinations(gcs_endpoint=settings.gcs_endpoint)
+    fence = Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock)
     deliveries = Deliveries(
         database,
         clock,
-        [EventRouting(database, channels_of(settings.messages))],
-        senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
-        {},
+        [EventRouting(database, channels_of(settings.messages)), CallLogRouting(database)],
+        {
+            **senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
+            callback_targets.PREFIX: CallbackSender(database, sealer, destinations, fence),
+        },
+        {Subject.LOG: forget_delivered},
         random,
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
@@ -217,6 +229,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.REAP_HOLDS: reaping.reap_due,
         TaskName.DELIVER: deliveries.sweep,
         TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
+        TaskName.PURGE_CALL_LOGS: CallLogRetention(database, clock, days=settings.call_log_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
@@ -246,15 +259,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             seconds=settings.key_health_seconds,
             waiting=settings.key_health_waiting,
         ),
-        callback_probes=CallbackProbes(
-            database,
-            calendar,
-            clock,
-            sealer,
-            Destinations(gcs_endpoint=settings.gcs_endpoint),
-            Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock),
-            replies,
-        ),
+        callback_probes=CallbackProbes(database, calendar, clock, sealer, destinations, fence, replies),
         secret_rotation=SecretRotation(database, sealer, clock),
         decisions=Decisions(
             callers,
@@ -278,8 +283,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             budget_exceeded_status=settings.budget_exceeded_status,
         ),
         settlements=Settlements(
-            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
+            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating, call_logs
         ),
+        call_logs=call_logs,
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
         budget_ends=BudgetEnds(database, policies, calendar),

@@ -30,6 +30,7 @@ class TaskName(StrEnum):
     PURGE_LEDGER = "keyledger.purge_ledger"
     DELIVER = "keyledger.deliver"
     PURGE_EVENTS = "keyledger.purge_events"
+    PURGE_CALL_LOGS = "keyledger.purge_call_logs"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -47,6 +48,7 @@ QUEUE_OF = {
     TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.DELIVER: QueueName.DELIVERIES,
     TaskName.PURGE_EVENTS: QueueName.JOBS,
+    TaskName.PURGE_CALL_LOGS: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

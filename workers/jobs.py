@@ -57,6 +57,7 @@ watch_jobs = _job(TaskName.WATCH_JOBS)
 reap_holds = _job(TaskName.REAP_HOLDS)
 purge_ledger = _job(TaskName.PURGE_LEDGER)
 purge_events = _job(TaskName.PURGE_EVENTS)
+purge_call_logs = _job(TaskName.PURGE_CALL_LOGS)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

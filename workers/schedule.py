@@ -78,6 +78,11 @@ TABLE = (
         "Drops old events, of which nobody has to hear any more.",
     ),
     Periodic(
+        "purge call logs",
+        TaskName.PURGE_CALL_LOGS,
+        "Drops old logs of calls, which no callback has taken or which all have.",
+    ),
+    Periodic(
         "heartbeat",
         TaskName.HEARTBEAT,
         "Shows that what beat sends reaches a worker.",
