@@ -72,7 +72,7 @@ class CallLogRetention:
         self._days = days
 
     def purge_due(self) -> JobBatch:
-        """Drop up to PURGE_BATCH old logs for which nothing waits, with their deliveries, and forget idle callbacks.
+        """Drop up to PURGE_BATCH old logs for which nothing waits, with their deliveries, and idle callbacks.
 
         Four statements. Run twice, late or killed half-way it leaves the same rows.
         """
