@@ -144,7 +144,8 @@ def _tell(services: Services, name: str, variables: dict[str, str]) -> list[str]
 
 
 def test_every_destination_that_is_spoken_has_its_end_here():
-    assert set(NAMES) == SUPPORTED
+    # Which has another name for one of them.
+    assert {*NAMES, "s3_v2"} == SUPPORTED
 
 
 @on_one_store
