@@ -4,10 +4,11 @@ from typing import Any
 
 from flask import Response, g, request
 
+from app import metrics
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.call_logs import finished_call, nanos, subject
 from app.api.errors import error_body
+from app.api.finished_calls import finished_call, nanos, subject
 from app.api.responses import decisions as responses
 from app.api.schemas.decisions import (
     ExplainRequestSchema,
@@ -50,6 +51,7 @@ def verify(sent: dict[str, Any]) -> Response:
     """
     asked = _asked(sent)
     verdict = services().decisions.verify(g.credential, asked, request.path)
+    metrics.DECISIONS.labels("allowed" if verdict.refused is None else verdict.refused.code.value).inc()
     return answer(responses.verdict(asked, verdict))
 
 

@@ -1,5 +1,6 @@
 """The true worker, as `keyledger worker` starts it, in a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -58,6 +59,15 @@ class Worker:
             self._process.wait(15)
         self._process.kill()
         self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to it and to every process of its pool."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def is_running(self) -> bool:
+        return self._process is not None and not self._process_has_ended()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
