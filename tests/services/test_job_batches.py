@@ -22,6 +22,9 @@ JOBS = (
     TaskName.END_INCREASES,
     TaskName.END_GRACES,
     TaskName.PURGE_LEDGER,
+    TaskName.WATCH_BUDGETS,
+    TaskName.ANNOUNCE_EXPIRY,
+    TaskName.WATCH_JOBS,
 )
 
 
