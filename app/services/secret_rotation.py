@@ -4,27 +4,67 @@ Each sealed text names its key, so processes that hold both keys read either, a 
 simply started again, and a run over finished rows changes nothing. What cannot be opened stays as it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, String, Table, bindparam, cast, select, update
+from sqlalchemy import Column, ColumnElement, Connection, String, bindparam, cast, select, update
 
 from app.clock import Clock
 from app.db import Database
 from app.domain import callbacks
-from app.models import deleted_keys, keys, teams
+from app.models import deleted_keys, deliveries, events, keys, teams
 from app.services import audit
 from app.services.audit import SYSTEM, Act, Changed
+from app.services.delivery import SEALED
 from app.services.sealing import CannotOpen, Sealer
 
 BATCH = 500
 
-# Where callbacks are kept: the table, the column that names a row, and the entries of its metadata.
+# By a secret's name and its stored text, the text under the present salt key. Raises CannotOpen.
+Reseal = Callable[[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """A column that may hold secrets, where it does, and how its value is sealed anew: None where that is so."""
+
+    identity: Column[Any]
+    column: Column[Any]
+    filled: ColumnElement[bool]
+    resealed: Callable[[Any, Reseal], Any]
+
+
+def _callbacks(identity: Column[Any], *entries: str) -> _Holder:
+    """Of the variables of callbacks, in these entries of the metadata."""
+    column = identity.table.c.metadata
+    filled = cast(column, String).contains("callback_vars")
+    return _Holder(identity, column, filled, partial(_resealed_callbacks, entries))
+
+
+def _resealed_callbacks(entries: tuple[str, ...], metadata: Mapping[str, Any], reseal: Reseal) -> Any:
+    return callbacks.resealed_metadata(metadata, entries, reseal)
+
+
+def _mailed(identity: Column[Any]) -> _Holder:
+    """Of keys that are still to be mailed."""
+    column = identity.table.c.sealed
+    return _Holder(identity, column, column.is_not(None), _resealed_text)
+
+
+def _resealed_text(stored: str, reseal: Reseal) -> str | None:
+    moved = reseal(SEALED, stored)
+    return None if moved == stored else moved
+
+
+# Of the last two in this order: what moves on from an event into its deliveries meanwhile is met there.
 _HOLDERS = (
-    (keys, "key_id", (callbacks.LOGGING,)),
-    (deleted_keys, "id", (callbacks.LOGGING,)),
-    (teams, "team_id", (callbacks.LOGGING, callbacks.SETTINGS)),
+    _callbacks(keys.c.key_id, callbacks.LOGGING),
+    _callbacks(deleted_keys.c.id, callbacks.LOGGING),
+    _callbacks(teams.c.team_id, callbacks.LOGGING, callbacks.SETTINGS),
+    _mailed(events.c.event_id),
+    _mailed(deliveries.c.delivery_id),
 )
 
 
@@ -47,57 +87,50 @@ class SecretRotation:
     def batches(self) -> Iterator[Rotated]:
         """Seal every stored secret under the present salt key, one committed batch after another.
 
-        Live keys, the archive and teams. Raises StoreUnavailable; what was done until then stays done.
+        Of live keys, the archive, teams, and mails to come. Raises StoreUnavailable; what was done stays done.
         """
-        for table, identity, entries in _HOLDERS:
+        for holder in _HOLDERS:
             last: Any = None
             while True:
                 with self._database.transaction() as transaction:
-                    rows = self._locked(transaction, table, identity, last)
+                    rows = _locked(transaction, holder, last)
                     if not rows:
                         break
-                    done = self._reseal(transaction, table, identity, entries, rows)
-                last = rows[-1][identity]
+                    done = self._reseal(transaction, holder, rows)
+                last = rows[-1][holder.identity]
                 yield done
 
-    def _locked(self, transaction: Connection, table: Table, identity: str, last: Any) -> list[Mapping[Any, Any]]:
-        """The next rows that may hold a secret, in the order of their ids."""
-        statement = (
-            select(table.c[identity], table.c.metadata)
-            .where(cast(table.c.metadata, String).contains("callback_vars"))
-            .order_by(table.c[identity])
-            .limit(BATCH)
-            .with_for_update()
-        )
-        if last is not None:
-            statement = statement.where(table.c[identity] > last)
-        return list(transaction.execute(statement).mappings())
-
-    def _reseal(
-        self,
-        transaction: Connection,
-        table: Table,
-        identity: str,
-        entries: Sequence[str],
-        rows: list[Mapping[Any, Any]],
-    ) -> Rotated:
-        changed: list[dict[str, Any]] = []
-        unopened = 0
+    def _reseal(self, transaction: Connection, holder: _Holder, rows: list[Mapping[Any, Any]]) -> Rotated:
+        table, changed, unopened = holder.identity.table, [], 0
         for row in rows:
             try:
-                metadata = callbacks.resealed_metadata(row["metadata"], entries, self._sealer.reseal)
+                value = holder.resealed(row[holder.column], self._sealer.reseal)
             except CannotOpen:
                 unopened += 1
                 continue
-            if metadata is not None:
-                changed.append({"row": row[identity], "metadata": metadata})
+            if value is not None:
+                changed.append({"row": row[holder.identity], "value": value})
         if changed:
             transaction.execute(
                 update(table)
-                .where(table.c[identity] == bindparam("row"))
-                .values(metadata=bindparam("metadata", type_=table.c.metadata.type)),
+                .where(holder.identity == bindparam("row"))
+                .values({holder.column: bindparam("value", type_=holder.column.type)}),
                 changed,
             )
             change = Changed(self._sealer.key_id, None, {"table": table.name, "rows": len(changed)})
             audit.record(transaction, Act(SYSTEM, self._clock.now()), "rotate", "salt_key", [change])
         return Rotated(table.name, len(rows), len(changed), unopened)
+
+
+def _locked(transaction: Connection, holder: _Holder, last: Any) -> list[Mapping[Any, Any]]:
+    """The next rows that may hold a secret, in the order of their ids."""
+    statement = (
+        select(holder.identity, holder.column)
+        .where(holder.filled)
+        .order_by(holder.identity)
+        .limit(BATCH)
+        .with_for_update()
+    )
+    if last is not None:
+        statement = statement.where(holder.identity > last)
+    return list(transaction.execute(statement).mappings())

@@ -28,7 +28,7 @@ INTERVALS = {
     TaskName.PURGE_LEDGER: 3600,
     TaskName.PURGE_EVENTS: 3600,
     TaskName.PURGE_CALL_LOGS: 3600,
-    TaskName.DELIVER: 6,
+    TaskName.DELIVER: 12,
     TaskName.WATCH_BUDGETS: 13,
     TaskName.WATCH_JOBS: 13,
 }
@@ -55,7 +55,7 @@ def settings(settings: Settings) -> Settings:
             "KEYLEDGER_FOLD_INTERVAL_SECONDS": "11",
             "KEYLEDGER_REAP_INTERVAL_SECONDS": "9",
             "KEYLEDGER_WATCH_INTERVAL_SECONDS": "13",
-            "KEYLEDGER_DELIVERY_INTERVAL_SECONDS": "6",
+            "KEYLEDGER_DELIVERY_INTERVAL_SECONDS": "12",
             "KEYLEDGER_HEARTBEAT_SECONDS": "2",
             "KEYLEDGER_MAX_CLOCK_SKEW_SECONDS": "60",
         }
