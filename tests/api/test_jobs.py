@@ -27,6 +27,7 @@ INTERVALS = {
     TaskName.REAP_HOLDS: 9,
     TaskName.PURGE_LEDGER: 3600,
     TaskName.PURGE_EVENTS: 3600,
+    TaskName.PURGE_CALL_LOGS: 3600,
     TaskName.DELIVER: 12,
 }
 NEVER = {"state": "unknown", "last_finished_at": None, "failures": 0}
