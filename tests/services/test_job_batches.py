@@ -22,6 +22,9 @@ JOBS = (
     TaskName.END_INCREASES,
     TaskName.END_GRACES,
     TaskName.PURGE_LEDGER,
+    TaskName.WATCH_BUDGETS,
+    TaskName.ANNOUNCE_EXPIRY,
+    TaskName.WATCH_JOBS,
 )
 
 
@@ -132,13 +135,18 @@ def test_a_due_window_in_which_nothing_is_over_keeps_its_spend_and_is_due_no_lon
     shown = api.info(KEY)
     with services.database.transaction() as transaction:
         transaction.execute(
-            update(budget_state).where(budget_state.c.scope_id == made["key_id"]).values(reset_at=clock.now())
+            update(budget_state)
+            .where(budget_state.c.scope_id == made["key_id"])
+            .values(reset_at=clock.now(), previous_spend_nanos=7)
         )
 
     assert [run(services, TaskName.RESET_BUDGETS) for _ in range(2)] == [1, 0]
 
     after = api.info(KEY)
     assert (after["spend"], after["budget_reset_at"]) == (1.5, shown["budget_reset_at"])
+    with services.database.read() as connection:
+        kept = connection.execute(select(budget_state.c.previous_spend_nanos)).scalar_one()
+    assert kept == 7, "the window before is still that one"
 
 
 def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
@@ -160,6 +168,10 @@ def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
         TaskName.END_INCREASES: 1,
         TaskName.END_GRACES: 1,
         TaskName.PURGE_LEDGER: 0,
+        # When it was raised, and when that ended.
+        TaskName.WATCH_BUDGETS: 2,
+        TaskName.ANNOUNCE_EXPIRY: 0,
+        TaskName.WATCH_JOBS: 0,
     }
     shown = [
         (key["spend"], key["budget_reset_at"])
@@ -179,7 +191,8 @@ def test_a_batch_costs_the_same_statements_however_many_rows_it_has(
         assert run(services, due.task) == size
 
     # Find, change, audit and tell; all but the windows need the keys for the telling. The last is the record.
-    assert len(sent) == (5 if due.task == TaskName.RESET_BUDGETS else 6)
+    # The end of an increase is to be looked at, and is looked for among tiers as well.
+    assert len(sent) == {TaskName.RESET_BUDGETS: 5, TaskName.END_INCREASES: 8}.get(due.task, 6)
 
 
 def test_every_batch_of_a_long_run_is_recorded(services: Services, clock: MovableClock) -> None:
