@@ -12,6 +12,9 @@ from app.db import insertion
 from app.domain.deliveries import Route
 from app.models import deliveries, events, targets
 
+# The name under which a plaintext is sealed that a mail shall hold.
+SEALED = "event.sealed"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
