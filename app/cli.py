@@ -9,7 +9,7 @@ import os
 import runpy
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -135,9 +135,11 @@ def events() -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 def list_events(state: str | None, kind: str | None, limit: int) -> None:
     """Print the newest events, one a line: id, instant, kind, entity, state."""
+    from app import event_commands  # noqa: PLC0415
+
     settings = _settings()
     _check(_sql_answers, settings)
-    _check(lambda settings: _list_events(settings, state, kind, limit), settings)
+    _print(event_commands.listed(settings, state=state, kind=kind, limit=limit))
 
 
 @events.command()
@@ -148,9 +150,14 @@ def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None
     """Send events again: what was given up, else what was delivered, with the same ids."""
     if parked == bool(event_ids) or (target is not None and not parked):
         raise click.UsageError("Name events, or --parked with or without --target.")
+    from app import event_commands  # noqa: PLC0415
+
     settings = _settings()
     _check(_sql_answers, settings)
-    _check(lambda settings: _replay(settings, event_ids, target), settings)
+    if parked:
+        _print(event_commands.replayed_parked(settings, target))
+    else:
+        _print(event_commands.replayed(settings, event_ids))
 
 
 def _settings() -> "Settings":
@@ -169,6 +176,16 @@ def _check(answers: Callable[["Settings"], None], settings: "Settings") -> None:
         answers(settings)
     except StoreUnavailable as unavailable:
         _fail(unavailable.message)
+
+
+def _print(lines: Iterable[str]) -> None:
+    from app.errors import ServiceError  # noqa: PLC0415
+
+    try:
+        for line in lines:
+            click.echo(line)
+    except ServiceError as error:
+        _fail(error.message)
 
 
 def _upgrade(settings: "Settings") -> None:
@@ -197,44 +214,6 @@ def _rotate(settings: "Settings") -> None:
     if unopened:
         _fail(f"{unopened} rows hold a secret that neither salt key opens; they were left as they are.")
     click.echo("Every stored secret is sealed with the present salt key.")
-
-
-def _list_events(settings: "Settings", state: str | None, kind: str | None, limit: int) -> None:
-    from app.container import build  # noqa: PLC0415
-    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
-    from app.services.event_reads import EventQuery  # noqa: PLC0415
-
-    services = build(settings)
-    try:
-        query = EventQuery(state=state, kind=kind, size=limit)
-        found = services.event_reads.list(Act(SYSTEM, services.clock.now()), query).events
-    finally:
-        services.close()
-    for event in (view.fields() for view in found):
-        named = f"{event['entity']}:{event['entity_id']}"
-        click.echo(f"{event['event_id']}  {event['created_at']}  {event['kind']}  {named}  {event['state']}")
-
-
-def _replay(settings: "Settings", event_ids: tuple[str, ...], target: str | None) -> None:
-    from app.container import build  # noqa: PLC0415
-    from app.errors import NotFound  # noqa: PLC0415
-    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
-
-    services = build(settings)
-    act = Act(SYSTEM, services.clock.now())
-    try:
-        for event_id in event_ids:
-            click.echo(f"{event_id}: {services.event_replay.replay(act, event_id).state}")
-        done = 0
-        while not event_ids and (count := services.event_replay.replay_parked(act, target)):
-            done += count
-            time.sleep(PAUSE_SECONDS)
-    except NotFound:
-        _fail(f"There is no event {event_id}; those before it were replayed.")
-    finally:
-        services.close()
-    if not event_ids:
-        click.echo(f"{done} deliveries wait again.")
 
 
 def _ledger_check(settings: "Settings") -> int:

@@ -8,11 +8,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.broker import CeleryDispatch
+from app.channels import channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
-from app.domain.event_routing import Channels
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -192,8 +192,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     deliveries = Deliveries(
         database,
         clock,
-        [EventRouting(database, Channels())],
-        {},
+        [EventRouting(database, channels_of(settings.messages))],
+        senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
         {},
         random,
         seconds=settings.outbound_seconds,

@@ -49,7 +49,7 @@ class EventReplay:
     def replay_parked(self, act: Act, target: str | None = None) -> int:
         """Let up to REPLAY_BATCH parked deliveries (of one target) be sent again; how many. 0: there are no more.
 
-        Raises RoleRefused. Seven statements, however many.
+        Raises RoleRefused. Five statements, however many.
         """
         enforce(access.may_replay_events(act.caller))
         conditions = [PARKED] if target is None else [PARKED, deliveries.c.target == target]

@@ -1,0 +1,61 @@
+"""The channels that the settings make: which targets there are, what each is told, and who sends to it."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from app.clock import Clock
+from app.domain.event_routing import MAIL, Channels
+from app.domain.minting import Secret
+from app.integrations import ms_teams, slack
+from app.integrations.apprise import Apprise
+from app.integrations.mail import Mail
+from app.integrations.posting import AlertPosts, Endpoints
+from app.integrations.senders import Sender
+from app.integrations.smtp import Server
+from app.integrations.webhook import Webhook
+from app.message_settings import MessageSettings
+from app.services.delivery import SEALED
+from app.services.sealing import CannotOpen, Sealer
+
+
+def channels_of(messages: MessageSettings) -> Channels:
+    """Who is told what; a target is named by its channel and the place of its URL in the setting."""
+    alerts = {"slack": messages.slack_urls, "ms_teams": messages.ms_teams_urls, "apprise": messages.apprise_urls}
+    told = [(name, urls, messages.alert_events) for name, urls in alerts.items()]
+    told.append(("webhook", messages.webhook_urls, messages.webhook_events))
+    kinds_of = {f"{name}:{place}": kinds for name, urls, kinds in told for place in range(len(urls))}
+    return Channels(kinds_of, messages.mail_events if messages.smtp_host else frozenset())
+
+
+def senders_of(messages: MessageSettings, sealer: Sealer, clock: Clock, seconds: float) -> Mapping[str, Sender]:
+    """Who sends to the targets of each channel; none takes longer than these seconds for one delivery."""
+    proxy_url = messages.base_url
+    endpoints = partial(Endpoints, seconds=seconds)
+    senders: dict[str, Sender] = {
+        "slack": AlertPosts(endpoints("slack", messages.slack_urls), partial(slack.body, proxy_url=proxy_url)),
+        "ms_teams": AlertPosts(
+            endpoints("ms_teams", messages.ms_teams_urls), partial(ms_teams.body, proxy_url=proxy_url)
+        ),
+        "apprise": Apprise(messages.apprise_urls, seconds=seconds, proxy_url=proxy_url),
+        "webhook": Webhook(endpoints("webhook", messages.webhook_urls), messages.webhook_secrets, clock),
+    }
+    if messages.smtp_host and messages.smtp_sender:
+        server = Server(
+            messages.smtp_host,
+            messages.smtp_port,
+            messages.smtp_sender,
+            username=messages.smtp_username,
+            password=messages.smtp_password,
+            starttls=messages.smtp_starttls,
+            implicit_tls=messages.tls_from_the_start,
+            seconds=min(messages.smtp_seconds, seconds),
+        )
+        senders[MAIL] = Mail(server, messages.letterhead, partial(_opened, sealer))
+    return senders
+
+
+def _opened(sealer: Sealer, sealed: str) -> Secret | None:
+    try:
+        return Secret(sealer.open(SEALED, sealed))
+    except CannotOpen:
+        return None
