@@ -17,8 +17,15 @@ from types import TracebackType
 from typing import Self
 
 from app.domain.minting import Secret
-from app.integrations.exchange import connect_reason
-from app.integrations.outbound import Deadline, Resolver, TimeUp, Unresolved, resolved, system_resolver
+from app.integrations.outbound import (
+    Deadline,
+    Resolver,
+    TimeUp,
+    Unresolved,
+    connect_reason,
+    resolved,
+    system_resolver,
+)
 
 _READY = 220
 _FOR_GOOD = range(500, 600)
