@@ -115,6 +115,14 @@ class Settings:
     price_file: Path | None = None
     gcs_endpoint: str = "https://storage.googleapis.com"
     drain_seconds: float = 3.0
+    # Whoever brings it may read /metrics without being a caller: while SQL is away nobody is known.
+    metrics_token: Secret | None = None
+    # Where worker and beat tell what they count; None: nowhere.
+    metrics_host: str = "127.0.0.1"
+    worker_metrics_port: int | None = None
+    beat_metrics_port: int | None = None
+    # Where the processes of one program count together; set by whoever starts them.
+    metrics_dir: Path | None = None
     log_level: str = "INFO"
     messages: MessageSettings = field(default_factory=MessageSettings)
 
@@ -270,5 +278,10 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_PRICE_FILE", "price_file", parsers.price_file),
     ("KEYLEDGER_GCS_ENDPOINT", "gcs_endpoint", parsers.http_url),
     ("KEYLEDGER_DRAIN_SECONDS", "drain_seconds", parsers.seconds(0, 60)),
+    ("KEYLEDGER_METRICS_TOKEN", "metrics_token", parsers.token),
+    ("KEYLEDGER_METRICS_HOST", "metrics_host", str),
+    ("KEYLEDGER_WORKER_METRICS_PORT", "worker_metrics_port", parsers.integer(1, 65535)),
+    ("KEYLEDGER_BEAT_METRICS_PORT", "beat_metrics_port", parsers.integer(1, 65535)),
+    ("PROMETHEUS_MULTIPROC_DIR", "metrics_dir", Path),
     ("KEYLEDGER_LOG_LEVEL", "log_level", parsers.log_level),
 )

@@ -32,6 +32,7 @@ from app.services.event_retention import EventRetention
 from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
 from app.services.folding import Folding
+from app.services.gauges import Gauges
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
@@ -141,6 +142,7 @@ class Services:
     catalogue: Catalogue
     health: Health
     jobs: Jobs
+    gauges: Gauges
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -304,6 +306,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         event_replay=EventReplay(database),
         catalogue=Catalogue(database),
         jobs=jobs,
+        gauges=Gauges(database, jobs, balances, clock),
         health=Health(
             jobs,
             redis,

@@ -18,6 +18,7 @@ from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import UnusableUrl
 from app.domain.values import InvalidValue
 
+SHORTEST_TOKEN = 16
 _TIME_NEEDED = "a time of day is needed, such as 06:30"
 
 
@@ -47,6 +48,12 @@ def master_key(raw: str) -> Secret:
 
 
 def salt_key(raw: str) -> Secret:
+    return Secret(raw)
+
+
+def token(raw: str) -> Secret:
+    if len(raw) < SHORTEST_TOKEN:
+        raise ValueError(f"at least {SHORTEST_TOKEN} characters are needed")
     return Secret(raw)
 
 

@@ -62,10 +62,9 @@ class Api:
         SECRETS.remember(key)
         SECRETS.remember_request(json)
         response = self._client.open(path, method=method, **arguments)
-        table = response.mimetype == "text/csv"
-        body = response.get_data(as_text=True) if table else response.get_json(silent=True)
+        kind = response.mimetype if response.mimetype in {"text/csv", "text/plain"} else "application/json"
+        body = response.get_json(silent=True) if kind == "application/json" else response.get_data(as_text=True)
         self._check_secrets(path, arguments, response)
-        kind = "text/csv" if table else "application/json"
         self._document.check(method, path, response.status_code, body, kind)
         response.close()  # an asset is an open file
         return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()})

@@ -91,7 +91,7 @@ def _queue(name: QueueName) -> Queue:
     return Queue(name.value, exchange, routing_key=name.value)  # type: ignore[no-untyped-call]
 
 
-celery = Celery("keyledger", include=["workers.jobs", "workers.deliveries"])
+celery = Celery("keyledger", include=["workers.jobs", "workers.deliveries", "workers.counting"])
 celery.add_defaults(lambda: configuration(settings()))
 celery.steps["consumer"].add(WorkerHeartbeat)
 

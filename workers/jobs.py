@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 import app.container  # noqa: F401 - loaded before the pool forks, so that its processes share it
+from app import metrics
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
 from workers.celery import SOFT_LIMIT_SECONDS, celery
@@ -33,6 +34,7 @@ def run_job(task: TaskName) -> None:
         return time.monotonic() < until
 
     rows = services().jobs.run(task, go_on)
+    metrics.JOB_ROWS.labels(task.value).inc(rows)
     _log.log(logging.INFO if rows else logging.DEBUG, "job_done", job=task.value, rows=rows)
 
 

@@ -7,7 +7,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
 
-from app.api import auth, errors, operations
+from app.api import auth, errors, metrics, operations
 from app.api import catalogue as catalogues
 from app.api.audit import audit
 from app.api.blueprint import finish
@@ -61,6 +61,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest is not type
 def register(app: Flask) -> None:
     """Put the whole API on the application."""
     app.config.update(_DOCUMENT)
+    metrics.register(app)
     app.before_request(_begin)
     app.after_request(finish)
     api = Api(
@@ -94,6 +95,7 @@ def register(app: Flask) -> None:
         operations.health,
         operations.models,
         operations.jobs,
+        metrics.metrics,
     ):
         api.register_blueprint(blueprint)
     catalogues.register(app)

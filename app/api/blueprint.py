@@ -103,18 +103,20 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         body_optional: bool = False,
         detail: Detail | None = None,
         also_csv: bool = False,
+        kind: str = "application/json",
     ) -> Callable[[ViewFunction], ViewFunction]:
         """Register a view with its operationId, its answer and every error it can give.
 
         `unready` is what it answers, as a 503, to those who should go elsewhere. `changes` marks an operation that
         writes the audit, and so takes the `litellm-changed-by` header. `detail` is the shape that its refusals
-        have beside the envelope. `also_csv` documents that it can answer in that form too.
+        have beside the envelope. `also_csv` documents that it can answer in that form too; `kind` is that of its
+        usual one.
         """
 
         def decorate(view: ViewFunction) -> ViewFunction:
             if changes:
                 _document_header(view)
-            documented = self.alt_response(200, schema=answer, success=True)(view)
+            documented = self.alt_response(200, schema=answer, content_type=kind, success=True)(view)
             if also_csv:
                 documented = self.alt_response(200, schema=_TEXT, content_type=CSV, success=True)(documented)
             for status, names in _statuses(raises, method, public=self._public).items():
@@ -164,7 +166,12 @@ def _flask_rule(rule: str) -> str:
 def _route() -> str:
     """The route's own name, with its parameters unfilled, as access rules and grants know it."""
     rule = request.url_rule
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) if rule is not None else request.path
+    return request.path if rule is None else documented(rule.rule)
+
+
+def documented(rule: str) -> str:
+    """A rule of Flask's as the document spells it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def answer(fields: Any, status: int = 200) -> Response:

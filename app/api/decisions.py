@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response, g, request
 
+from app import metrics
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.errors import error_body
@@ -50,6 +51,7 @@ def verify(sent: dict[str, Any]) -> Response:
     """
     asked = _asked(sent)
     verdict = services().decisions.verify(g.credential, asked, request.path)
+    metrics.DECISIONS.labels("allowed" if verdict.refused is None else verdict.refused.code.value).inc()
     return answer(responses.verdict(asked, verdict))
 
 

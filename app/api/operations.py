@@ -105,6 +105,7 @@ def _job(record: JobRecord) -> dict[str, Any]:
         **asdict(record),
         "last_started_at": iso(record.last_started_at),
         "last_finished_at": iso(record.last_finished_at),
+        "next_due_at": iso(record.next_due_at),
     }
 
 

@@ -6,7 +6,7 @@ late, killed half-way, or two at once.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -40,6 +40,12 @@ class JobRecord:
     parked_rows: int
     failures: int
     last_error: str | None
+
+    @property
+    def next_due_at(self) -> datetime | None:
+        """When it is to begin again; None before its first run."""
+        begun = self.last_started_at
+        return None if begun is None else begun + timedelta(seconds=self.interval_seconds)
 
 
 class Jobs:

@@ -189,6 +189,11 @@ class Balances:
             found = lease.run(_EXPIRED, [lease.name("holds")], [names.milliseconds(now), most])
         return [Expired(*entry) for entry in found]
 
+    def open_holds(self) -> int:
+        """How many holds are open, those past their lease included; raises StoreUnavailable."""
+        with self._redis.lease() as lease:
+            return lease.members(lease.name("holds"))
+
     def reservations(self, holds: Sequence[tuple[str, str]]) -> list[str | None]:
         """The reservations of holds, by key id and request id; None where nothing is known."""
         with self._redis.lease() as lease:

@@ -54,6 +54,10 @@ class Lease:
             self._connection.send_command("HGET", key, name)
         return [self._connection.read_response() for _ in keys]
 
+    def members(self, key: str) -> int:
+        """How many a sorted set has."""
+        return int(self._call("ZCARD", key))
+
     def now(self) -> float:
         """The server's clock, in seconds since the epoch."""
         seconds, microseconds = self._call("TIME")

@@ -177,6 +177,7 @@ def test_the_list_of_jobs_is_for_administrators_and_holds_the_rest(
         "interval_seconds": 7,
         "last_started_at": iso(clock.now()),
         "last_finished_at": iso(clock.now()),
+        "next_due_at": iso(clock.now() + timedelta(seconds=7)),
         "last_rows": 0,
         "parked_rows": 0,
         "failures": 1,

@@ -63,6 +63,9 @@ class JobSchema(Schema):
     interval_seconds = fields.Float(required=True, metadata={"description": "How often it is sent"})
     last_started_at = fields.String(required=True, allow_none=True)
     last_finished_at = fields.String(required=True, allow_none=True, metadata={"description": "The last success"})
+    next_due_at = fields.String(
+        required=True, allow_none=True, metadata={"description": "An interval after the last start; null: at once"}
+    )
     last_rows = fields.Integer(required=True)
     parked_rows = fields.Integer(required=True)
     failures = fields.Integer(required=True, metadata={"description": "Since the last success"})

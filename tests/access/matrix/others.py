@@ -108,7 +108,7 @@ EVENTS = (
 )
 OF_ALL = tuple(
     Row(method="GET", route=route, reaches=ADMIN_VIEW, may={"none": ADMIN_VIEW}, odd=opened(200))
-    for route in ("/global/spend/keys", "/jobs")
+    for route in ("/global/spend/keys", "/jobs", "/metrics")
 )
 
 # --- what everybody reaches ----------------------------------------------------------------------------------

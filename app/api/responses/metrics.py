@@ -1,0 +1,59 @@
+"""The gauges of the installation in Prometheus's form, looked up whenever somebody asks."""
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.services.gauges import Gauges, Readings
+from app.services.jobs import JobRecord
+
+
+class Standing(Collector):
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._gauges.read()
+        yield from _stores(found)
+        if found.jobs is not None:
+            yield from _jobs(found.jobs)
+        if found.ledger is not None:
+            yield _gauge("keyledger_ledger_unfolded_rows", "Rows that wait to be folded.", found.ledger.rows)
+            yield _gauge("keyledger_ledger_lag_seconds", "Age of the oldest of them.", found.ledger.lag_seconds)
+        if found.holds is not None:
+            yield _gauge("keyledger_holds_open", "Calls that are held for at present.", found.holds)
+
+
+def _stores(found: Readings) -> Iterator[Metric]:
+    up = GaugeMetricFamily("keyledger_store_up", "Whether a store answers.", labels=["store"])
+    up.add_metric(["sql"], float(found.jobs is not None))
+    up.add_metric(["redis"], float(found.holds is not None))
+    yield up
+
+
+def _jobs(records: list[JobRecord]) -> Iterator[Metric]:
+    families = {
+        "interval_seconds": "How often the job is sent.",
+        "last_success_timestamp_seconds": "When it last ended well; absent before the first time.",
+        "last_rows": "Rows that its last run dealt with.",
+        "parked_rows": "Rows that its last run set aside.",
+        "failures": "Failed runs since the last success.",
+    }
+    for name, text in families.items():
+        family = GaugeMetricFamily(f"keyledger_job_{name}", text, labels=["job"])
+        for record in records:
+            value = _of_job(record, name)
+            if value is not None:
+                family.add_metric([record.name], value)
+        yield family
+
+
+def _of_job(record: JobRecord, name: str) -> float | None:
+    if name == "last_success_timestamp_seconds":
+        return None if record.last_finished_at is None else record.last_finished_at.timestamp()
+    return float(getattr(record, name))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,72 @@
+"""`keyledger events`: what was told to the outside, and what could not be."""
+
+import time
+
+import click
+
+from app.commands.starting import fail, opened
+
+# Between two batches others get their turn at the store's one writing place.
+PAUSE_SECONDS = 0.05
+
+
+@click.group()
+def events() -> None:
+    """What was told to the outside, and what could not be."""
+
+
+@events.command("list")
+@click.option("--state", type=click.Choice(["waiting", "parked", "delivered", "unaddressed"]))
+@click.option("--kind", help="Such as budget_crossed.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+def list_events(state: str | None, kind: str | None, limit: int) -> None:
+    """Print the newest events, one a line: id, instant, kind, entity, state."""
+    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
+    from app.services.event_reads import EventQuery  # noqa: PLC0415
+
+    with opened() as services:
+        query = EventQuery(state=state, kind=kind, size=limit)
+        found = services.event_reads.list(Act(SYSTEM, services.clock.now()), query)
+    for event in (view.fields() for view in found.events):
+        named = f"{event['entity']}:{event['entity_id']}"
+        click.echo(f"{event['event_id']}  {event['created_at']}  {event['kind']}  {named}  {event['state']}")
+
+
+@events.command()
+@click.argument("event_ids", nargs=-1, metavar="[ID]...")
+@click.option("--parked", is_flag=True, help="All deliveries that were given up.")
+@click.option("--target", help="With --parked: only those to this target, such as slack:0.")
+def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None:
+    """Send events again: what was given up, else what was delivered, with the same ids."""
+    if parked == bool(event_ids) or (target is not None and not parked):
+        raise click.UsageError("Name events, or --parked with or without --target.")
+    if parked:
+        _replay_parked(target)
+    else:
+        _replay(event_ids)
+
+
+def _replay(event_ids: tuple[str, ...]) -> None:
+    from app.errors import NotFound  # noqa: PLC0415
+    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
+
+    with opened() as services:
+        act = Act(SYSTEM, services.clock.now())
+        for event_id in event_ids:
+            try:
+                event = services.event_replay.replay(act, event_id)
+            except NotFound:
+                fail(f"There is no event {event_id}; those before it were replayed.")
+            click.echo(f"{event_id}: {event.state}")
+
+
+def _replay_parked(target: str | None) -> None:
+    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
+
+    done = 0
+    with opened() as services:
+        act = Act(SYSTEM, services.clock.now())
+        while count := services.event_replay.replay_parked(act, target):
+            done += count
+            time.sleep(PAUSE_SECONDS)
+    click.echo(f"{done} deliveries wait again.")

@@ -1,0 +1,100 @@
+"""What every command does first: read the settings, see that the stores answer, and say in one line where not."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.container import Services
+
+
+def settings() -> "Settings":
+    from app.config import BadSettings, from_environment  # noqa: PLC0415
+
+    try:
+        return from_environment()
+    except BadSettings as bad:
+        fail(*bad.faults)
+
+
+def require(answers: Callable[["Settings"], None], settings: "Settings") -> None:
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    try:
+        answers(settings)
+    except StoreUnavailable as unavailable:
+        fail(unavailable.message)
+
+
+@contextmanager
+def opened() -> Iterator["Services"]:
+    """The services of an operator's command, on the stores that the settings name; ends it where they are away."""
+    from app import container  # noqa: PLC0415
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    found = settings()
+    require(sql_answers, found)
+    services = container.build(found)
+    try:
+        yield services
+    except StoreUnavailable as unavailable:
+        fail(unavailable.message)
+    finally:
+        services.close()
+
+
+def sql_answers(settings: "Settings") -> None:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from app.db import Database, normalise_url  # noqa: PLC0415
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    try:
+        database = Database(settings.database_url, pool_size=1, busy_seconds=settings.busy_seconds)
+        try:
+            database.ping()
+        finally:
+            database.close()
+    except (StoreUnavailable, SQLAlchemyError, OSError) as error:
+        where = normalise_url(settings.database_url).render_as_string(hide_password=True)
+        raise StoreUnavailable(f"The SQL store {where} does not answer: {_reason(error)}.") from error
+
+
+def redis_answers(settings: "Settings") -> None:
+    import redis  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    from app.errors import StoreUnavailable  # noqa: PLC0415
+
+    once = Retry(NoBackoff(), 0)
+    for url in {settings.redis_url, settings.hot_redis_url}:
+        try:
+            with redis.Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0, retry=once) as client:
+                client.ping()
+        except (redis.RedisError, ValueError, OSError) as error:
+            where = _without_password(url)
+            raise StoreUnavailable(f"Redis at {where} does not answer: {_reason(error)}.") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what lies at the bottom of an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}".partition("?")[0]
+
+
+def fail(*faults: str) -> NoReturn:
+    for fault in faults:
+        click.echo(f"keyledger: {fault}", err=True)
+    sys.exit(1)

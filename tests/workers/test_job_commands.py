@@ -1,0 +1,48 @@
+"""`keyledger jobs`: what it prints, and that it does a job's work."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.servers import RedisServer
+from tests.workers.test_cli import environment, run
+
+AWAY = {"DATABASE_URL": "postgresql://me:hush@127.0.0.1:1/x"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_server: RedisServer) -> dict[str, str]:
+    made = environment(tmp_path, REDIS_URL=redis_server.url)
+    assert run(["migrate"], made).returncode == 0
+    return made
+
+
+def test_every_job_is_listed_with_its_last_run(settings: dict[str, str]) -> None:
+    before = run(["jobs"], settings)
+    ran = run(["jobs", "run", "expire_keys"], settings)
+    after = run(["jobs"], settings)
+
+    assert (ran.returncode, ran.stdout) == (0, "expire_keys: 0 rows\n")
+    lines = {line.split()[0]: line for line in before.stdout.splitlines()}
+    assert {"job", "expire_keys", "fold_ledger", "reap_holds", "reset_budgets"} <= lines.keys()
+    assert re.fullmatch(r"expire_keys +5 s +never +never +now +0 +0 +0", lines["expire_keys"])
+    (line,) = (line for line in after.stdout.splitlines() if line.startswith("expire_keys"))
+    assert len(re.findall(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line)) == 3, line
+
+
+def test_a_job_that_does_not_exist_is_answered_with_those_that_do(settings: dict[str, str]) -> None:
+    ended = run(["jobs", "run", "sweep"], settings)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("keyledger: There is no job 'sweep'. There are: ")
+    assert "expire_keys" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["jobs"], ["jobs", "run", "expire_keys"], ["ledger", "check"]])
+def test_a_store_that_is_away_is_one_line(command: list[str], tmp_path: Path) -> None:
+    ended = run(command, environment(tmp_path, **AWAY))
+
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert "does not answer" in ended.stderr
+    assert "hush" not in ended.stderr
