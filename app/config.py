@@ -105,7 +105,16 @@ class Settings:
     without_redis: WithoutRedis = WithoutRedis.REFUSE
     after_redis_loss: AfterRedisLoss = AfterRedisLoss.ALLOW
     fold_interval_seconds: float = 2.0
+    # How often budgets whose caps were changed are looked at, and jobs for their silence.
+    watch_interval_seconds: float = 5.0
+    # At how much of a budget's cap an alert goes out where a key does not say, and how long before a key expires.
+    budget_alert_percentages: tuple[int, ...] = (80,)
+    expiry_notice_days: tuple[int, ...] = (1, 7, 30)
     reap_interval_seconds: float = 5.0
+    # How long a log of a call is kept that no callback takes, and how long one is known that is told again.
+    call_log_days: int = 7
+    # Whether logs of calls hold the bodies of messages where neither the key nor its team says so.
+    log_messages: bool = False
     # How long one delivery to the outside may take as a whole.
     outbound_seconds: float = 5.0
     # How long /key/health waits for the worker, and how many requests may wait in one process.
@@ -140,11 +149,15 @@ class Settings:
             TaskName.END_INCREASES: self.expiry_interval_seconds,
             TaskName.END_GRACES: self.expiry_interval_seconds,
             TaskName.FOLD_LEDGER: self.fold_interval_seconds,
+            TaskName.WATCH_BUDGETS: self.watch_interval_seconds,
+            TaskName.ANNOUNCE_EXPIRY: self.expiry_interval_seconds,
+            TaskName.WATCH_JOBS: self.watch_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
             TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
             # One sweep may take twice the seconds of a delivery, and is not silent for that.
             TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
             TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_CALL_LOGS: PURGE_INTERVAL_SECONDS,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -270,7 +283,12 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_WITHOUT_REDIS", "without_redis", parsers.choice(WithoutRedis)),
     ("KEYLEDGER_AFTER_REDIS_LOSS", "after_redis_loss", parsers.choice(AfterRedisLoss)),
     ("KEYLEDGER_FOLD_INTERVAL_SECONDS", "fold_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_WATCH_INTERVAL_SECONDS", "watch_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_BUDGET_ALERT_PERCENTAGES", "budget_alert_percentages", parsers.integers(1, 100)),
+    ("KEYLEDGER_EXPIRY_NOTICE_DAYS", "expiry_notice_days", parsers.integers(1, 3650)),
     ("KEYLEDGER_REAP_INTERVAL_SECONDS", "reap_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_CALL_LOG_DAYS", "call_log_days", parsers.integer(1, 365)),
+    ("KEYLEDGER_LOG_MESSAGES", "log_messages", parsers.flag),
     ("KEYLEDGER_OUTBOUND_ALLOW", "outbound_allow", Allowance.parse),
     ("KEYLEDGER_OUTBOUND_SECONDS", "outbound_seconds", parsers.seconds(0.1, 20)),
     ("KEYLEDGER_KEY_HEALTH_SECONDS", "key_health_seconds", parsers.seconds(0.2, 60)),

@@ -1,5 +1,6 @@
 """The one place where the parts meet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 
@@ -13,6 +14,8 @@ from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.dispatch import TaskName
+from app.domain import callback_targets
+from app.domain.deliveries import Subject
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -20,7 +23,10 @@ from app.services.audit_reads import AuditReads
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
+from app.services.call_log_routing import CallLogRetention, CallLogRouting, forget_delivered
+from app.services.call_logs import CallLogs
 from app.services.callback_probes import CallbackProbes
+from app.services.callback_sender import CallbackSender
 from app.services.callers import Callers
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
@@ -36,6 +42,7 @@ from app.services.gauges import Gauges
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
+from app.services.job_batches import JobBatch
 from app.services.jobs import Job, Jobs
 from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
@@ -53,6 +60,7 @@ from app.services.mailed_keys import MailedKeys
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.member_spend import MemberSpend
+from app.services.notices import Notices
 from app.services.organization_changes import OrganizationChanges
 from app.services.organization_ends import OrganizationEnds
 from app.services.organization_lists import OrganizationLists
@@ -67,6 +75,7 @@ from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
+from app.services.silences import Silences
 from app.services.snapshots import Snapshots
 from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
@@ -80,6 +89,7 @@ from app.services.user_changes import UserChanges
 from app.services.user_ends import UserEnds
 from app.services.user_reads import UserReads
 from app.services.users import Users
+from app.services.watching import Watching
 from app.services.windows import Windows
 from app.store.balances import Balances
 from app.store.connection import HotRedis
@@ -111,6 +121,7 @@ class Services:
     decisions: Decisions
     explaining: Explaining
     settlements: Settlements
+    call_logs: CallLogs
     ledger_check: LedgerCheck
     budgets: Budgets
     budget_changes: BudgetChanges
@@ -184,35 +195,51 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         longest_lease_seconds=settings.longest_lease_seconds,
         user_budget_on_team_keys=settings.user_budget_on_team_keys,
     )
+    call_logs = CallLogs(database, reservations, calendar, log_messages=settings.log_messages)
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     mailed_keys = MailedKeys(sealer, allowed=settings.messages.mail_keys)
-    maker = KeyMaker(calendar, mailed_keys)
-    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing)
+    maker = KeyMaker(calendar, mailed_keys, settings.expiry_notice_days)
+    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
+    destinations = Destinations(gcs_endpoint=settings.gcs_endpoint)
+    fence = Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock)
     deliveries = Deliveries(
         database,
         clock,
-        [EventRouting(database, channels_of(settings.messages))],
-        senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
-        {},
+        [EventRouting(database, channels_of(settings.messages)), CallLogRouting(database)],
+        {
+            **senders_of(settings.messages, sealer, clock, settings.outbound_seconds),
+            callback_targets.PREFIX: CallbackSender(database, sealer, destinations, fence),
+        },
+        {Subject.LOG: forget_delivered},
         random,
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
     )
-    batches = {
+    batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
-        TaskName.FOLD_LEDGER: Folding(database, rebasing).fold_due,
+        TaskName.FOLD_LEDGER: Folding(
+            database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages
+        ).fold_due,
+        TaskName.WATCH_BUDGETS: Watching(
+            database, clock, calendar, alert_percentages=settings.budget_alert_percentages
+        ).look,
+        TaskName.ANNOUNCE_EXPIRY: Notices(database, clock, calendar, settings.expiry_notice_days).tell_due,
         TaskName.REAP_HOLDS: reaping.reap_due,
         TaskName.DELIVER: deliveries.sweep,
         TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
+        TaskName.PURGE_CALL_LOGS: CallLogRetention(database, clock, days=settings.call_log_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
-    jobs = Jobs(database, clock, {name: Job(batch, settings.intervals[name]) for name, batch in batches.items()})
+    intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
+    slack_seconds = 3 * settings.heartbeat_seconds
+    batches[TaskName.WATCH_JOBS] = Silences(database, clock, intervals, slack_seconds=slack_seconds).tell
+    jobs = Jobs(database, clock, {name: Job(batch, intervals[name]) for name, batch in batches.items()})
     return Services(
         settings=settings,
         clock=clock,
@@ -243,15 +270,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             seconds=settings.key_health_seconds,
             waiting=settings.key_health_waiting,
         ),
-        callback_probes=CallbackProbes(
-            database,
-            calendar,
-            clock,
-            sealer,
-            Destinations(gcs_endpoint=settings.gcs_endpoint),
-            Fence(settings.outbound_allow, seconds=settings.outbound_seconds, clock=clock),
-            replies,
-        ),
+        callback_probes=CallbackProbes(database, calendar, clock, sealer, destinations, fence, replies),
         secret_rotation=SecretRotation(database, sealer, clock),
         decisions=Decisions(
             callers,
@@ -275,8 +294,9 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             budget_exceeded_status=settings.budget_exceeded_status,
         ),
         settlements=Settlements(
-            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating
+            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating, call_logs
         ),
+        call_logs=call_logs,
         budgets=Budgets(database, calendar),
         budget_changes=BudgetChanges(database, policies, calendar),
         budget_ends=BudgetEnds(database, policies, calendar),
@@ -312,7 +332,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             redis,
             Heartbeats(broker),
             clock,
-            silent_after_seconds=3 * settings.heartbeat_seconds,
+            silent_after_seconds=slack_seconds,
             max_clock_skew_seconds=settings.max_clock_skew_seconds,
         ),
     )

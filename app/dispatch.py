@@ -23,10 +23,14 @@ class TaskName(StrEnum):
     END_INCREASES = "keyledger.end_increases"
     END_GRACES = "keyledger.end_graces"
     FOLD_LEDGER = "keyledger.fold_ledger"
+    WATCH_BUDGETS = "keyledger.watch_budgets"
+    ANNOUNCE_EXPIRY = "keyledger.announce_expiry"
+    WATCH_JOBS = "keyledger.watch_jobs"
     REAP_HOLDS = "keyledger.reap_holds"
     PURGE_LEDGER = "keyledger.purge_ledger"
     DELIVER = "keyledger.deliver"
     PURGE_EVENTS = "keyledger.purge_events"
+    PURGE_CALL_LOGS = "keyledger.purge_call_logs"
     HEARTBEAT = "keyledger.heartbeat"
     TEST_CALLBACK = "keyledger.test_callback"
 
@@ -37,10 +41,14 @@ QUEUE_OF = {
     TaskName.END_INCREASES: QueueName.JOBS,
     TaskName.END_GRACES: QueueName.JOBS,
     TaskName.FOLD_LEDGER: QueueName.JOBS,
+    TaskName.WATCH_BUDGETS: QueueName.JOBS,
+    TaskName.ANNOUNCE_EXPIRY: QueueName.JOBS,
+    TaskName.WATCH_JOBS: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
     TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.DELIVER: QueueName.DELIVERIES,
     TaskName.PURGE_EVENTS: QueueName.JOBS,
+    TaskName.PURGE_CALL_LOGS: QueueName.JOBS,
     TaskName.HEARTBEAT: QueueName.JOBS,
     TaskName.TEST_CALLBACK: QueueName.DELIVERIES,
 }

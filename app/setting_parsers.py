@@ -82,6 +82,16 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def integers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
+    """Whole numbers separated by commas, each once, in their order."""
+    of_one = integer(low, high)
+
+    def parse(raw: str) -> tuple[int, ...]:
+        return tuple(sorted({of_one(part.strip()) for part in raw.split(",")}))
+
+    return parse
+
+
 def seconds(low: float, high: float) -> Callable[[str], float]:
     def parse(raw: str) -> float:
         try:

@@ -53,9 +53,13 @@ reset_budgets = _job(TaskName.RESET_BUDGETS)
 end_increases = _job(TaskName.END_INCREASES)
 end_graces = _job(TaskName.END_GRACES)
 fold_ledger = _job(TaskName.FOLD_LEDGER)
+watch_budgets = _job(TaskName.WATCH_BUDGETS)
+announce_expiry = _job(TaskName.ANNOUNCE_EXPIRY)
+watch_jobs = _job(TaskName.WATCH_JOBS)
 reap_holds = _job(TaskName.REAP_HOLDS)
 purge_ledger = _job(TaskName.PURGE_LEDGER)
 purge_events = _job(TaskName.PURGE_EVENTS)
+purge_call_logs = _job(TaskName.PURGE_CALL_LOGS)
 
 
 @celery.task(name=TaskName.HEARTBEAT.value, throws=(StoreUnavailable,))  # type: ignore[untyped-decorator]

@@ -43,6 +43,21 @@ TABLE = (
         "Adds charges to accounts and daily sums; every reader of an account counts them before already.",
     ),
     Periodic(
+        "watch budgets",
+        TaskName.WATCH_BUDGETS,
+        "Tells what stands crossed where a cap was changed; what charges cross is told as they are folded.",
+    ),
+    Periodic(
+        "announce expiry",
+        TaskName.ANNOUNCE_EXPIRY,
+        "Tells some days before a key expires that it will.",
+    ),
+    Periodic(
+        "watch jobs",
+        TaskName.WATCH_JOBS,
+        "Tells once of each silence of a job, which readiness shows as long as it lasts.",
+    ),
+    Periodic(
         "reap holds",
         TaskName.REAP_HOLDS,
         "Closes holds that are past their lease: nothing else gives their money back.",
@@ -61,6 +76,11 @@ TABLE = (
         "purge events",
         TaskName.PURGE_EVENTS,
         "Drops old events, of which nobody has to hear any more.",
+    ),
+    Periodic(
+        "purge call logs",
+        TaskName.PURGE_CALL_LOGS,
+        "Drops old logs of calls, which no callback has taken or which all have.",
     ),
     Periodic(
         "heartbeat",

@@ -12,6 +12,7 @@ from app.api import catalogue as catalogues
 from app.api.audit import audit
 from app.api.blueprint import finish
 from app.api.budgets import budgets
+from app.api.call_logs import call_logs
 from app.api.decisions import decisions, settlements
 from app.api.events import events
 from app.api.key_rotation import key_rotation
@@ -78,6 +79,7 @@ def register(app: Flask) -> None:
         key_rotation,
         decisions,
         settlements,
+        call_logs,
         budgets,
         teams,
         team_callbacks,

@@ -7,6 +7,7 @@ from flask import Response, g, request
 from app import metrics
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
+from app.api.call_logs import finished_call, nanos, subject
 from app.api.errors import error_body
 from app.api.responses import decisions as responses
 from app.api.schemas.decisions import (
@@ -21,13 +22,12 @@ from app.api.schemas.decisions import (
     VerdictSchema,
     VerifyRequestSchema,
 )
-from app.domain import money
 from app.domain.estimates import Estimate
 from app.domain.verdicts import Call
 from app.errors import InvalidRequest, KeyNotFound, ServiceError
 from app.services.judging import Asked, request_id
 from app.services.refusals import rules
-from app.services.settlements import Subject, Usage
+from app.services.settlements import Usage
 
 decisions = Blueprint("decisions", deferred=True)
 settlements = Blueprint("settlements")
@@ -102,7 +102,7 @@ def release(sent: dict[str, Any]) -> Response:
     Give back what is held for a call that has cost nothing. Doing it again changes nothing, and what was charged
     stays charged.
     """
-    reservation, state = services().settlements.release(act(), _subject(sent))
+    reservation, state = services().settlements.release(act(), subject(sent))
     return answer({"key_id": reservation.key_id, "request_id": reservation.request_id, "state": state})
 
 
@@ -121,7 +121,7 @@ def extend(sent: dict[str, Any]) -> Response:
     Let what is held for a call stand for longer, counted from now. Only what is still open can be extended.
     """
     lease_seconds = _lease(sent)
-    reservation, found = services().settlements.extend(act(), _subject(sent), lease_seconds)
+    reservation, found = services().settlements.extend(act(), subject(sent), lease_seconds)
     return answer(responses.extended(reservation, found))
 
 
@@ -160,7 +160,7 @@ def _asked(sent: dict[str, Any]) -> Asked:
         )
         said = sent.get("estimate") or {}
         estimate = Estimate(
-            cost_nanos=_nanos(said, "cost"),
+            cost_nanos=nanos(said, "cost"),
             input_tokens=said.get("input_tokens"),
             output_tokens=said.get("output_tokens"),
             required=bool(sent.get("require_estimate")),
@@ -179,9 +179,9 @@ def _read(sent: dict[str, Any]) -> Usage | ServiceError:
 def _usage(sent: dict[str, Any]) -> Usage:
     used = sent.get("usage") or {}
     with rules():
-        cost = _nanos(sent, "cost")
+        cost = nanos(sent, "cost")
     return Usage(
-        subject=_subject(sent),
+        subject=subject(sent),
         cost_nanos=cost,
         input_tokens=used.get("input_tokens"),
         output_tokens=used.get("output_tokens"),
@@ -189,15 +189,8 @@ def _usage(sent: dict[str, Any]) -> Usage:
         user=sent.get("user"),
         tags=tuple(sent.get("tags") or ()),
         occurred_at=sent.get("occurred_at"),
+        log=None if sent.get("log") is None else finished_call(sent["log"]),
     )
-
-
-def _subject(sent: dict[str, Any]) -> Subject:
-    return Subject(sent.get("reservation_id"), sent.get("request_id"), sent.get("key"))
-
-
-def _nanos(sent: dict[str, Any], name: str) -> int | None:
-    return None if sent.get(name) is None else money.nanos(sent[name], name)
 
 
 def _lease(sent: dict[str, Any]) -> float | None:

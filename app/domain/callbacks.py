@@ -19,7 +19,9 @@ PARAM = "metadata"
 LOGGING = "logging"
 SETTINGS = "callback_settings"
 MOST_CALLBACKS = 20
-TYPES = ("success", "failure", "success_and_failure")
+# What an entry without a `callback_type` is.
+BOTH = "success_and_failure"
+TYPES = ("success", "failure", BOTH)
 # How a sealed value begins; no value from outside may.
 SEALED_PREFIX = "sealed:"
 # LiteLLM's way to name a variable of the server's own environment.
@@ -58,6 +60,7 @@ _FIELDS = frozenset({"callback_name", "callback_type", "callback_vars"})
 # The lists of names in the older form, by the calls that they are for.
 SETTINGS_OF = {"success": "success_callback", "failure": "failure_callback", "success_and_failure": "callbacks"}
 _SETTINGS_FIELDS = frozenset({*SETTINGS_OF.values(), "callback_vars"})
+_TRUE = frozenset({"true", "1", "yes", "on"})
 _USER_IN_URL = re.compile(r"(?:[a-z]+://)?[^/?#]*@.*", re.IGNORECASE | re.DOTALL)
 
 
@@ -120,10 +123,28 @@ def entries_of(stored: Any) -> Sequence[Mapping[str, Any]]:
     return [entry if isinstance(entry, Mapping) else {} for entry in stored] if isinstance(stored, list) else []
 
 
+def name_of(entry: Mapping[str, Any]) -> str:
+    """The callback's name; empty in a row that was written elsewhere without one."""
+    name = entry.get("callback_name")
+    return name if isinstance(name, str) else ""
+
+
+def type_of(entry: Mapping[str, Any]) -> str:
+    """Which calls the callback hears of: where it does not say, all."""
+    kind = entry.get("callback_type")
+    return kind if isinstance(kind, str) else BOTH
+
+
 def variables_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variables of a stored entry."""
     found = entry.get("callback_vars")
     return found if isinstance(found, Mapping) else {}
+
+
+def hears_bodies(variables: Mapping[str, str]) -> bool:
+    """Whether a callback wants to hear of messages at all, by either of LiteLLM's variables for that."""
+    silent = variables.get("turn_off_message_logging", "").strip().lower() in _TRUE
+    return not silent and variables.get("capture_message_content") != "no_content"
 
 
 def resealed(logging: Any, reseal: Callable[[str, str], str]) -> list[Any] | None:

@@ -167,11 +167,11 @@ def _entries(
         if key["user_id"] is not None:
             shared = snapshot.member_tier
             member = member_id(key["team_id"], key["user_id"])
-            yield account(ScopeKind.MEMBER, member, _spelling(shared)), _tier_cap(shared, now)
+            yield account(ScopeKind.MEMBER, member, _spelling(shared)), tier_cap(shared, now)
     if snapshot.organization_id is not None:
         shared = snapshot.organization_tier
         whole = account(ScopeKind.ORGANIZATION, snapshot.organization_id, _spelling(shared))
-        yield whole, _tier_cap(shared, now)
+        yield whole, tier_cap(shared, now)
     if key["user_id"] is not None:
         user = snapshot.user or {}
         yield account(ScopeKind.USER, key["user_id"], user.get("budget_duration")), user.get("max_budget_nanos")
@@ -179,13 +179,18 @@ def _entries(
 
 def key_cap(snapshot: Snapshot, now: datetime) -> int | None:
     """The key's cap, its own or its tier's, raised by the temporary increases that run now."""
-    cap: int | None = snapshot.key["max_budget_nanos"]
+    return own_cap(snapshot.key, snapshot.tier, now)
+
+
+def own_cap(key: Row, tier: Row | None, now: datetime) -> int | None:
+    """As `key_cap`, of the rows of a key and of its tier."""
+    cap: int | None = key["max_budget_nanos"]
     if cap is None:
-        cap = _tier_cap(snapshot.tier, now)
-    return None if cap is None else _raised(cap, temporary_increase(snapshot.key["metadata"], now))
+        cap = tier_cap(tier, now)
+    return None if cap is None else _raised(cap, temporary_increase(key["metadata"], now))
 
 
-def _tier_cap(tier: Row | None, now: datetime) -> int | None:
+def tier_cap(tier: Row | None, now: datetime) -> int | None:
     """The cap of a tier, raised by its temporary increase while that runs."""
     if tier is None or tier["max_budget_nanos"] is None:
         return None

@@ -3,8 +3,11 @@
 The rule for names is LiteLLM's: a variable whose name speaks of a key, secret, token or password is one.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from app.domain.minting import key_name
 
 MASK = "****"
 _SECRET_PARTS = ("key", "secret", "token", "password", "credential", "auth")
@@ -49,3 +52,23 @@ def _callback(entry: Any) -> Any:
 def masked_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of a callback, every secret among them replaced."""
     return {name: MASK if is_secret_name(str(name)) and value else value for name, value in variables.items()}
+
+
+# A key by its shape: at the start of a word, or random enough, so that `risk-adjusted-returns` stays what it is.
+# What is looked ahead is bounded, or a text of many beginnings would take quadratic time.
+_KEY_SHAPED = re.compile(
+    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}|sk-(?=[A-Za-z_-]{0,60}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9_-]{13,}"
+)
+
+
+def without_keys(value: Any) -> Any:
+    """A JSON value in which all that looks like a key is cut to what may be shown of one, names included."""
+    match value:
+        case str():
+            return _KEY_SHAPED.sub(lambda found: key_name(found.group()), value) if "sk-" in value else value
+        case dict():
+            return {without_keys(name): without_keys(entry) for name, entry in value.items()}
+        case list():
+            return [without_keys(entry) for entry in value]
+        case _:
+            return value

@@ -24,7 +24,7 @@ KEY_MANAGEMENT = frozenset(
     }
 )
 # For administrators and the keys of gateways.
-GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain"})
+GATEWAY = frozenset({"/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain", "/key/log"})
 # Reports that hold what the caller may see of them, and so are for everybody.
 REPORTS = frozenset(
     {

@@ -6,6 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_OID, RFC_4122, UUID, uuid5
 
+from app.domain.finished_calls import FinishedCall
+from app.domain.masking import without_keys
+from app.domain.money import dollars
+
 TEST_MODEL = "openai/litellm-key-health-test"
 TEST_MESSAGE = "This is a test of the key's logging by /key/health. No model was called."
 TEST_RESPONSE = "test response"
@@ -22,6 +26,10 @@ _KEY_FACTS = {
     "user_api_key_org_id": "organization_id",
     "user_api_key_project_id": "project_id",
 }
+# What is known of its surroundings besides, for a call that was made.
+_FACTS_AROUND = {"user_api_key_team_alias": "team_alias", "user_api_key_user_email": "user_email"}
+# How names begin that tell of the key: what a gateway says by these is replaced by what is known here.
+_OURS = "user_api_key"
 _UNKNOWN = ("user_api_key_team_alias", "user_api_key_user_email", "user_api_key_end_user_id")
 
 
@@ -115,3 +123,61 @@ def probe(log_id: str, key: Mapping[str, Any], at: datetime) -> Log:
         "hidden_params": {},
     }
     return Log(log_id, at, payload, is_test=True)
+
+
+def of_call(
+    log_id: str, request_id: str, call: FinishedCall, key: Mapping[str, Any], at: datetime, *, bodies: bool
+) -> dict[str, Any]:
+    """The payload of a call that was made, told of at `at`.
+
+    `key` holds the wire fields of its key, with `team_alias` and `user_email`. Without `bodies` it tells nothing
+    of what was asked and answered. All that looks like a key is cut short.
+    """
+    # It was over, or began, just now where nothing else was told.
+    started_at = call.started_at or call.ended_at or at
+    ended_at = call.ended_at or max(at, started_at)
+    input_tokens, output_tokens = call.input_tokens or 0, call.output_tokens or 0
+    told = {name: value for name, value in (call.metadata or {}).items() if not name.startswith(_OURS)}
+    facts = {name: key[source] for name, source in {**_KEY_FACTS, **_FACTS_AROUND}.items()}
+    payload = {
+        "id": log_id,
+        "trace_id": call.trace_id or request_id,
+        "session_id": call.session_id,
+        "litellm_call_id": request_id,
+        "call_type": call.call_type or "acompletion",
+        "status": call.status,
+        "response_cost": dollars(call.cost_nanos or 0),
+        "total_tokens": input_tokens + output_tokens if call.total_tokens is None else call.total_tokens,
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "startTime": started_at.timestamp(),
+        "endTime": ended_at.timestamp(),
+        "response_time": (ended_at - started_at).total_seconds(),
+        "model": call.model or "",
+        "model_group": call.model_group or call.model or "",
+        "model_id": call.model_id or "",
+        "api_base": call.api_base or "",
+        "custom_llm_provider": call.custom_llm_provider or "",
+        "metadata": {
+            **told,
+            **facts,
+            "user_api_key_end_user_id": call.end_user,
+            "user_api_key_request_route": call.route,
+        },
+        "request_tags": list(call.tags),
+        "end_user": call.end_user or "",
+        "messages": call.messages if bodies else None,
+        "response": call.response if bodies else None,
+        "error_str": call.error_str,
+        "error_information": call.error_information,
+        "model_parameters": call.model_parameters or {},
+        "cache_hit": bool(call.cache_hit),
+        "hidden_params": {},
+    }
+    masked: dict[str, Any] = without_keys(payload)
+    return masked
+
+
+def without_bodies(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload for a destination that is to hear nothing of what was asked and answered."""
+    return {**payload, "messages": None, "response": None}

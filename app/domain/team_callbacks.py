@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.callbacks import (
+    BOTH,
     LOGGING,
     MOST_CALLBACKS,
     SETTINGS,
@@ -16,14 +17,13 @@ from app.domain.callbacks import (
     TYPES,
     Vault,
     entries_of,
+    name_of,
     new_entry,
+    type_of,
     variables_of,
 )
 from app.domain.masking import masked_variables
 from app.domain.values import InvalidValue
-
-# What an entry without a `callback_type` is.
-_BOTH = "success_and_failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ def in_effect(metadata: Mapping[str, Any]) -> Callbacks:
     variables: dict[str, Any] = {}
     if metadata.get(LOGGING) is not None:
         for entry in entries_of(metadata[LOGGING]):
-            names.setdefault(_type(entry), []).append(_name(entry))
+            names.setdefault(type_of(entry), []).append(name_of(entry))
             variables |= variables_of(entry)
     elif isinstance(metadata.get(SETTINGS), Mapping):
         settings = metadata[SETTINGS]
         names = {kind: list(settings.get(field) or ()) for kind, field in SETTINGS_OF.items()}
         variables = dict(variables_of(settings))
     success, failure = (
-        [name for name in dict.fromkeys([*names[kind], *names[_BOTH]]) if name] for kind in ("success", "failure")
+        [name for name in dict.fromkeys([*names[kind], *names[BOTH]]) if name] for kind in ("success", "failure")
     )
     return Callbacks(success, failure, masked_variables(variables))
 
@@ -56,11 +56,12 @@ def in_effect(metadata: Mapping[str, Any]) -> Callbacks:
 def added(metadata: Mapping[str, Any], sent: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
     """The metadata with one more callback; raises InvalidValue, also where the same is there for these calls."""
     given = {name: value for name, value in sent.items() if value is not None}
-    entry = {"callback_type": _BOTH, **new_entry(given, vault)}
+    entry = {"callback_type": BOTH, **new_entry(given, vault)}
     present = entries_of(metadata.get(LOGGING))
-    if any((_name(other), _type(other)) == (_name(entry), _type(entry)) for other in present):
+    if any((name_of(other), type_of(other)) == (name_of(entry), type_of(entry)) for other in present):
         raise InvalidValue(
-            f"callback_name = {_name(entry)} already exists for callback_type = {_type(entry)}", "callback_name"
+            f"callback_name = {name_of(entry)} already exists for callback_type = {type_of(entry)}",
+            "callback_name",
         )
     if len(present) >= MOST_CALLBACKS:
         raise InvalidValue(f"A team may have {MOST_CALLBACKS} callbacks at most", "callback_name")
@@ -70,21 +71,10 @@ def added(metadata: Mapping[str, Any], sent: Mapping[str, Any], vault: Vault) ->
 def without(metadata: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     """The metadata without any callback of this name; None where there is none."""
     present = entries_of(metadata.get(LOGGING))
-    kept = [entry for entry in present if _name(entry) != name]
+    kept = [entry for entry in present if name_of(entry) != name]
     return None if len(kept) == len(present) else {**metadata, LOGGING: kept}
 
 
 def silenced(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata without any callback or secret of one, in either form."""
     return {**{name: value for name, value in metadata.items() if name != SETTINGS}, LOGGING: []}
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    """The callback's name; empty in a row that was written elsewhere without one."""
-    name = entry.get("callback_name")
-    return name if isinstance(name, str) else ""
-
-
-def _type(entry: Mapping[str, Any]) -> str:
-    kind = entry.get("callback_type")
-    return kind if isinstance(kind, str) else _BOTH

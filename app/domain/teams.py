@@ -107,6 +107,12 @@ def member_id(team_id: str, user_id: str) -> str:
     return f"{len(team_id)}:{team_id}:{user_id}"
 
 
+def membership(identity: str) -> tuple[str, str]:
+    """The team and the user of a membership, by its one name."""
+    length, _, names = identity.partition(":")
+    return names[: int(length)], names[int(length) + 1 :]
+
+
 def columns_of(
     sent: Mapping[str, Any], stored: Mapping[str, Any] | None, calendar: Calendar, now: datetime, vault: Vault
 ) -> dict[str, Any]:

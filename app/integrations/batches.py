@@ -15,7 +15,7 @@ from app.integrations.destinations import DeliveryResult
 _Item = TypeVar("_Item")
 _TOO_LARGE = 413
 # What a destination says of the logs of one request, not of whoever sends them: the next ones may fare better.
-_OF_THE_LOGS = frozenset({400, 413, 422, *range(200, 300)})
+OF_THE_LOGS = frozenset({400, 413, 422, *range(200, 300)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def in_parts(
         if result.http_status == _TOO_LARGE and len(part) > 1:
             middle = len(part) // 2
             waiting += [part[middle:], part[:middle]]
-        elif result.http_status in _OF_THE_LOGS:
+        elif result.http_status in OF_THE_LOGS:
             failure = failure or result
         else:
             return result if result.retryable or failure is None else failure

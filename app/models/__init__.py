@@ -1,6 +1,7 @@
 """Tables and constraints, no rules. Importing this package registers every table."""
 
-from app.models.budgets import budget_state, budgets
+from app.models.budgets import budget_state, budgets, watched
+from app.models.call_logs import call_logs
 from app.models.events import deliveries, events, targets
 from app.models.jobs import job_runs
 from app.models.keys import deleted_keys, key_secrets, keys, object_permissions, retired_secrets
@@ -14,6 +15,7 @@ __all__ = [
     "audit",
     "budget_state",
     "budgets",
+    "call_logs",
     "daily_label_spend",
     "daily_spend",
     "deleted_keys",
@@ -33,4 +35,5 @@ __all__ = [
     "team_members",
     "teams",
     "users",
+    "watched",
 ]

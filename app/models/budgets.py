@@ -7,7 +7,7 @@ holds no setting. A tier is a template: every key linked to it has its own spend
 from sqlalchemy import BigInteger, Column, Index, Table, Text, text
 
 from app.db import UtcDateTime, metadata
-from app.models.columns import authorship, json_list, rate_limits, spending_limits
+from app.models.columns import RowNumber, authorship, json_list, rate_limits, spending_limits
 
 budgets = Table(
     "budgets",
@@ -21,6 +21,13 @@ budgets = Table(
     *rate_limits(),
     *authorship(),
     Index("ix_budgets_created_at", "created_at", "budget_id"),
+    # Temporary increases that are over are looked for.
+    Index(
+        "ix_budgets_temp_budget_expiry",
+        "temp_budget_expiry",
+        sqlite_where=text("temp_budget_expiry IS NOT NULL"),
+        postgresql_where=text("temp_budget_expiry IS NOT NULL"),
+    ),
 )
 
 budget_state = Table(
@@ -40,6 +47,10 @@ budget_state = Table(
     # What the window holds beyond the ledger's rows inside it; NULL where it was armed on an older account and
     # nobody has looked. It decides nothing: a check recomputes the balance with it.
     Column("carried_nanos", BigInteger, server_default=text("0")),
+    # The window before, for charges of it that are folded late; NULL where none is kept.
+    Column("previous_start", UtcDateTime),
+    Column("previous_end", UtcDateTime),
+    Column("previous_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Index(
         "ix_budget_state_due",
         "reset_at",
@@ -50,4 +61,13 @@ budget_state = Table(
     Index("ix_budget_state_spend", "scope", "window_spend_nanos", "scope_id"),
     Index("ix_budget_state_lifetime_spend", "scope", "lifetime_spend_nanos", "scope_id"),
     Index("ix_budget_state_reset_at", "scope", "reset_at", "scope_id"),
+)
+
+# Accounts whose caps were changed: whoever looks at one takes its rows out. Several rows of one are one look.
+watched = Table(
+    "watched",
+    metadata,
+    Column("watched_id", RowNumber, primary_key=True, autoincrement=True),
+    Column("scope", Text, nullable=False),
+    Column("scope_id", Text, nullable=False),
 )

@@ -89,6 +89,8 @@ keys = Table(
     Column("expiry_recorded_at", UtcDateTime),
     # The end of a temporary increase, taken from `metadata` so that it can be found.
     Column("increase_ends_at", UtcDateTime),
+    # When its end is to be told of next, before it comes.
+    Column("notice_at", UtcDateTime),
     *_settings(),
     Index("uq_keys_key_alias", "key_alias", unique=True),
     Index("ix_keys_created_at", "created_at", "key_id"),
@@ -109,6 +111,12 @@ keys = Table(
         "expires_at",
         sqlite_where=text("expires_at IS NOT NULL AND expiry_recorded_at IS NULL"),
         postgresql_where=text("expires_at IS NOT NULL AND expiry_recorded_at IS NULL"),
+    ),
+    Index(
+        "ix_keys_notice_at",
+        "notice_at",
+        sqlite_where=text("notice_at IS NOT NULL"),
+        postgresql_where=text("notice_at IS NOT NULL"),
     ),
     # One for every order of the list.
     *(

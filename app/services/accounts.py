@@ -2,6 +2,12 @@
 
 Charges wait unfolded beside the stored state, so each change here sets the state such that both together give the
 number that is meant.
+
+Whoever moves a window keeps the one just before it, `previous_*`, with what was folded of it: a charge of it that
+is folded later is added there as well. So it crosses that window's thresholds, and what the window has spent
+beyond its cap can be carried on with late charges in it. Where several have passed at once, the one just before
+held nothing when it was left, and none is kept: whoever needs it computes when it was. What is older than that one
+counts in the lifetime alone, whether the windows were moved one by one or at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +41,14 @@ from app.models import budget_state
 from app.services import spends
 
 _PAGE = 500
+
+# Where the window before is kept, and of what.
+_KEPT: Mapping[str, ColumnElement[Any]] = {
+    "previous_start": budget_state.c.window_start,
+    "previous_end": budget_state.c.reset_at,
+    "previous_spend_nanos": budget_state.c.window_spend_nanos,
+}
+_NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
 
 
 def open_account(
@@ -73,6 +87,7 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
                 "reset_at": new.reset_at,
                 "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
                 "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
+                **_NOTHING_KEPT,
             },
         ),
         rows,
@@ -110,7 +125,8 @@ def rearm(
     """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements.
 
     A window armed where there was none starts at zero; one that replaces another takes its spend along, and
-    without a window the spend so far stays. The same spelling again changes nothing, so nothing drifts.
+    without a window the spend so far stays. One that has passed unmoved is kept as the window before. The same
+    spelling again changes nothing, so nothing drifts.
     """
     if before == after:
         return
@@ -121,8 +137,8 @@ def rearm(
     spent = budget_state.c.window_spend_nanos + spends.unfolded(
         budget_state, budget_state.c.window_start, budget_state.c.reset_at
     )
-    passed = budget_state.c.reset_at <= now
-    kept = case((passed, 0), else_=spent) if before is not None else spends.ZERO
+    over = budget_state.c.reset_at <= now
+    kept = case((over, 0), else_=spent) if before is not None else spends.ZERO
     everything = budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None)
     transaction.execute(
         update(budget_state)
@@ -133,6 +149,7 @@ def rearm(
             window_spend_nanos=kept - spends.unfolded(budget_state, armed["window_start"], armed["reset_at"]),
             # What a part of the ledger would sum up to is not read for this: a check starts with the next window.
             carried_nanos=kept - everything if after is None else None,
+            **{name: case((over, stored), else_=budget_state.c[name]) for name, stored in _KEPT.items()},
         )
     )
 
@@ -163,6 +180,18 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
                 if account.window is not None
             ],
         )
+
+
+def passed(start: Any) -> dict[str, ColumnElement[Any]]:
+    """The columns that keep the stored window, for whoever moves it to one that begins at `start`.
+
+    Where that one is stored already and only its end is another, the window before stays as it is.
+    """
+    stays, adjoins = budget_state.c.window_start == start, budget_state.c.reset_at == start
+    return {
+        name: case((stays, budget_state.c[name]), (adjoins, stored), else_=_NOTHING_KEPT[name])
+        for name, stored in _KEPT.items()
+    }
 
 
 def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
@@ -259,5 +288,6 @@ _MOVE: Update = (
         reset_at=bindparam("end", type_=budget_state.c.reset_at.type),
         window_spend_nanos=0,
         carried_nanos=0,
+        **passed(_START),
     )
 )

@@ -10,7 +10,7 @@ from app.domain import access
 from app.domain.budgets import tier_changes
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
-from app.services import audit, budget_rows, rearming
+from app.services import audit, budget_rows, rearming, watched
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView, budget_view
 from app.services.budgets import budget_not_found
@@ -52,7 +52,8 @@ class BudgetChanges:
         if stored is None:
             raise budget_not_found(budget_id)
         before = budget_view(stored, self._calendar, act.at)
-        budget_rows.change(transaction, act, budget_id, tier_changes(sent, stored, self._calendar, act.at))
+        changes = tier_changes(sent, stored, self._calendar, act.at)
+        budget_rows.change(transaction, act, budget_id, changes)
         view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
         rearming.rearm_linked(
             transaction,
@@ -62,5 +63,7 @@ class BudgetChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(stored, changes):
+            watched.watch_linked(transaction, [budget_id])
         audit.record(transaction, act, "update", "budget", [Changed(budget_id, before.fields(), view.fields())])
         return view

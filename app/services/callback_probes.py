@@ -7,14 +7,12 @@ queue hold none.
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import structlog
 
 from app.clock import Clock
 from app.db import Database
-from app.domain.callbacks import entries_of, variables_of
-from app.domain.masking import is_secret_name
+from app.domain.callbacks import entries_of, name_of, variables_of
 from app.domain.standard_payload import probe
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
@@ -78,7 +76,7 @@ class CallbackProbes:
             return CallbackHealth("", ok=False, reason=CHANGED_MEANWHILE)
         name = name_of(entries[index])
         try:
-            variables = self._opened(variables_of(entries[index]))
+            variables = self._sealer.opened(variables_of(entries[index]))
             return self._send(name, variables, found[0])
         except CannotOpen as fault:
             return CallbackHealth(name, ok=False, reason=f"a stored secret cannot be opened: {fault}")
@@ -93,17 +91,3 @@ class CallbackProbes:
         test = probe(str(uuid.uuid4()), key.fields(), key.seen_at)
         result = destination.send(variables, [test], self._fence.open())
         return CallbackHealth(name, result.ok, result.http_status, result.milliseconds, result.reason)
-
-    def _opened(self, variables: Mapping[str, Any]) -> dict[str, str]:
-        """The variables as the destination needs them; a row that was written elsewhere may hold no text."""
-        return {
-            name: self._sealer.open(name, value) if is_secret_name(name) else value
-            for name, value in variables.items()
-            if isinstance(value, str)
-        }
-
-
-def name_of(entry: Mapping[str, Any]) -> str:
-    """The callback's name; empty in a row that was written elsewhere without one."""
-    name = entry.get("callback_name")
-    return name if isinstance(name, str) else ""

@@ -3,19 +3,29 @@
 Owning a row is deleting what waits of it: there is no watermark that a late commit could fall behind. Until it is
 folded every reader counts it from where it waits, so a rollup changes no number that anybody sees. The counters in
 Redis are healed first: while a row waits, whoever starts again does that again.
+
+The accounts are held meanwhile, so what each had spent before and has spent after is exact: a threshold in between
+is told in the same transaction. A charge that is folded after its window has passed counts in that one's spend as
+well, and crosses that one's thresholds.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from app.clock import Clock
 from app.db import Database, insertion
 from app.domain.scopes import Scope, ScopeKind
+from app.domain.thresholds import Crossing, crossings
+from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import accounts, daily
+from app.services import accounts, capped, daily, threshold_events
+from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
 
@@ -24,11 +34,27 @@ FOLD_BATCH = 1_000
 # Their accounts go with the key; a charge that comes later still counts in those of its team and owner.
 _OF_KEYS = frozenset({ScopeKind.KEY, ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW})
 
+# How much, and when it happened.
+_Charge = tuple[int, datetime]
+
 
 class Folding:
-    def __init__(self, database: Database, rebasing: Rebasing) -> None:
+    """`alert_percentages` of a cap are told of where a key does not say at which."""
+
+    def __init__(
+        self,
+        database: Database,
+        rebasing: Rebasing,
+        clock: Clock,
+        calendar: Calendar,
+        *,
+        alert_percentages: Sequence[int],
+    ) -> None:
         self._database = database
         self._rebasing = rebasing
+        self._clock = clock
+        self._calendar = calendar
+        self._alert_percentages = alert_percentages
 
     def fold_due(self) -> JobBatch:
         """Fold up to FOLD_BATCH rows of the ledger; raises StoreUnavailable, having folded none of them.
@@ -44,10 +70,26 @@ class Folding:
         self._rebasing.heal(rows)
         with self._database.transaction() as transaction:
             taken = _take(transaction, [row["ledger_id"] for row in rows])
-            _fold(transaction, taken)
+            self._fold(transaction, taken)
             mine = {row["ledger_id"] for row in taken}
             daily.add(transaction, [row for row in rows if row["ledger_id"] in mine and row["kind"] == "charge"])
         return JobBatch(len(mine), more=len(rows) == FOLD_BATCH)
+
+    def _fold(self, transaction: Connection, waiting: Sequence[Mapping[str, Any]]) -> None:
+        """Add charges to their accounts, and tell of the thresholds that they cross."""
+        charges = _by_account(waiting)
+        if not charges:
+            return
+        _open(transaction, [scope for scope in charges if scope.kind not in _OF_KEYS])
+        now = self._clock.now()
+        states = _states(transaction, list(charges))
+        caps = capped.load(transaction, states, self._alert_percentages, now)
+        folds = [
+            _Fold.of(state, charges[scope], caps.get(scope), self._calendar) for scope, state in states.items()
+        ]
+        if folds:
+            transaction.execute(_ADD, [fold.columns() for fold in folds])
+        threshold_events.enqueue(transaction, (found for fold in folds for found in fold.crossings(now)), now)
 
 
 def _waiting() -> Any:
@@ -55,66 +97,132 @@ def _waiting() -> Any:
 
 
 def _take(transaction: Connection, ledger_ids: Sequence[int]) -> list[Mapping[str, Any]]:
-    """Whatever waits of these rows and nobody else is taking."""
+    """Whatever waits of these rows and nobody else is taking, in the order of the ledger."""
     mine = transaction.execute(
         select(ledger.c.ledger_id).where(ledger.c.ledger_id.in_(ledger_ids)).with_for_update(skip_locked=True)
     ).scalars()
     taken = transaction.execute(
         delete(ledger_unfolded).where(ledger_unfolded.c.ledger_id.in_(mine.all())).returning(ledger_unfolded)
     )
-    return [dict(row) for row in taken.mappings()]
+    return sorted((dict(row) for row in taken.mappings()), key=itemgetter("ledger_id"))
 
 
-def _fold(transaction: Connection, waiting: Iterable[Mapping[str, Any]]) -> None:
-    """Add the charges to their accounts: all to the lifetime, those inside the stored window to the window too."""
-    charges: dict[Scope, list[tuple[int, datetime]]] = defaultdict(list)
+def _by_account(waiting: Sequence[Mapping[str, Any]]) -> dict[Scope, list[_Charge]]:
+    charges: dict[Scope, list[_Charge]] = defaultdict(list)
     for row in waiting:
         scope = Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"])
         charges[scope].append((row["amount_nanos"], row["occurred_at"]))
-    scopes = sorted(charges, key=lambda scope: tuple(accounts.names(scope).values()))
-    missing = [scope for scope in scopes if scope.kind not in _OF_KEYS]
-    if missing:
-        transaction.execute(
-            insertion(transaction, budget_state).on_conflict_do_nothing(), [accounts.names(s) for s in missing]
-        )
-    if not scopes:
-        return
-    windows = _windows(transaction, scopes)
-    changes = [
-        {
-            **{f"folded_{name}": value for name, value in accounts.names(scope).items()},
-            "inside": sum(amount for amount, at in charges[scope] if _within(at, windows[scope])),
-            "all": sum(amount for amount, _ in charges[scope]),
-        }
-        for scope in scopes
-        if scope in windows
-    ]
-    if changes:
-        transaction.execute(_ADD, changes)
+    return {
+        scope: charges[scope] for scope in sorted(charges, key=lambda scope: tuple(accounts.names(scope).values()))
+    }
 
 
-def _windows(
-    transaction: Connection, scopes: Sequence[Scope]
-) -> dict[Scope, tuple[datetime | None, datetime | None]]:
-    """The stored windows, held as they are until the transaction ends."""
+def _open(transaction: Connection, scopes: Sequence[Scope]) -> None:
+    if scopes:
+        opened = insertion(transaction, budget_state).on_conflict_do_nothing()
+        transaction.execute(opened, [accounts.names(scope) for scope in scopes])
+
+
+def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Mapping[str, Any]]:
+    """The accounts that there are, held as they are until the transaction ends."""
     rows = transaction.execute(
-        select(
-            budget_state.c.scope,
-            budget_state.c.scope_id,
-            budget_state.c.sub,
-            budget_state.c.window_start,
-            budget_state.c.reset_at,
-        )
+        select(budget_state)
         .where(accounts.among(scopes))
         .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
         .with_for_update()
-    )
-    return {Scope(ScopeKind(row.scope), row.scope_id, row.sub): (row.window_start, row.reset_at) for row in rows}
+    ).mappings()
+    return {Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"]): dict(row) for row in rows}
 
 
-def _within(at: datetime, window: tuple[datetime | None, datetime | None]) -> bool:
-    start, end = window
-    return (start is None or at >= start) and (end is None or at < end)
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What charges add to the spend of a window, None where the account has none: in the end, and at the most."""
+
+    window: Window | None
+    before: int
+    total: int
+    most: int
+
+    @classmethod
+    def within(cls, window: Window | None, before: int, charges: Sequence[_Charge]) -> "_Added":
+        total = most = 0
+        for amount, at in charges:
+            if window is None or window.start <= at < window.end:
+                total += amount
+                most = max(most, total)
+        return cls(window, before, total, most)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """What the charges of a fold make of one account: of its present window, the one before, and its lifetime."""
+
+    scope: Scope
+    present: _Added
+    previous: _Added | None
+    everything: int
+    capped: Capped | None
+
+    @classmethod
+    def of(
+        cls, state: Mapping[str, Any], charges: Sequence[_Charge], capped: Capped | None, calendar: Calendar
+    ) -> "_Fold":
+        present = _window(state["window_start"], state["reset_at"])
+        previous = _window(state["previous_start"], state["previous_end"])
+        if previous is None and present is not None and capped is not None:
+            previous = _before(present, capped.spelling, state["armed_at"], calendar)
+        return cls(
+            Scope(ScopeKind(state["scope"]), state["scope_id"], state["sub"]),
+            _Added.within(present, state["window_spend_nanos"], charges),
+            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges),
+            sum(amount for amount, _ in charges),
+            capped,
+        )
+
+    def columns(self) -> dict[str, Any]:
+        """What is added in the account's row."""
+        kept = self.previous
+        window = None if kept is None else kept.window
+        return {
+            **{f"folded_{name}": value for name, value in accounts.names(self.scope).items()},
+            "inside": self.present.total,
+            "late": 0 if kept is None else kept.total,
+            "late_start": None if window is None else window.start,
+            "late_end": None if window is None else window.end,
+            "all": self.everything,
+        }
+
+    def crossings(self, now: datetime) -> list[tuple[Capped, Crossing]]:
+        """The thresholds that the charges cross, those of the window before too, with whose they are."""
+        if self.capped is None:
+            return []
+        return [
+            (self.capped, crossing)
+            for added in (self.present, self.previous)
+            if added is not None and added.most > 0
+            for crossing in crossings(
+                self.scope,
+                self.capped.caps,
+                added.window,
+                before=added.before,
+                after=added.before + added.most,
+                now=now,
+            )
+        ]
+
+
+def _before(window: Window, spelling: str | None, armed_at: datetime | None, calendar: Calendar) -> Window | None:
+    """The window before this one where none is kept, because several have passed at once: it held nothing.
+
+    None where the account was armed in this one: what was charged before belongs to no window.
+    """
+    if armed_at is None or armed_at >= window.start:
+        return None
+    return calendar.running(spelling, armed_at, window.start - timedelta(microseconds=1))
+
+
+def _window(start: datetime | None, end: datetime | None) -> Window | None:
+    return None if start is None or end is None else Window(start, end)
 
 
 _ADD = (
@@ -127,5 +235,8 @@ _ADD = (
     .values(
         window_spend_nanos=budget_state.c.window_spend_nanos + bindparam("inside"),
         lifetime_spend_nanos=budget_state.c.lifetime_spend_nanos + bindparam("all"),
+        previous_start=bindparam("late_start", type_=budget_state.c.previous_start.type),
+        previous_end=bindparam("late_end", type_=budget_state.c.previous_end.type),
+        previous_spend_nanos=budget_state.c.previous_spend_nanos + bindparam("late"),
     )
 )

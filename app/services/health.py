@@ -14,12 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.clock import Clock, iso
 from app.errors import StoreUnavailable
-from app.services.jobs import JobRecord, Jobs
+from app.services.jobs import JobRecord, Jobs, is_silent
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats, Part
-
-# A job that has missed so many of its intervals is silent, once the signs of life would be so too.
-MISSED_INTERVALS = 3
 
 
 class State(StrEnum):
@@ -137,9 +134,9 @@ class Health:
         return state, [JobHealth(name, State.UNKNOWN) for name in self._jobs.names]
 
     def _judge_job(self, record: JobRecord, now: datetime) -> JobHealth:
-        age = (now - (record.last_finished_at or self._started_at)).total_seconds()
         state = State.UNKNOWN if record.last_finished_at is None else State.ALIVE
-        if age > MISSED_INTERVALS * record.interval_seconds + self._silent_after_seconds:
+        # Silent at the earliest when the signs of life would be so too.
+        if is_silent(record, now, since=self._started_at, slack_seconds=self._silent_after_seconds):
             state = State.SILENT
         elif record.failures:
             state = State.FAILING

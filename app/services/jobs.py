@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app.clock import Clock
 from app.db import Database, insertion
@@ -18,6 +18,8 @@ from app.models import job_runs
 from app.services.job_batches import JobBatch
 
 LONGEST_ERROR = 200
+# A job that has missed so many of its intervals is silent.
+MISSED_INTERVALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ class Jobs:
     def records(self) -> list[JobRecord]:
         """The record of every job, those that never ran included, in the order of their names: one statement."""
         with self._database.read() as connection:
-            found = {row["name"]: row for row in connection.execute(select(job_runs)).mappings()}
-        return [_record(name, self._jobs[name].interval_seconds, found.get(name)) for name in self.names]
+            return read(connection, {name: job.interval_seconds for name, job in self._jobs.items()})
 
     @property
     def names(self) -> list[TaskName]:
@@ -115,6 +116,21 @@ class Jobs:
                 .values({"name": name, **values})
                 .on_conflict_do_update(index_elements=["name"], set_={**values, **on_conflict})
             )
+
+
+def read(connection: Connection, intervals: Mapping[TaskName, float]) -> list[JobRecord]:
+    """The record of every one of these jobs, those that never ran included, in the order of their names."""
+    found = {row["name"]: row for row in connection.execute(select(job_runs)).mappings()}
+    return [_record(name, intervals[name], found.get(name)) for name in sorted(intervals)]
+
+
+def is_silent(record: JobRecord, now: datetime, *, since: datetime, slack_seconds: float) -> bool:
+    """Whether a job has had no success for more than three of its intervals and some slack.
+
+    One that never had any is counted `since` an instant at which it could have been run.
+    """
+    age = (now - (record.last_finished_at or since)).total_seconds()
+    return age > MISSED_INTERVALS * record.interval_seconds + slack_seconds
 
 
 def _record(name: str, interval_seconds: float, row: Mapping[Any, Any] | None) -> JobRecord:

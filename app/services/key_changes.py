@@ -12,11 +12,22 @@ from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import columns_of
+from app.domain.notices import next_notice
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
-from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, ledger
+from app.services import (
+    accounts,
+    audit,
+    delivery,
+    key_events,
+    key_names,
+    key_relations,
+    key_rows,
+    ledger,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_relations import Relations
@@ -69,6 +80,10 @@ class _Allowed:
         return key_rows.effective_duration(self.before.columns, self.before.tier)
 
     @property
+    def changes_caps(self) -> bool:
+        return watched.bears(self.before.columns, self.columns)
+
+    @property
     def after(self) -> dict[str, Any]:
         return {**self.before.columns, **self.columns}
 
@@ -82,6 +97,7 @@ class KeyChanges:
         calendar: Calendar,
         vault: Vault,
         rebasing: Rebasing,
+        notice_days: Sequence[int],
     ) -> None:
         self._database = database
         self._policies = policy_store
@@ -89,6 +105,7 @@ class KeyChanges:
         self._calendar = calendar
         self._vault = vault
         self._rebasing = rebasing
+        self._notice_days = notice_days
 
     def update(self, act: Act, sent: Mapping[str, Any], route: str) -> KeyView:
         """Change what was sent of the key named by `key` (plaintext or hash) or else by `key_alias`.
@@ -191,6 +208,8 @@ class KeyChanges:
         enforce(access.may_set(act.caller, sent, personal=target.team_id is None))
         columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
         enforce(access.within_own_caps(act.caller, {**columns, **sent}, columns.get("max_budget_nanos")))
+        if "expires_at" in columns:
+            columns["notice_at"] = next_notice(columns["expires_at"], act.at, self._notice_days)
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
@@ -210,6 +229,7 @@ class KeyChanges:
         key_relations.drop_permissions(transaction, withdrawn)
         self._rearm(transaction, act, allowed)
         self._replace_further(transaction, act, allowed)
+        watched.watch(transaction, [each.before.account.scope for each in allowed if each.changes_caps])
         for each in allowed:
             self._correct(transaction, act, each)
 

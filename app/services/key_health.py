@@ -13,12 +13,12 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.dispatch import Dispatch, TaskName
-from app.domain.callbacks import MOST_CALLBACKS, entries_of
+from app.domain.callbacks import MOST_CALLBACKS, entries_of, name_of
 from app.errors import NoWorker, Overloaded
 from app.integrations.destinations import SUPPORTED
 from app.models import keys
 from app.services.audit import Act
-from app.services.callback_probes import CHANGED_MEANWHILE, NAMELESS, NOT_SUPPORTED, CallbackHealth, name_of
+from app.services.callback_probes import CHANGED_MEANWHILE, NAMELESS, NOT_SUPPORTED, CallbackHealth
 from app.store.replies import Replies
 
 

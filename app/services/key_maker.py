@@ -1,13 +1,14 @@
 """Putting a new key into the store: its row, its secret, its account, its audit and its events."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, insert
 
 from app.domain import money
 from app.domain.minting import Secret
+from app.domain.notices import next_notice
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import keys
@@ -20,9 +21,10 @@ from app.services.mailed_keys import MailedKeys
 class KeyMaker:
     """Makes keys within the transactions of use cases, which decide whether the caller may."""
 
-    def __init__(self, calendar: Calendar, mailed_keys: MailedKeys) -> None:
+    def __init__(self, calendar: Calendar, mailed_keys: MailedKeys, notice_days: Sequence[int]) -> None:
         self._calendar = calendar
         self._mailed_keys = mailed_keys
+        self._notice_days = notice_days
 
     def make(
         self,
@@ -67,6 +69,7 @@ class KeyMaker:
                 {
                     "key_id": key_id,
                     **columns,
+                    "notice_at": next_notice(columns.get("expires_at"), act.at, self._notice_days),
                     "object_permission_id": permission_id,
                     "created_at": act.at,
                     "created_by": author,

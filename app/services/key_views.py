@@ -56,6 +56,15 @@ class KeyView:
         return {Scope(kind, self.key_id, sub): spelling for (kind, sub), spelling in subs.items()}
 
     @property
+    def max_budget(self) -> float | None:
+        """The key's own cap, else its tier's, without what is added for a time."""
+        return self._own_or_tiers("max_budget")
+
+    @property
+    def soft_budget(self) -> float | None:
+        return self._own_or_tiers("soft_budget")
+
+    @property
     def status(self) -> str:
         if self.deletion:
             return "deleted"
@@ -87,7 +96,7 @@ class KeyView:
             "spend": dollars(self.spend.window_nanos),
             "total_spend": dollars(self.spend.lifetime_nanos),
             "max_budget": shown(columns["max_budget_nanos"]),
-            "soft_budget": self._soft_budget(),
+            "soft_budget": self.soft_budget,
             "org_id": columns["organization_id"],
             "status": self.status,
             "litellm_budget_table": self._budget_table(),
@@ -95,9 +104,9 @@ class KeyView:
             **self.deletion,
         }
 
-    def _soft_budget(self) -> float | None:
-        own = shown(self.columns["soft_budget_nanos"])
-        return own if own is not None or self.tier is None else self.tier["soft_budget"]
+    def _own_or_tiers(self, name: str) -> float | None:
+        own = shown(self.columns[f"{name}_nanos"])
+        return own if own is not None or self.tier is None else self.tier[name]
 
     def _budget_table(self) -> Mapping[str, Any] | None:
         """The tier's row with the key's own soft budget in it, where LiteLLM's clients look for it."""

@@ -14,7 +14,7 @@ from app.domain.users import folded
 from app.domain.windows import Calendar
 from app.errors import NotFound
 from app.models import team_members, users
-from app.services import accounts, audit, budget_rows, team_rows
+from app.services import accounts, audit, budget_rows, team_rows, watched
 from app.services.audit import Act, Changed
 from app.services.refusals import enforce, rules
 from app.services.team_changes import managed_team
@@ -132,6 +132,8 @@ class MemberChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(present, after):
+            watched.watch(transaction, [member.account.scope])
 
 
 def relieved_team(

@@ -12,7 +12,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.domain.windows import Calendar
 from app.models import team_members
-from app.services import accounts, budget_rows
+from app.services import accounts, budget_rows, watched
 from app.services.audit import Act
 
 
@@ -28,7 +28,7 @@ class Joining:
 
 
 def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calendar: Calendar) -> None:
-    """Store the memberships, in four statements at the most.
+    """Store the memberships, in five statements at the most.
 
     A member has the tier that the team's members share; one that asks for limits of its own gets a tier with
     these in the place of the shared ones.
@@ -63,3 +63,5 @@ def join(transaction: Connection, act: Act, joinings: Sequence[Joining], calenda
     budget_rows.put(transaction, act, own)
     transaction.execute(insert(team_members), members)
     accounts.open_accounts(transaction, opened)
+    capped = [account.scope for account, member in zip(opened, members, strict=True) if member["budget_id"]]
+    watched.watch(transaction, capped)

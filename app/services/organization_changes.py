@@ -14,7 +14,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import organizations
-from app.services import accounts, audit, budget_rows, key_relations, organization_rows
+from app.services import accounts, audit, budget_rows, key_relations, organization_rows, watched
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.organizations import organization_not_found
@@ -85,6 +85,8 @@ class OrganizationChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(tiers[present_id], tier):
+            watched.watch(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)])
         view = self._load(transaction, act, organization_id)
         change = Changed(organization_id, before.fields(), view.fields())
         audit.record(transaction, act, "update", "organization", [change])

@@ -1,12 +1,22 @@
 """Reservations as callers hold them: signed, so that what comes back is what was promised."""
 
 import hashlib
+from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.domain.minting import Secret
 from app.domain.reservations import Reservation, unpacked
 from app.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which call is meant: by its reservation, or by its request id and its key, as a plaintext or a hash."""
+
+    reservation_id: str | None = None
+    request_id: str | None = None
+    key: str | None = None
 
 
 class Reservations:

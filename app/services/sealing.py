@@ -8,6 +8,8 @@ is (a copied row still opens, but a secret moved under another name does not), n
 import base64
 import secrets
 from binascii import Error as NotBase64
+from collections.abc import Mapping
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.domain.callbacks import SEALED_PREFIX
+from app.domain.masking import is_secret_name
 from app.domain.minting import Secret
 
 _VERSION = "1"
@@ -55,6 +58,17 @@ class Sealer:
         if key_id not in self._keys:
             raise CannotOpen("it was sealed with another salt key")
         return self._keys[key_id].open(name, payload)
+
+    def opened(self, variables: Mapping[str, Any]) -> dict[str, str]:
+        """The variables of a callback as its destination needs them; raises CannotOpen.
+
+        A row that was written elsewhere may hold what is no text: that is left out.
+        """
+        return {
+            name: self.open(name, value) if is_secret_name(name) else value
+            for name, value in variables.items()
+            if isinstance(value, str)
+        }
 
     def holds(self, name: str, sealed: str, plaintext: str) -> bool:
         """Whether a stored text is this very secret, sealed."""

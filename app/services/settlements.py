@@ -13,17 +13,19 @@ import structlog
 
 from app.db import Database
 from app.domain import access, minting
+from app.domain.finished_calls import FinishedCall
 from app.domain.reservations import SETTLED_WITHIN, Reservation
 from app.domain.snapshots import Snapshot
 from app.errors import InvalidRequest, KeyNotFound, ServiceError, StoreUnavailable
-from app.services import ledger
+from app.services import call_logs, ledger
 from app.services.audit import Act
+from app.services.call_logs import CallLogs, Logged
 from app.services.estimating import Estimating
 from app.services.judging import Judging, tags_of
 from app.services.ledger import Entry
 from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
-from app.services.reservations import Reservations
+from app.services.reservations import Reservations, Subject
 from app.services.snapshots import Snapshots
 from app.store.balances import Balances, Closing
 
@@ -34,17 +36,11 @@ _AHEAD = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Which call is meant: by its reservation, or by its request id and its key, as a plaintext or a hash."""
-
-    reservation_id: str | None = None
-    request_id: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call has cost, in nano-dollars or in tokens; `occurred_at` only counts where nothing was held."""
+    """What a call has cost, in nano-dollars or in tokens; `occurred_at` only counts where nothing was held.
+
+    `log` is what the callbacks of its key are to hear of it.
+    """
 
     subject: Subject
     cost_nanos: int | None = None
@@ -54,11 +50,15 @@ class Usage:
     user: str | None = None
     tags: tuple[str, ...] = ()
     occurred_at: datetime | None = None
+    log: FinishedCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A charge as the ledger has it; `held_nanos` is None where nothing was held for the call."""
+    """A charge as the ledger has it; `held_nanos` is None where nothing was held for the call.
+
+    `logged` is what has become of its log, where it brought one.
+    """
 
     key_id: str
     request_id: str
@@ -66,6 +66,7 @@ class Settled:
     amount_nanos: int
     held_nanos: int | None
     duplicate: bool
+    logged: Logged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Settlements:
         reaping: Reaping,
         reservations: Reservations,
         estimating: Estimating,
+        logs: CallLogs,
     ) -> None:
         self._database = database
         self._snapshots = snapshots
@@ -104,26 +106,31 @@ class Settlements:
         self._reaping = reaping
         self._reservations = reservations
         self._estimating = estimating
+        self._logs = logs
 
     def settle(self, act: Act, usages: Sequence[Usage]) -> list[Settled | ServiceError]:
         """Charge calls, each on its own: what stands in the way of one is its answer, and no other's.
 
         One transaction; the number of its statements does not grow with that of the calls. An amount above what
-        was held is charged in full. Raises StoreUnavailable: then nothing is known to be charged, and all may be
-        sent again.
+        was held is charged in full. Logs that charges bring are kept with them, or not at all. Raises
+        StoreUnavailable: then nothing is known to be charged, and all may be sent again.
         """
         found = self._find(act, [usage.subject for usage in usages])
         drafts = [self._drafted(act, usage, found) for usage in usages]
         sound = [draft for draft in drafts if isinstance(draft, _Draft)]
+        telling = [draft for draft in sound if draft.usage.log is not None]
+        logs = self._logs.drafts(act, [(draft.reservation, _finished(draft)) for draft in telling])
         with self._database.transaction() as transaction:
             is_new = ledger.append(transaction, [draft.entry for draft in sound], act) if sound else []
+            kept = call_logs.keep(transaction, logs, act.at)
+        logged = {id(draft): answer for draft, answer in zip(telling, kept, strict=True)}
         repeated = [draft for draft, new in zip(sound, is_new, strict=True) if not new]
         known = self._reaping.charged([_identity(draft) for draft in repeated]) if repeated else []
         self._apply([draft for draft, new in zip(sound, is_new, strict=True) if new], known)
         recorded = {(row["key_id"], row["request_id"]): row for row in known}
         fresh = {id(draft) for draft, new in zip(sound, is_new, strict=True) if new}
         return [
-            _settled(draft, None if id(draft) in fresh else recorded[_identity(draft)])
+            _settled(draft, None if id(draft) in fresh else recorded[_identity(draft)], logged.get(id(draft)))
             if isinstance(draft, _Draft)
             else draft
             for draft in drafts
@@ -309,7 +316,21 @@ def _tokens(usage: Usage) -> int | None:
     return (usage.input_tokens or 0) + (usage.output_tokens or 0)
 
 
-def _settled(draft: _Draft, recorded: Mapping[str, Any] | None) -> Settled:
+def _finished(draft: _Draft) -> FinishedCall:
+    """The call as its log tells of it, with what was said of its charge."""
+    usage, columns = draft.usage, draft.entry.columns
+    told = usage.log or FinishedCall(status="success")
+    return told.completed(
+        model=columns["model"],
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost_nanos=draft.entry.amount_nanos,
+        tags=tuple(columns["tags"] or ()),
+        end_user=columns["end_user"],
+    )
+
+
+def _settled(draft: _Draft, recorded: Mapping[str, Any] | None, logged: Logged | None) -> Settled:
     reservation = draft.reservation
     return Settled(
         key_id=reservation.key_id,
@@ -318,4 +339,5 @@ def _settled(draft: _Draft, recorded: Mapping[str, Any] | None) -> Settled:
         amount_nanos=draft.entry.amount_nanos if recorded is None else recorded["amount_nanos"],
         held_nanos=reservation.amount_nanos if draft.was_held else None,
         duplicate=recorded is not None,
+        logged=logged,
     )

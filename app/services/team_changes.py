@@ -16,7 +16,7 @@ from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
 from app.errors import Conflict
 from app.models import team_members, teams
-from app.services import accounts, audit, budget_rows, delivery, key_relations, rearming, team_rows
+from app.services import accounts, audit, budget_rows, delivery, key_relations, rearming, team_rows, watched
 from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.refusals import enforce, rules, unknown_reference
@@ -93,6 +93,8 @@ class TeamChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(before.columns, columns):
+            watched.watch(transaction, [Scope(ScopeKind.TEAM, before.team_id)])
 
     def _change_member_tier(
         self, transaction: Connection, act: Act, team: Mapping[str, Any], sent: Mapping[str, Any]
@@ -124,6 +126,8 @@ class TeamChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(stored, columns):
+            watched.watch_linked(transaction, [budget_id])
         return budget_id
 
     # --- block and unblock -----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from app.services import (
     memberships,
     newcomers,
     team_rows,
+    watched,
 )
 from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
@@ -117,7 +118,11 @@ class Teams:
             budget_rows.put(transaction, act, {row["member_budget_id"]: draft.member_tier})
         transaction.execute(insert(teams).values(row))
         spelling = draft.columns.get("budget_duration")
-        accounts.open_account(transaction, Scope(ScopeKind.TEAM, draft.team_id), spelling, self._calendar, act.at)
+        account = accounts.open_account(
+            transaction, Scope(ScopeKind.TEAM, draft.team_id), spelling, self._calendar, act.at
+        )
+        if watched.bears({}, draft.columns):
+            watched.watch(transaction, [account.scope])
         members = newcomers.settle(transaction, act, newcomers.resolve(transaction, draft.members), self._calendar)
         joinings = [Joining(row, member.user_id, member.user_email, member.role) for member in members]
         memberships.join(transaction, act, joinings, self._calendar)

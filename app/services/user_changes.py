@@ -12,7 +12,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users
-from app.services import accounts, audit, key_relations, ledger, user_rows
+from app.services import accounts, audit, key_relations, ledger, user_rows, watched
 from app.services.audit import Act, Changed
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
@@ -78,6 +78,8 @@ class UserChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        if watched.bears(before.columns, columns):
+            watched.watch(transaction, [Scope(ScopeKind.USER, user_id)])
         if sent.get("spend") is not None:
             self._correct(transaction, act, user_id, money.nanos(sent["spend"], "spend"))
         view = self._load(transaction, act, user_id)

@@ -18,7 +18,17 @@ from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
 from app.models import organization_members, team_members, users
-from app.services import accounts, audit, claims, delivery, key_relations, memberships, team_rows, user_rows
+from app.services import (
+    accounts,
+    audit,
+    claims,
+    delivery,
+    key_relations,
+    memberships,
+    team_rows,
+    user_rows,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.key_maker import KeyMaker
@@ -118,7 +128,11 @@ class Users:
         row = {"user_id": user_id, **draft.columns, "object_permission_id": permission_id}
         transaction.execute(insert(users).values({**row, "created_at": act.at, "updated_at": act.at}))
         spelling = draft.columns.get("budget_duration")
-        accounts.open_account(transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at)
+        account = accounts.open_account(
+            transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at
+        )
+        if watched.bears({}, draft.columns):
+            watched.watch(transaction, [account.scope])
         role = role_in_organization(request.get("user_role"))
         _join_organizations(transaction, act, user_id, role, organization_ids)
         memberships.join(transaction, act, joinings, self._calendar)

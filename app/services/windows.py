@@ -13,7 +13,7 @@ from app.db import Database
 from app.domain.durations import InvalidDuration
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, budgets, keys
-from app.services import audit, delivery
+from app.services import accounts, audit, delivery
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch
@@ -104,6 +104,7 @@ def _move(transaction: Connection, window: Window, rows: Sequence[Mapping[Any, A
             reset_at=window.end,
             window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
             carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
+            **accounts.passed(window.start),
         )
     )
 

@@ -217,6 +217,62 @@ def test_releasing_and_extending(api: Api, cost: Measure, gateway: str):
     assert cost(lambda: api.post("/key/release", sent, key=gateway)) == Cost(1, 0, ("check", "close"))
 
 
+# --- logs of calls ---------------------------------------------------------------------------------------------
+
+LOGGING = {"logging": [{"callback_name": "generic_api"}, {"callback_name": "langfuse"}]}
+LOG = {"status": "success", "metadata": {"a": 1}}
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_telling_of_calls_takes_as_many_statements_for_a_hundred_calls_and_keys_as_for_one(
+    api: Api, cost: Measure, gateway: str, count: int
+):
+    keys = [api.generate(metadata=LOGGING)["key"] for _ in range(count)]
+    api.post("/key/delete", {"keys": [gone := api.generate(metadata=LOGGING)["key"]]})
+    logs = [{**LOG, "key": key, "request_id": "r"} for key in keys]
+
+    # The keys with all that is told of them, and the logs.
+    assert cost(lambda: api.post("/key/log", {"logs": logs}, key=gateway)) == Cost(2, 1, ("check",))
+    assert cost(lambda: api.post("/key/log", {"logs": logs}, key=gateway)) == Cost(2, 1, ("check",))
+    # And the archive, where one is not there.
+    with_gone = [*logs, {**LOG, "key": gone, "request_id": "r"}]
+    assert cost(lambda: api.post("/key/log", {"logs": with_gone}, key=gateway)) == Cost(3, 1, ("check",))
+
+
+def test_telling_of_a_call_that_goes_nowhere_writes_nothing(api: Api, cost: Measure, gateway: str):
+    sent = {**LOG, "key": api.generate()["key"], "request_id": "r"}
+
+    assert cost(lambda: api.post("/key/log", sent, key=gateway)) == Cost(1, 0, ("check",))
+
+
+def test_telling_of_a_key_out_of_sight_costs_what_one_that_does_not_exist_costs(
+    api: Api, cost: Measure, gateway: str
+):
+    assert api.post("/key/log", LOG, key=gateway).status == 400
+    bound = api.generate(permissions={"gateway": True, "gateway_teams": ["t"]})["key"]
+    foreign, gone = (api.generate(metadata=LOGGING)["key"] for _ in range(2))
+    api.post("/key/delete", {"keys": [gone]})
+    api.post("/key/log", LOG, key=bound)
+
+    costs = [
+        cost(lambda sent={**LOG, "key": key, "request_id": "r"}: api.post("/key/log", sent, key=bound))
+        for key in (foreign, gone, "sk-unknown-key-0000")
+    ]
+
+    assert costs == [Cost(2, 0, ("check",))] * 3
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_charge_that_brings_its_log_takes_one_statement_more_before_it_and_one_within(
+    api: Api, cost: Measure, gateway: str, everywhere: dict[str, Any], count: int
+):
+    key = api.generate(**everywhere, metadata=LOGGING)["key"]
+    held = [allowed(api, key, caller=gateway) for _ in range(count)]
+    charges = [{"reservation_id": call["reservation_id"], "cost": 0.5, "log": LOG} for call in held]
+
+    assert cost(lambda: post_settle(api, caller=gateway, charges=charges)) == Cost(6, 1, ("check", "close"))
+
+
 # --- the rollup ------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,8 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_SNAPSHOT_SECONDS", "10", "snapshot_seconds", 10.0),
         ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "60", "expiry_interval_seconds", 60.0),
         ("KEYLEDGER_LEDGER_DAYS", "32", "ledger_days", 32),
+        ("KEYLEDGER_CALL_LOG_DAYS", "30", "call_log_days", 30),
+        ("KEYLEDGER_LOG_MESSAGES", "on", "log_messages", True),
         ("KEYLEDGER_HEARTBEAT_SECONDS", "1", "heartbeat_seconds", 1.0),
         ("KEYLEDGER_DRAIN_SECONDS", "0", "drain_seconds", 0.0),
         ("KEYLEDGER_OUTBOUND_ALLOW", "logs.internal:80", "outbound_allow", Allowance.parse("logs.internal:80")),

@@ -102,9 +102,10 @@ def calendar(settings: Settings) -> Calendar:
 
 
 @pytest.fixture
-def folding(database: Database, settings: Settings) -> Iterator[Folding]:
+def folding(database: Database, settings: Settings, clock: MovableClock, calendar: Calendar) -> Iterator[Folding]:
     redis = HotRedis(settings.hot_redis_url)
-    yield Folding(database, Rebasing(database, Balances(redis, longest_lease_seconds=60)))
+    rebasing = Rebasing(database, Balances(redis, longest_lease_seconds=60))
+    yield Folding(database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages)
     redis.close()
 
 
@@ -132,6 +133,9 @@ def test_a_new_account_is_empty(account: KeyAccount):
         "window_spend_nanos": 0,
         "lifetime_spend_nanos": 0,
         "carried_nanos": 0,
+        "previous_start": None,
+        "previous_end": None,
+        "previous_spend_nanos": 0,
     }
 
 

@@ -106,7 +106,8 @@ def _list(metadata: dict[str, Any], name: str) -> list[Any]:
 
 
 def settled(found: Settled) -> dict[str, Any]:
-    held = found.held_nanos
+    held, logged = found.held_nanos, found.logged
+    told = {} if logged is None else {"log": {"callbacks": logged.callbacks, "duplicate": logged.duplicate}}
     return {
         "key_id": found.key_id,
         "request_id": found.request_id,
@@ -115,6 +116,7 @@ def settled(found: Settled) -> dict[str, Any]:
         "estimate": shown(held),
         "overrun": dollars(0 if held is None else max(0, found.amount_nanos - held)),
         "duplicate": found.duplicate,
+        **told,
     }
 
 

@@ -6,18 +6,12 @@ from marshmallow import Schema
 from marshmallow import fields as f
 
 from app.api.fields import Anything, Flag, Instant, Money, Name, Number, Text, TextList, Whole, refuse
+from app.api.schemas.finished_calls import MOST_NAMES, MOST_TOKENS, FinishedCallSchema, UsageSchema
 from app.api.schemas.key_answers import Answer
-from app.api.schemas.requests import Request
+from app.api.schemas.requests import Request, about
 from app.api.schemas.teams import at_most
 
 MOST_CHARGES = 1_000
-MOST_NAMES = 1_000
-# A call of more tokens than this is a mistake of its gateway.
-MOST_TOKENS = 1_000_000_000
-
-
-def _about(text: str) -> dict[str, str]:
-    return {"description": text}
 
 
 class Names(Anything):
@@ -39,66 +33,66 @@ class EstimateSchema(Request):
     output_tokens = Whole(high=MOST_TOKENS)
 
 
-class UsageSchema(Request):
-    input_tokens = Whole(high=MOST_TOKENS)
-    output_tokens = Whole(high=MOST_TOKENS)
-
-
 class VerifyRequestSchema(Request):
-    key = Text(required=True, nullable=False, metadata=_about("The key of the call, as it was presented"))
+    key = Text(required=True, nullable=False, metadata=about("The key of the call, as it was presented"))
     model = Name(
-        metadata=_about(
+        metadata=about(
             "As the caller names it: aliases are resolved here; without one nothing is judged by models"
         )
     )
     fallbacks = TextList(
         longest=MOST_NAMES,
-        metadata=_about("Models that the caller wants to be tried after it: each must be allowed"),
+        metadata=about("Models that the caller wants to be tried after it: each must be allowed"),
     )
-    route = Text(max_length=512, metadata=_about("The route of the call; a chat completion where it is left out"))
-    params = Names(metadata=_about("Names in the call's body; a.b for b inside a"))
-    cache = Names(metadata=_about("Cache controls of the call's body"))
-    guardrails = Names(metadata=_about("Those that the call names; an empty list switches them off"))
-    tools = Names(metadata=_about("Names of the tools of the call"))
-    vector_stores = Names(metadata=_about("Ids of the vector stores that the call reads"))
-    mcp_servers = Names(metadata=_about("Names of the MCP servers that the call reaches"))
-    tags = TextList(longest=MOST_NAMES, metadata=_about("Labels of the call, beside those of its key"))
-    user = Name(metadata=_about("The end user, as the call's body names it"))
+    route = Text(max_length=512, metadata=about("The route of the call; a chat completion where it is left out"))
+    params = Names(metadata=about("Names in the call's body; a.b for b inside a"))
+    cache = Names(metadata=about("Cache controls of the call's body"))
+    guardrails = Names(metadata=about("Those that the call names; an empty list switches them off"))
+    tools = Names(metadata=about("Names of the tools of the call"))
+    vector_stores = Names(metadata=about("Ids of the vector stores that the call reads"))
+    mcp_servers = Names(metadata=about("Names of the MCP servers that the call reaches"))
+    tags = TextList(longest=MOST_NAMES, metadata=about("Labels of the call, beside those of its key"))
+    user = Name(metadata=about("The end user, as the call's body names it"))
     estimate = f.Nested(
         EstimateSchema(),
         allow_none=True,
-        metadata=_about("What the call may cost at most; a default stands in for what is left out"),
+        metadata=about("What the call may cost at most; a default stands in for what is left out"),
     )
     request_id = Name(
-        metadata=_about("Names the call: sent again, an allowed call holds nothing more. Else one is made")
+        metadata=about("Names the call: sent again, an allowed call holds nothing more. Else one is made")
     )
-    lease_seconds = Number(metadata=_about("For how long what the call may cost is held"))
+    lease_seconds = Number(metadata=about("For how long what the call may cost is held"))
     require_estimate = Flag(
-        metadata=_about("Refuse a call of which nothing says what it may cost; else a default is held")
+        metadata=about("Refuse a call of which nothing says what it may cost; else a default is held")
     )
 
 
 class ExplainRequestSchema(VerifyRequestSchema):
-    at = Instant(metadata=_about("Decide as if it were then, by the settings of now"))
+    at = Instant(metadata=about("Decide as if it were then, by the settings of now"))
 
 
 class SubjectSchema(Request):
     """A call: by its reservation, or by its request id and its key."""
 
     reservation_id = Text(
-        max_length=65_536, metadata=_about("As verify has given it; needs nothing else to name the call")
+        max_length=65_536, metadata=about("As verify has given it; needs nothing else to name the call")
     )
-    request_id = Name(metadata=_about("The call's name, with its key, where there is no reservation"))
-    key = Text(max_length=512, metadata=_about("The key of the call, as a plaintext or a hash"))
+    request_id = Name(metadata=about("The call's name, with its key, where there is no reservation"))
+    key = Text(max_length=512, metadata=about("The key of the call, as a plaintext or a hash"))
 
 
 class ChargeSchema(SubjectSchema):
-    cost = Money(metadata=_about("Dollars; without them the tokens are priced"))
-    usage = f.Nested(UsageSchema(), allow_none=True, metadata=_about("Tokens that were used"))
-    model = Name(metadata=_about("The model that answered, where it is not the one that was asked for"))
+    cost = Money(metadata=about("Dollars; without them the tokens are priced"))
+    usage = f.Nested(UsageSchema(), allow_none=True, metadata=about("Tokens that were used"))
+    model = Name(metadata=about("The model that answered, where it is not the one that was asked for"))
     user = Name()
-    tags = TextList(longest=MOST_NAMES, metadata=_about("Further labels of the charge"))
-    occurred_at = Instant(metadata=_about("When a call happened that was never held: up to 31 days ago"))
+    tags = TextList(longest=MOST_NAMES, metadata=about("Further labels of the charge"))
+    occurred_at = Instant(metadata=about("When a call happened that was never held: up to 31 days ago"))
+    log = f.Nested(
+        FinishedCallSchema(),
+        allow_none=True,
+        metadata=about("The call, for the logging callbacks of its key, else of its team: kept with the charge"),
+    )
 
 
 class SettleRequestSchema(ChargeSchema):
@@ -114,7 +108,7 @@ class SettleRequestSchema(ChargeSchema):
 
 
 class ExtendRequestSchema(SubjectSchema):
-    lease_seconds = Number(metadata=_about("For how long from now; a hold never becomes shorter"))
+    lease_seconds = Number(metadata=about("For how long from now; a hold never becomes shorter"))
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
@@ -125,7 +119,7 @@ class LimitSchema(Answer):
 
     scope = f.String(required=True)
     id = f.String(required=True)
-    sub = f.String(required=True, allow_none=True, metadata=_about("The model, or the window's length"))
+    sub = f.String(required=True, allow_none=True, metadata=about("The model, or the window's length"))
     kind = f.String(required=True, metadata={"enum": ["budget", "requests", "tokens", "parallel_requests"]})
     limit = f.Float(required=True)
     used = f.Float(required=True)
@@ -166,83 +160,88 @@ class DecisionSchema(Answer):
     """May this key make this call? `status` and `type` are what LiteLLM would have answered for a refusal."""
 
     allowed = f.Boolean(required=True)
-    code = f.String(required=True, metadata=_about("allowed, or the stable code of the refusal"))
+    code = f.String(required=True, metadata=about("allowed, or the stable code of the refusal"))
     message = f.String(required=True)
     status = f.Integer(required=True)
     type = f.String(required=True, allow_none=True)
     param = f.String(
-        required=True, allow_none=True, metadata=_about("The field of the call's own body that is to blame")
+        required=True, allow_none=True, metadata=about("The field of the call's own body that is to blame")
     )
     key = f.Nested(
         VerifiedKeySchema,
         required=True,
         allow_none=True,
-        metadata=_about("None where the gateway may know of no such key"),
+        metadata=about("None where the gateway may know of no such key"),
     )
     model = f.String(
-        required=True, allow_none=True, metadata=_about("The model that is called in truth, behind every alias")
+        required=True, allow_none=True, metadata=about("The model that is called in truth, behind every alias")
     )
     limits = f.List(
         f.Nested(LimitSchema),
         required=True,
-        metadata=_about("Whatever the call was held against, as it is after the decision"),
+        metadata=about("Whatever the call was held against, as it is after the decision"),
     )
     retry_after = f.Float(
         required=True,
         allow_none=True,
-        metadata=_about("Seconds until the call might be allowed, where that is known"),
+        metadata=about("Seconds until the call might be allowed, where that is known"),
     )
 
 
 class VerdictSchema(DecisionSchema):
-    request_id = f.String(required=True, metadata=_about("The call's name, made where none was sent"))
+    request_id = f.String(required=True, metadata=about("The call's name, made where none was sent"))
     reservation_id = f.String(
         required=True,
         allow_none=True,
-        metadata=_about("What settle, release and extend know the call by; none where it is refused"),
+        metadata=about("What settle, release and extend know the call by; none where it is refused"),
     )
     lease_ends_at = f.String(
         required=True,
         allow_none=True,
-        metadata=_about("Until when what the call may cost is held for it"),
+        metadata=about("Until when what the call may cost is held for it"),
     )
-    replayed = f.Boolean(required=True, metadata=_about("The request id was allowed before: nothing more is held"))
+    replayed = f.Boolean(required=True, metadata=about("The request id was allowed before: nothing more is held"))
 
 
 class ExplanationSchema(DecisionSchema):
     """What verify would answer for a new call, and every rule behind it, in the order in which they decide."""
 
-    at = f.String(required=True, metadata=_about("For when it was decided"))
-    rules = f.List(f.Nested(RuleSchema), required=True, metadata=_about("In the order in which they decide"))
+    at = f.String(required=True, metadata=about("For when it was decided"))
+    rules = f.List(f.Nested(RuleSchema), required=True, metadata=about("In the order in which they decide"))
 
 
 class SettledSchema(Answer):
     """A charge as the ledger has it; `overrun` is what it is above what was held."""
 
     key_id = f.String()
-    request_id = f.String(metadata=_about("The call's name"))
-    model = f.String(allow_none=True, metadata=_about("The model that is charged"))
-    cost = f.Float(metadata=_about("Dollars, as the ledger has them"))
-    estimate = f.Float(allow_none=True, metadata=_about("Dollars that were held; none where nothing was"))
-    overrun = f.Float(metadata=_about("Dollars above what was held"))
+    request_id = f.String(metadata=about("The call's name"))
+    model = f.String(allow_none=True, metadata=about("The model that is charged"))
+    cost = f.Float(metadata=about("Dollars, as the ledger has them"))
+    estimate = f.Float(allow_none=True, metadata=about("Dollars that were held; none where nothing was"))
+    overrun = f.Float(metadata=about("Dollars above what was held"))
     duplicate = f.Boolean(
-        metadata=_about("It was charged before: nothing changed, and all else is what was charged then")
+        metadata=about("It was charged before: nothing changed, and all else is what was charged then")
     )
-    error = f.Dict(metadata=_about("In the place of all else, where this one was not charged"))
-    results = f.List(f.Nested("SettledSchema"), metadata=_about("One for each of `charges`"))
+    log = f.Dict(
+        metadata=about(
+            "What has become of the `log`: to how many `callbacks` it goes, and whether it is a `duplicate`"
+        )
+    )
+    error = f.Dict(metadata=about("In the place of all else, where this one was not charged"))
+    results = f.List(f.Nested("SettledSchema"), metadata=about("One for each of `charges`"))
 
 
 class ReleasedSchema(Answer):
     key_id = f.String(required=True)
-    request_id = f.String(required=True, metadata=_about("The call's name"))
+    request_id = f.String(required=True, metadata=about("The call's name"))
     state = f.String(required=True, metadata={"enum": ["released", "charged", "absent"]})
 
 
 class ExtendedSchema(Answer):
     key_id = f.String(required=True)
-    request_id = f.String(required=True, metadata=_about("The call's name"))
+    request_id = f.String(required=True, metadata=about("The call's name"))
     extended = f.Boolean(required=True)
     state = f.String(required=True, metadata={"enum": ["open", "released", "charged", "absent"]})
     lease_ends_at = f.String(
-        required=True, allow_none=True, metadata=_about("Until when it is held now; none where it is not")
+        required=True, allow_none=True, metadata=about("Until when it is held now; none where it is not")
     )

@@ -8,3 +8,8 @@ class Request(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+
+def about(text: str) -> dict[str, str]:
+    """The metadata of a field that says in the document what it is for."""
+    return {"description": text}

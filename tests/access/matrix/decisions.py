@@ -31,6 +31,7 @@ ROWS = (
     _decision("/key/verify", hidden=200, model="m", request_id="matrix"),
     _decision("/key/explain", hidden=200, model="m", request_id="matrix"),
     _decision("/key/settle", cost=1, request_id="matrix"),
+    _decision("/key/log", status="success", request_id="matrix"),
     _decision("/key/release", request_id="nothing is held"),
     _decision("/key/extend", request_id="nothing is held"),
 )
