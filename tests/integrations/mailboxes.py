@@ -12,6 +12,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests import leaks
+
 USER, PASSWORD = "keyledger", "distinctive-smtp-password"
 
 
@@ -65,9 +67,17 @@ def _authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism:
 
 @contextmanager
 def mail_server(
-    tls: ssl.SSLContext | None = None, *, implicit: bool = False, login: bool = False, **settings: Any
+    tls: ssl.SSLContext | None = None,
+    *,
+    implicit: bool = False,
+    login: bool = False,
+    keys_allowed: bool = False,
+    **settings: Any,
 ) -> Iterator[Mailbox]:
-    """A server that speaks STARTTLS, or TLS from the start, where it has a context; `login` asks for one."""
+    """A server that speaks STARTTLS, or TLS from the start, where it has a context; `login` asks for one.
+
+    When it ends no mail may hold a key, unless `keys_allowed`.
+    """
     mailbox = Mailbox(**settings)
     loop = asyncio.new_event_loop()
 
@@ -115,3 +125,4 @@ def mail_server(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+    assert keys_allowed or not any(map(leaks.in_mail, mailbox.mails)), "a plaintext key was mailed"

@@ -276,7 +276,9 @@ def test_a_cap_that_is_lowered_under_the_spend_tells_what_stands_crossed_of_an_i
     assert before == ALL[:1]
     assert looks == [1, 0]
     assert told(services) == ALL
-    assert {(row["entity"], row["entity_id"]) for row in crossings(services)} == {(capped.entity, capped.entity_id)}
+    assert {(row["entity"], row["entity_id"]) for row in crossings(services)} == {
+        (capped.entity, capped.entity_id)
+    }
     assert rows(services.database, watched) == []
 
 
