@@ -142,6 +142,7 @@ _SENTENCES = {
         "The end of {it} is near: it expires {on} and is refused from then on. If it is still needed, ask for "
         "more time, or for another key."
     ),
+    "test_message": "This is a test of {it}: what it sends to you arrives.",
     "key_rotated": (
         "There is a new secret for {it}. Its budget, settings and history stay. If this comes as a surprise, tell "
         "an administrator."

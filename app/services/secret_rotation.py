@@ -4,27 +4,55 @@ Each sealed text names its key, so processes that hold both keys read either, a 
 simply started again, and a run over finished rows changes nothing. What cannot be opened stays as it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, String, Table, bindparam, cast, select, update
+from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, cast, select, update
 
 from app.clock import Clock
 from app.db import Database
 from app.domain import callbacks
-from app.models import deleted_keys, keys, teams
+from app.models import deleted_keys, deliveries, events, keys, teams
 from app.services import audit
 from app.services.audit import SYSTEM, Act, Changed
+from app.services.delivery import SEALED
 from app.services.sealing import CannotOpen, Sealer
 
 BATCH = 500
 
-# Where callbacks are kept: the table, the column that names a row, and the entries of its metadata.
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Where sealed texts are kept: the column of a table, and the one that names a row.
+
+    Callbacks are sealed in `entries` of metadata; without entries the whole column is one sealed key for a mail.
+    """
+
+    table: Table
+    identity: str
+    column: str = "metadata"
+    entries: tuple[str, ...] = ()
+
+    @property
+    def may_hold(self) -> ColumnElement[bool]:
+        column = self.table.c[self.column]
+        return cast(column, String).contains("callback_vars") if self.entries else column.is_not(None)
+
+    def resealed(self, stored: Any, sealer: Sealer) -> Any:
+        """What to store instead, None where that is the same. Raises CannotOpen."""
+        if self.entries:
+            return callbacks.resealed_metadata(stored, self.entries, sealer.reseal)
+        text = sealer.reseal(SEALED, stored)
+        return None if text == stored else text
+
+
 _HOLDERS = (
-    (keys, "key_id", (callbacks.LOGGING,)),
-    (deleted_keys, "id", (callbacks.LOGGING,)),
-    (teams, "team_id", (callbacks.LOGGING, callbacks.SETTINGS)),
+    _Holder(keys, "key_id", entries=(callbacks.LOGGING,)),
+    _Holder(deleted_keys, "id", entries=(callbacks.LOGGING,)),
+    _Holder(teams, "team_id", entries=(callbacks.LOGGING, callbacks.SETTINGS)),
+    _Holder(events, "event_id", "sealed"),
+    _Holder(deliveries, "delivery_id", "sealed"),
 )
 
 
@@ -47,57 +75,53 @@ class SecretRotation:
     def batches(self) -> Iterator[Rotated]:
         """Seal every stored secret under the present salt key, one committed batch after another.
 
-        Live keys, the archive and teams. Raises StoreUnavailable; what was done until then stays done.
+        Live keys, the archive, teams, and keys that wait to be mailed. Raises StoreUnavailable; what was done
+        until then stays done.
         """
-        for table, identity, entries in _HOLDERS:
+        for holder in _HOLDERS:
             last: Any = None
             while True:
                 with self._database.transaction() as transaction:
-                    rows = self._locked(transaction, table, identity, last)
+                    rows = self._locked(transaction, holder, last)
                     if not rows:
                         break
-                    done = self._reseal(transaction, table, identity, entries, rows)
-                last = rows[-1][identity]
+                    done = self._reseal(transaction, holder, rows)
+                last = rows[-1]["row"]
                 yield done
 
-    def _locked(self, transaction: Connection, table: Table, identity: str, last: Any) -> list[Mapping[Any, Any]]:
+    def _locked(self, transaction: Connection, holder: _Holder, last: Any) -> list[Mapping[Any, Any]]:
         """The next rows that may hold a secret, in the order of their ids."""
+        identity = holder.table.c[holder.identity]
         statement = (
-            select(table.c[identity], table.c.metadata)
-            .where(cast(table.c.metadata, String).contains("callback_vars"))
-            .order_by(table.c[identity])
+            select(identity.label("row"), holder.table.c[holder.column].label("stored"))
+            .where(holder.may_hold)
+            .order_by(identity)
             .limit(BATCH)
             .with_for_update()
         )
         if last is not None:
-            statement = statement.where(table.c[identity] > last)
+            statement = statement.where(identity > last)
         return list(transaction.execute(statement).mappings())
 
-    def _reseal(
-        self,
-        transaction: Connection,
-        table: Table,
-        identity: str,
-        entries: Sequence[str],
-        rows: list[Mapping[Any, Any]],
-    ) -> Rotated:
+    def _reseal(self, transaction: Connection, holder: _Holder, rows: list[Mapping[Any, Any]]) -> Rotated:
         changed: list[dict[str, Any]] = []
         unopened = 0
         for row in rows:
             try:
-                metadata = callbacks.resealed_metadata(row["metadata"], entries, self._sealer.reseal)
+                resealed = holder.resealed(row["stored"], self._sealer)
             except CannotOpen:
                 unopened += 1
                 continue
-            if metadata is not None:
-                changed.append({"row": row[identity], "metadata": metadata})
+            if resealed is not None:
+                changed.append({"row": row["row"], "resealed": resealed})
         if changed:
+            table, column = holder.table, holder.table.c[holder.column]
             transaction.execute(
                 update(table)
-                .where(table.c[identity] == bindparam("row"))
-                .values(metadata=bindparam("metadata", type_=table.c.metadata.type)),
+                .where(table.c[holder.identity] == bindparam("row"))
+                .values({column: bindparam("resealed", type_=column.type)}),
                 changed,
             )
             change = Changed(self._sealer.key_id, None, {"table": table.name, "rows": len(changed)})
             audit.record(transaction, Act(SYSTEM, self._clock.now()), "rotate", "salt_key", [change])
-        return Rotated(table.name, len(rows), len(changed), unopened)
+        return Rotated(holder.table.name, len(rows), len(changed), unopened)
