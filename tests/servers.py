@@ -94,7 +94,7 @@ class Server:
         """The server process and its children; none when it does not run."""
         if self._process is None or self._process.poll() is not None:
             return []
-        return [self._process.pid, *_children(self._process.pid)]
+        return [self._process.pid, *children(self._process.pid)]
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL to every process of it."""
@@ -304,7 +304,7 @@ def _postgres_binaries() -> Path:
     return copy / package.name / "pginstall" / "bin"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

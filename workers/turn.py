@@ -4,21 +4,23 @@ The lock is the kernel's: it goes with the process that holds it, however that e
 """
 
 import fcntl
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 
 class Turn:
     """A lock on a file without a name, which the pool's processes inherit from the worker."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None
 
     def open(self, **_: Any) -> None:
         """Make the file; to be called before the pool forks."""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        with tempfile.TemporaryFile() as file:
+            self._file = os.dup(file.fileno())  # it lives as long as the worker
 
     @contextmanager
     def taken(self) -> Iterator[bool]:

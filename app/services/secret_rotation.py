@@ -4,11 +4,12 @@ Each sealed text names its key, so processes that hold both keys read either, a 
 simply started again, and a run over finished rows changes nothing. What cannot be opened stays as it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, cast, select, update
+from sqlalchemy import Column, ColumnElement, Connection, String, bindparam, cast, select, update
 
 from app.clock import Clock
 from app.db import Database
@@ -21,38 +22,49 @@ from app.services.sealing import CannotOpen, Sealer
 
 BATCH = 500
 
+# By a secret's name and its stored text, the text under the present salt key. Raises CannotOpen.
+Reseal = Callable[[str, str], str]
+
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """Where sealed texts are kept: the column of a table, and the one that names a row.
+    """A column that may hold secrets, where it does, and how its value is sealed anew: None where that is so."""
 
-    Callbacks are sealed in `entries` of metadata; without entries the whole column is one sealed key for a mail.
-    """
-
-    table: Table
-    identity: str
-    column: str = "metadata"
-    entries: tuple[str, ...] = ()
-
-    @property
-    def may_hold(self) -> ColumnElement[bool]:
-        column = self.table.c[self.column]
-        return cast(column, String).contains("callback_vars") if self.entries else column.is_not(None)
-
-    def resealed(self, stored: Any, sealer: Sealer) -> Any:
-        """What to store instead, None where that is the same. Raises CannotOpen."""
-        if self.entries:
-            return callbacks.resealed_metadata(stored, self.entries, sealer.reseal)
-        text = sealer.reseal(SEALED, stored)
-        return None if text == stored else text
+    identity: Column[Any]
+    column: Column[Any]
+    filled: ColumnElement[bool]
+    resealed: Callable[[Any, Reseal], Any]
 
 
+def _callbacks(identity: Column[Any], *entries: str) -> _Holder:
+    """Of the variables of callbacks, in these entries of the metadata."""
+    column = identity.table.c.metadata
+    filled = cast(column, String).contains("callback_vars")
+    return _Holder(identity, column, filled, partial(_resealed_callbacks, entries))
+
+
+def _resealed_callbacks(entries: tuple[str, ...], metadata: Mapping[str, Any], reseal: Reseal) -> Any:
+    return callbacks.resealed_metadata(metadata, entries, reseal)
+
+
+def _mailed(identity: Column[Any]) -> _Holder:
+    """Of keys that are still to be mailed."""
+    column = identity.table.c.sealed
+    return _Holder(identity, column, column.is_not(None), _resealed_text)
+
+
+def _resealed_text(stored: str, reseal: Reseal) -> str | None:
+    moved = reseal(SEALED, stored)
+    return None if moved == stored else moved
+
+
+# Of the last two in this order: what moves on from an event into its deliveries meanwhile is met there.
 _HOLDERS = (
-    _Holder(keys, "key_id", entries=(callbacks.LOGGING,)),
-    _Holder(deleted_keys, "id", entries=(callbacks.LOGGING,)),
-    _Holder(teams, "team_id", entries=(callbacks.LOGGING, callbacks.SETTINGS)),
-    _Holder(events, "event_id", "sealed"),
-    _Holder(deliveries, "delivery_id", "sealed"),
+    _callbacks(keys.c.key_id, callbacks.LOGGING),
+    _callbacks(deleted_keys.c.id, callbacks.LOGGING),
+    _callbacks(teams.c.team_id, callbacks.LOGGING, callbacks.SETTINGS),
+    _mailed(events.c.event_id),
+    _mailed(deliveries.c.delivery_id),
 )
 
 
@@ -75,53 +87,50 @@ class SecretRotation:
     def batches(self) -> Iterator[Rotated]:
         """Seal every stored secret under the present salt key, one committed batch after another.
 
-        Live keys, the archive, teams, and keys that wait to be mailed. Raises StoreUnavailable; what was done
-        until then stays done.
+        Of live keys, the archive, teams, and mails to come. Raises StoreUnavailable; what was done stays done.
         """
         for holder in _HOLDERS:
             last: Any = None
             while True:
                 with self._database.transaction() as transaction:
-                    rows = self._locked(transaction, holder, last)
+                    rows = _locked(transaction, holder, last)
                     if not rows:
                         break
                     done = self._reseal(transaction, holder, rows)
-                last = rows[-1]["row"]
+                last = rows[-1][holder.identity]
                 yield done
 
-    def _locked(self, transaction: Connection, holder: _Holder, last: Any) -> list[Mapping[Any, Any]]:
-        """The next rows that may hold a secret, in the order of their ids."""
-        identity = holder.table.c[holder.identity]
-        statement = (
-            select(identity.label("row"), holder.table.c[holder.column].label("stored"))
-            .where(holder.may_hold)
-            .order_by(identity)
-            .limit(BATCH)
-            .with_for_update()
-        )
-        if last is not None:
-            statement = statement.where(identity > last)
-        return list(transaction.execute(statement).mappings())
-
     def _reseal(self, transaction: Connection, holder: _Holder, rows: list[Mapping[Any, Any]]) -> Rotated:
-        changed: list[dict[str, Any]] = []
-        unopened = 0
+        table, changed, unopened = holder.identity.table, [], 0
         for row in rows:
             try:
-                resealed = holder.resealed(row["stored"], self._sealer)
+                value = holder.resealed(row[holder.column], self._sealer.reseal)
             except CannotOpen:
                 unopened += 1
                 continue
-            if resealed is not None:
-                changed.append({"row": row["row"], "resealed": resealed})
+            if value is not None:
+                changed.append({"row": row[holder.identity], "value": value})
         if changed:
-            table, column = holder.table, holder.table.c[holder.column]
             transaction.execute(
                 update(table)
-                .where(table.c[holder.identity] == bindparam("row"))
-                .values({column: bindparam("resealed", type_=column.type)}),
+                .where(holder.identity == bindparam("row"))
+                .values({holder.column: bindparam("value", type_=holder.column.type)}),
                 changed,
             )
             change = Changed(self._sealer.key_id, None, {"table": table.name, "rows": len(changed)})
             audit.record(transaction, Act(SYSTEM, self._clock.now()), "rotate", "salt_key", [change])
-        return Rotated(holder.table.name, len(rows), len(changed), unopened)
+        return Rotated(table.name, len(rows), len(changed), unopened)
+
+
+def _locked(transaction: Connection, holder: _Holder, last: Any) -> list[Mapping[Any, Any]]:
+    """The next rows that may hold a secret, in the order of their ids."""
+    statement = (
+        select(holder.identity, holder.column)
+        .where(holder.filled)
+        .order_by(holder.identity)
+        .limit(BATCH)
+        .with_for_update()
+    )
+    if last is not None:
+        statement = statement.where(holder.identity > last)
+    return list(transaction.execute(statement).mappings())

@@ -1,9 +1,10 @@
 """The true worker, as `keyledger worker` starts it, in a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from typing import Self
 from redis import Redis
 
 from app.store.heartbeats import Heartbeats, Part
-from tests.servers import eventually
+from tests.servers import children, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,8 +60,37 @@ class Worker:
         self._process.kill()
         self._process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL to it and to every process of its pool."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def is_running(self) -> bool:
+        return self._process is not None and not self._process_has_ended()
+
+    def delivering(self) -> int | None:
+        """The process of its pool whose turn it is to deliver, by the lock that it holds; None between two sweeps."""
+        assert self._process is not None
+        pool = set(children(self._process.pid))
+        files = {inode for pid in pool for inode in _nameless_files(pid)}
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, pid, place, *_ = line.split()
+            if kind == "POSIX" and pid.isdecimal() and int(pid) in pool and int(place.split(":")[2]) in files:
+                return int(pid)
+        return None
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
     def _process_has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
+
+
+def _nameless_files(pid: int) -> Iterator[int]:
+    """The inodes of the files that a process has open and that have no name any more."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if entry.readlink().name.endswith("(deleted)"):
+                    yield entry.stat().st_ino

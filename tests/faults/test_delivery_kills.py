@@ -1,0 +1,134 @@
+"""A true worker whose processes are killed at random moments of delivery, again and again: nothing is lost.
+
+Every event arrives at every receiver at least once, an id stands for one fact for ever, and no fact arrives under two
+ids, however often those that found it told it.
+"""
+
+import os
+import random
+import signal
+import sys
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event as Waiter
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.broker import CeleryDispatch
+from app.config import Settings
+from app.container import Services, build
+from app.dispatch import TaskName
+from app.models import deliveries, events
+from app.services import delivery
+from app.services.delivery import Event
+from tests.clients import MASTER_KEY
+from tests.conftest import SALT_KEY
+from tests.factories import rows
+from tests.integrations.receivers import Receiver
+from tests.servers import eventually
+from tests.workers.worker import Worker
+
+pytestmark = pytest.mark.processes
+
+KILLS, NEW, TARGETS = 50, 4, ("/one", "/two", "/three")
+# A lease is three times as long: so long what was in a killed process's hands waits for the next one.
+OUTBOUND_SECONDS = 0.2
+# Long enough to fall into the record of a batch, and into the next one's routing and claim.
+LATEST_SECONDS = 0.06
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def environment(store_url: str, redis_url: str, receiver: Receiver) -> dict[str, str]:
+    return {
+        "DATABASE_URL": store_url,
+        "REDIS_URL": redis_url,
+        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        "KEYLEDGER_OUTBOUND_SECONDS": str(OUTBOUND_SECONDS),
+        "WEBHOOK_URL": " ".join(receiver.url + path for path in TARGETS),
+    }
+
+
+@pytest.fixture
+def running(environment: dict[str, str]) -> Iterator[Services]:
+    """The same service in this process, for telling and looking; its clock is the machine's."""
+    with closing(build(Settings.parse(environment))) as services:
+        yield services
+
+
+def test_whenever_a_process_is_killed_every_event_arrives_and_each_id_is_one_fact(
+    environment: dict[str, str], running: Services, receiver: Receiver, tmp_path: Path
+):
+    chance = random.Random(6)
+    with Worker(environment, tmp_path) as worker, Redis.from_url(environment["REDIS_URL"]) as broker:
+        dispatch = CeleryDispatch(environment["REDIS_URL"], broker)
+
+        def nudge() -> None:
+            dispatch.send(TaskName.DELIVER, [], message_id=str(uuid.uuid4()), expires_seconds=1)
+            Waiter().wait(0.005)
+
+        def is_at_it(than: int) -> int | None:
+            """Whose turn it is, once something has arrived beyond that many."""
+            nudge()
+            return worker.delivering() if len(receiver.received) > than else None
+
+        def is_done() -> bool:
+            nudge()
+            return all(row["routed_at"] for row in rows(running.database, events)) and all(
+                row["delivered_at"] for row in rows(running.database, deliveries)
+            )
+
+        for number in range(KILLS):
+            _tell(running, number)
+            # Every other time in the middle of sending, else wherever a sweep is.
+            heard = len(receiver.received) if number % 2 else -1
+            pid = eventually(lambda heard=heard: is_at_it(heard), 60)
+            Waiter().wait(chance.uniform(0, LATEST_SECONDS))
+            os.kill(worker.delivering() or pid, signal.SIGKILL)
+        eventually(is_done, 60)
+
+    told = {row["event_id"]: row["fact"] for row in rows(running.database, events)}
+    arrived: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for request in receiver.received:
+        arrived[request.path].append((request.headers["webhook-id"], _fact_of(request.json)))
+    assert set(told.values()) == {_fact(number, one) for number in range(KILLS) for one in range(NEW)}
+    assert arrived.keys() == set(TARGETS)
+    for path in TARGETS:
+        # Without the repeats of ids, each fact has come exactly once.
+        assert sorted(set(arrived[path])) == sorted(told.items())
+    repeats = sum((Counter(request.headers["webhook-id"] for request in receiver.received)).values())
+    repeats -= len(told) * len(TARGETS)
+    assert repeats > 0, "no kill has met a delivery"
+    sys.stdout.write(f"{KILLS} kills, {len(told)} events, {repeats} deliveries came twice\n")
+
+
+def _tell(services: Services, number: int) -> None:
+    """Some new facts; each is found twice, as by two processes that fold at once."""
+    happened = [
+        Event("budget_crossed", "key", f"k{number}", {"threshold": one, "window_start": f"w{number}"}, fact)
+        for one, fact in ((one, _fact(number, one)) for one in range(NEW))
+    ]
+    for _ in range(2):
+        with services.database.transaction() as transaction:
+            delivery.enqueue(transaction, happened, datetime.now(UTC))  # noqa: TID251
+
+
+def _fact(number: int, one: int) -> str:
+    return f"budget_crossed:key:k{number}:w{number}:{one}"
+
+
+def _fact_of(body: dict[str, Any]) -> str:
+    """The fact as a receiver sees it."""
+    return f"{body['event']}:{body['event_group']}:{body['entity_id']}:{body['window_start']}:{body['threshold']}"
