@@ -8,21 +8,13 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.errors import error_body
+from app.api.finished_calls import finished_call, subject
 from app.api.schemas.call_logs import LoggedSchema, LogRequestSchema
-from app.domain import money
 from app.domain.finished_calls import FinishedCall
 from app.errors import InvalidRequest, KeyNotFound, ServiceError
-from app.services.refusals import rules
 from app.services.reservations import Subject
 
 call_logs = Blueprint("call_logs")
-
-# Fields that are told of a call as they are sent.
-_AS_SENT = (
-    *("call_type", "route", "model", "model_group", "model_id", "custom_llm_provider", "api_base", "end_user"),
-    *("session_id", "trace_id", "cache_hit", "messages", "response", "error_str", "error_information"),
-    *("model_parameters", "metadata"),
-)
 
 
 @call_logs.operation(
@@ -65,32 +57,3 @@ def _read(sent: dict[str, Any]) -> tuple[Subject, FinishedCall] | ServiceError:
 
 def _result(found: Any) -> dict[str, Any]:
     return {"error": error_body(found)} if isinstance(found, ServiceError) else asdict(found)
-
-
-def finished_call(sent: dict[str, Any]) -> FinishedCall:
-    """The call that a gateway tells of; raises InvalidRequest."""
-    if sent.get("status") is None:
-        raise InvalidRequest("status is needed: success or failure.", "status")
-    used = sent.get("usage") or {}
-    with rules():
-        return FinishedCall(
-            status=sent["status"],
-            started_at=sent.get("start_time"),
-            ended_at=sent.get("end_time"),
-            cost_nanos=nanos(sent, "response_cost"),
-            input_tokens=used.get("input_tokens"),
-            output_tokens=used.get("output_tokens"),
-            total_tokens=used.get("total_tokens"),
-            tags=tuple(sent.get("request_tags") or ()),
-            **{name: sent.get(name) for name in _AS_SENT},
-        )
-
-
-def subject(sent: dict[str, Any]) -> Subject:
-    """Which call is meant."""
-    return Subject(sent.get("reservation_id"), sent.get("request_id"), sent.get("key"))
-
-
-def nanos(sent: dict[str, Any], name: str) -> int | None:
-    """An amount of dollars; raises InvalidValue."""
-    return None if sent.get(name) is None else money.nanos(sent[name], name)

@@ -7,8 +7,8 @@ from flask import Response, g, request
 from app import metrics
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
-from app.api.call_logs import finished_call, nanos, subject
 from app.api.errors import error_body
+from app.api.finished_calls import finished_call, nanos, subject
 from app.api.responses import decisions as responses
 from app.api.schemas.decisions import (
     ExplainRequestSchema,

@@ -37,12 +37,12 @@ NAMES = frozenset(
         *("posthog", "prometheus", "s3", "s3_v2", "signoz", "sqs", "vantage", "weave_otel", "zerobus"),
     }
 )
-# Variables that say where to: a secret is kept only while these stay what they are.
+# Variables that say where to, parts of a host's name among them: a secret is kept only while these stay.
 ADDRESSES = frozenset(
     {
         *("arize_otlp_protocol", "dd_agent_host", "dd_agent_port", "dd_site", "generic_api_endpoint"),
         *("langfuse_host", "langsmith_base_url", "newrelic_region", "otel_endpoint", "posthog_api_url"),
-        *("s3_endpoint_url", "signoz_ingestion_endpoint"),
+        *("s3_bucket_name", "s3_endpoint_url", "s3_region", "signoz_ingestion_endpoint"),
     }
 )
 VARIABLES = ADDRESSES | {
@@ -53,8 +53,7 @@ VARIABLES = ADDRESSES | {
     *("arize_success_sampling_rate", "arize_error_sampling_rate", "posthog_api_key", "wandb_api_key"),
     *("weave_project_id", "dd_api_key", "newrelic_api_key", "signoz_ingestion_key"),
     *("turn_off_message_logging", "litellm_disabled_callbacks", "capture_message_content", "excluded_services"),
-    *("generic_api_headers", "s3_bucket_name", "s3_region", "s3_access_key_id", "s3_secret_access_key"),
-    "otel_headers",
+    *("generic_api_headers", "otel_headers", "s3_access_key_id", "s3_secret_access_key"),
 }
 _FIELDS = frozenset({"callback_name", "callback_type", "callback_vars"})
 # The lists of names in the older form, by the calls that they are for.

@@ -61,6 +61,12 @@ class Target:
     target: str
     address: Address | None
 
+    @property
+    def authority(self) -> str:
+        """What a request names as its host: with the port where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
 
 def parse(url: str) -> Target:
     """Read an http or https URL; raises UnusableUrl."""

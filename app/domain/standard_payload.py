@@ -48,8 +48,10 @@ class Log:
         try:
             found = UUID(self.id)
         except ValueError:
-            return uuid5(NAMESPACE_OID, self.id)
-        return found if found.variant == RFC_4122 else uuid5(NAMESPACE_OID, self.id)
+            found = None
+        if found is not None and found.variant == RFC_4122:
+            return found
+        return uuid5(NAMESPACE_OID, self.id.encode(errors="backslashreplace").decode())
 
     @property
     def name(self) -> str:
@@ -62,6 +64,12 @@ class Log:
     def failed(self) -> bool:
         """Whether the call itself failed."""
         return self.payload.get("status") == "failure"
+
+    @property
+    def tags(self) -> list[str]:
+        """What the caller has marked the call with."""
+        given = self.payload.get("request_tags")
+        return [str(tag) for tag in given] if isinstance(given, list) else []
 
     @property
     def started_at(self) -> datetime:

@@ -8,7 +8,8 @@ from app.domain.standard_payload import Log
 from app.integrations.outbound import Outbound, Reply
 
 # The callbacks that are spoken here; others are stored, and reported as unsupported.
-SUPPORTED = frozenset({"gcs_bucket", "generic_api", "langfuse"})
+SUPPORTED = frozenset({"datadog", "gcs_bucket", "generic_api", "langfuse", "langsmith", "otel", "s3", "s3_v2"})
+_CREDENTIALS_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,28 @@ class DeliveryResult:
     def of(cls, reply: Reply, outbound: Outbound, fault: str | None = None) -> "DeliveryResult":
         """The result that a last reply makes; `fault` is what its content says against it."""
         reason = reply.fault or fault
-        if reason is not None:
-            return cls.failed(reason, outbound, reply)
-        return cls(ok=True, http_status=reply.status, milliseconds=outbound.milliseconds, reason=None)
+        if reply.status in _CREDENTIALS_REFUSED and reply.reason is None:
+            reason = f"the credentials were refused: {reason}"
+        return cls.taken(outbound, reply) if reason is None else cls.failed(reason, outbound, reply)
+
+    @classmethod
+    def taken(cls, outbound: Outbound, reply: Reply | None = None) -> "DeliveryResult":
+        """The result where the destination has the logs, or where nothing was to be sent."""
+        status = None if reply is None else reply.status
+        return cls(ok=True, http_status=status, milliseconds=outbound.milliseconds, reason=None)
 
     @classmethod
     def failed(cls, reason: str, outbound: Outbound, reply: Reply | None = None) -> "DeliveryResult":
         """The result where nothing could be sent, or where a reply needs words of its own."""
-        milliseconds = outbound.milliseconds
-        if reply is None or not reply.retryable:
-            return cls(False, None if reply is None else reply.status, milliseconds, reason)
-        return cls(False, reply.status, milliseconds, reason, True, reply.retry_after_seconds)
+        retryable = reply is not None and reply.retryable
+        return cls(
+            ok=False,
+            http_status=None if reply is None else reply.status,
+            milliseconds=outbound.milliseconds,
+            reason=reason,
+            retryable=retryable,
+            retry_after_seconds=reply.retry_after_seconds if reply is not None and retryable else None,
+        )
 
 
 class Destination(Protocol):
@@ -63,6 +75,10 @@ class Destinations:
     def named(self, name: str) -> Destination | None:
         """The destination of a callback, None where it is not spoken here."""
         match name:
+            case "datadog":
+                from app.integrations.datadog import Datadog  # noqa: PLC0415
+
+                return Datadog()
             case "gcs_bucket":
                 from app.integrations.gcs_bucket import GcsBucket  # noqa: PLC0415
 
@@ -75,4 +91,16 @@ class Destinations:
                 from app.integrations.langfuse import Langfuse  # noqa: PLC0415
 
                 return Langfuse()
+            case "langsmith":
+                from app.integrations.langsmith import Langsmith  # noqa: PLC0415
+
+                return Langsmith()
+            case "otel":
+                from app.integrations.otel import Otel  # noqa: PLC0415
+
+                return Otel()
+            case "s3" | "s3_v2":
+                from app.integrations.s3 import S3  # noqa: PLC0415
+
+                return S3()
         return None

@@ -84,9 +84,12 @@ def _read(response: httpcore.Response, now: datetime) -> Reply:
 
 
 def _headers(target: Target, headers: Mapping[str, str], body: bytes | None) -> list[tuple[bytes, bytes]]:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    port = "" if target.port == {"http": 80, "https": 443}[target.scheme] else f":{target.port}"
-    own = {"Host": host + port, "User-Agent": "keyledger", "Accept-Encoding": "identity", "Connection": "close"}
+    own = {
+        "Host": target.authority,
+        "User-Agent": "keyledger",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
     if body is not None:
         own["Content-Length"] = str(len(body))
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in {**own, **headers}.items()]

@@ -13,12 +13,11 @@ from app.clock import iso
 from app.domain.standard_payload import Log
 from app.integrations.batches import Limits, dumped, in_parts
 from app.integrations.destinations import DeliveryResult
-from app.integrations.otlp import PROTOBUF, REJECTED, export, rejection, span, text
+from app.integrations.otlp import PROTOBUF, REJECTED, export, json_text, rejection, span
 from app.integrations.outbound import Outbound, Reply
 
 _CLOUD = "https://cloud.langfuse.com"
 _NOT_FOUND = 404
-_REFUSED = frozenset({401, 403})
 # Langfuse's API page: a batch may have 3.5 MB in total.
 _LIMITS = Limits(items=512, bytes=3_500_000)
 
@@ -36,7 +35,7 @@ class Langfuse:
         if logs[0].is_test:
             reply = outbound.get(f"{host}/api/public/projects", headers)
             if reply.fault is not None:
-                return _result(reply, outbound, None)
+                return DeliveryResult.of(reply, outbound)
         environment = variables.get("langfuse_environment") or "default"
 
         def post(part: Sequence[tuple[Log, Span]]) -> DeliveryResult:
@@ -46,22 +45,16 @@ class Langfuse:
                 export([span for _, span in part]),
             )
             if reply.status != _NOT_FOUND:
-                return _result(reply, outbound, rejection(reply))
+                return DeliveryResult.of(reply, outbound, rejection(reply))
             reply = outbound.post(
                 f"{host}/api/public/ingestion",
                 {**headers, "Content-Type": "application/json"},
                 _batch([log for log, _ in part], environment),
             )
-            return _result(reply, outbound, _not_taken(reply))
+            return DeliveryResult.of(reply, outbound, _not_taken(reply))
 
         spans = [(log, span(log, _attributes(log, environment))) for log in logs]
         return in_parts(spans, lambda pair: pair[1].ByteSize(), _LIMITS, post)
-
-
-def _result(reply: Reply, outbound: Outbound, fault: str | None) -> DeliveryResult:
-    if reply.status in _REFUSED and reply.reason is None:
-        return DeliveryResult.failed(f"the credentials were refused: HTTP {reply.status}", outbound, reply)
-    return DeliveryResult.of(reply, outbound, fault)
 
 
 def _host(given: str) -> str:
@@ -84,15 +77,15 @@ def _attributes(log: Log, environment: str) -> dict[str, Any]:
     payload = log.payload
     return {
         "langfuse.trace.name": log.name,
-        "langfuse.trace.tags": payload.get("request_tags") or None,
+        "langfuse.trace.tags": log.tags or None,
         "langfuse.environment": environment,
         "langfuse.observation.type": "generation",
         "langfuse.observation.level": "ERROR" if log.failed else None,
         "langfuse.observation.status_message": payload.get("error_str") if log.failed else None,
         "langfuse.observation.model.name": payload.get("model"),
-        "langfuse.observation.input": text(payload.get("messages")),
-        "langfuse.observation.output": text(payload.get("response")),
-        "langfuse.observation.metadata": text(log.key_facts),
+        "langfuse.observation.input": json_text(payload.get("messages")),
+        "langfuse.observation.output": json_text(payload.get("response")),
+        "langfuse.observation.metadata": json_text(log.key_facts),
     }
 
 
@@ -113,7 +106,7 @@ def _events(log: Log, environment: str) -> list[dict[str, Any]]:
         "timestamp": started_at,
         "userId": payload.get("end_user") or None,
         "sessionId": payload.get("session_id"),
-        "tags": payload.get("request_tags") or None,
+        "tags": log.tags or None,
     }
     generation = {
         **common,

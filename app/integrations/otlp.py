@@ -25,6 +25,7 @@ from app.integrations.outbound import Reply
 PROTOBUF = "application/x-protobuf"
 REJECTED = "the destination rejected the trace"
 _INT64 = range(-(2**63), 2**63)
+_LATEST = 2**64 - 1
 _OPERATIONS = {
     **dict.fromkeys(("completion", "acompletion"), "chat"),
     **dict.fromkeys(("text_completion", "atext_completion"), "text_completion"),
@@ -37,7 +38,7 @@ def span(log: Log, more: Mapping[str, Any]) -> Span:
     return Span(
         trace_id=log.uuid.bytes,
         span_id=log.uuid.bytes[8:],
-        name=text(log.name),
+        name=_text(log.name),
         kind=Span.SpanKind.SPAN_KIND_CLIENT,
         start_time_unix_nano=_nanoseconds(log.started_at),
         end_time_unix_nano=_nanoseconds(log.ended_at),
@@ -67,10 +68,9 @@ def rejection(reply: Reply) -> str | None:
     return REJECTED if rejected else None
 
 
-def text(value: Any) -> str:
-    """The value as text that protobuf takes: JSON for what is none, half characters replaced."""
-    plain = value if isinstance(value, str) else dumped(value).decode()
-    return plain.encode(errors="replace").decode()
+def json_text(value: Any) -> str | None:
+    """The value as JSON, text as it is; None for none."""
+    return None if value is None else _text(value)
 
 
 def _common(log: Log) -> dict[str, Any]:
@@ -90,11 +90,11 @@ def _common(log: Log) -> dict[str, Any]:
 def _status(log: Log) -> Status | None:
     if not log.failed:
         return None
-    return Status(code=Status.StatusCode.STATUS_CODE_ERROR, message=text(log.payload.get("error_str") or ""))
+    return Status(code=Status.StatusCode.STATUS_CODE_ERROR, message=_text(log.payload.get("error_str") or ""))
 
 
 def _attributes(values: Mapping[str, Any]) -> list[KeyValue]:
-    return [KeyValue(key=text(name), value=_value(value)) for name, value in values.items() if value is not None]
+    return [KeyValue(key=_text(name), value=_value(value)) for name, value in values.items() if value is not None]
 
 
 def _value(value: Any) -> AnyValue:
@@ -105,9 +105,15 @@ def _value(value: Any) -> AnyValue:
     if isinstance(value, float):
         return AnyValue(double_value=value)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return AnyValue(array_value=ArrayValue(values=[_value(item) for item in value]))
-    return AnyValue(string_value=iso(value) if isinstance(value, datetime) else text(value))
+        return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=_text(item)) for item in value]))
+    return AnyValue(string_value=iso(value) if isinstance(value, datetime) else _text(value))
+
+
+def _text(value: Any) -> str:
+    """Text that protobuf takes: half characters are replaced."""
+    plain = value if isinstance(value, str) else dumped(value).decode()
+    return plain.encode(errors="replace").decode()
 
 
 def _nanoseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1_000_000) * 1000
+    return min(max(round(at.timestamp() * 1_000_000), 0) * 1000, _LATEST)

@@ -149,6 +149,9 @@ class Outbound:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         return self._request("POST", url, headers, body)
 
+    def put(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        return self._request("PUT", url, headers, body)
+
     def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         from app.integrations.exchange import exchange  # noqa: PLC0415 - most processes never send anything
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from app.clock import Clock
 from app.db import Database
+from app.domain.callback_targets import PREFIX
 from app.domain.deliveries import Route, Subject
-from app.models import call_logs, deliveries
+from app.models import call_logs, deliveries, targets
 from app.services import delivery
 from app.services.job_batches import JobBatch
 
@@ -71,9 +72,9 @@ class CallLogRetention:
         self._days = days
 
     def purge_due(self) -> JobBatch:
-        """Drop up to PURGE_BATCH old logs for which nothing waits, with their deliveries; three statements.
+        """Drop up to PURGE_BATCH old logs for which nothing waits, with their deliveries, and idle callbacks.
 
-        Run twice, late or killed half-way it leaves the same rows.
+        Four statements. Run twice, late or killed half-way it leaves the same rows.
         """
         before = self._clock.now() - timedelta(days=self._days)
         of_log = deliveries.c.subject == Subject.LOG, deliveries.c.subject_id == call_logs.c.log_id
@@ -92,4 +93,23 @@ class CallLogRetention:
                 told = deliveries.c.subject == Subject.LOG, deliveries.c.subject_id.in_(gone)
                 transaction.execute(delete(deliveries).where(*told))
                 transaction.execute(delete(call_logs).where(call_logs.c.log_id.in_(gone)))
+            _forget_targets(transaction, before)
         return JobBatch(len(gone), more=len(gone) == PURGE_BATCH)
+
+
+def _forget_targets(transaction: Connection, before: datetime) -> None:
+    """Forget callbacks to which nothing was sent for so long: keys come and go, and theirs with them.
+
+    One that has just been made due again is left alone: it has a time of its next attempt.
+    """
+    idle = (
+        select(targets.c.target)
+        .where(
+            targets.c.target.startswith(f"{PREFIX}:", autoescape=True),
+            targets.c.next_attempt_at.is_(None),
+            or_(targets.c.last_delivered_at.is_(None), targets.c.last_delivered_at < before),
+            ~exists().where(deliveries.c.target == targets.c.target, deliveries.c.parked_at.is_not(None)),
+        )
+        .limit(PURGE_BATCH)
+    )
+    transaction.execute(delete(targets).where(targets.c.target.in_(idle), targets.c.next_attempt_at.is_(None)))

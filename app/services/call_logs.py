@@ -152,7 +152,7 @@ class CallLogs:
             return LogDraft(key_id, request_id, (), {})
         bodies = keeps_messages(key.metadata, key.team_metadata, default=self._log_messages)
         payload = standard_payload.of_call(
-            _log_id(key_id, request_id), request_id, call, key.fields(), act.at, bodies=bodies
+            _log_id(key_id, request_id), request_id, call, key.fields, act.at, bodies=bodies
         )
         return LogDraft(key_id, request_id, targets, payload)
 

@@ -20,35 +20,14 @@ from app.services.rows import among
 
 @dataclass(frozen=True, slots=True)
 class LoggedKey:
-    """A key with the rows around it that its logs need; `organization_id` is the one that it counts in."""
+    """A key; `organization_id` is the one that it counts in, `fields` what is told of it, by the wire's names."""
 
-    view: KeyView
+    key_id: str
+    team_id: str | None
     organization_id: str | None
-    team_alias: str | None
+    metadata: Mapping[str, Any]
     team_metadata: Mapping[str, Any]
-    user_email: str | None
-
-    @property
-    def key_id(self) -> str:
-        return self.view.key_id
-
-    @property
-    def team_id(self) -> str | None:
-        team_id: str | None = self.view.columns["team_id"]
-        return team_id
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        return self.view.columns["metadata"] or {}
-
-    def fields(self) -> dict[str, Any]:
-        """What is told of it, under the wire's names."""
-        return {
-            **self.view.fields(),
-            "organization_id": self.organization_id,
-            "team_alias": self.team_alias,
-            "user_email": self.user_email,
-        }
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +105,23 @@ def _read(
     for row in rows:
         key_id = row["key_id"]
         if key_id not in by_id:
-            by_id[key_id] = LoggedKey(
-                view=view(row),
-                organization_id=row["team.organization_id"],
-                team_alias=row["team.team_alias"],
-                team_metadata=row["team.metadata"] or {},
-                user_email=row["user.user_email"],
-            )
+            by_id[key_id] = _logged_key(row, view(row))
         if row["asked"] is not None and sees(by_id[key_id]):
             by_token[row["asked"]] = by_id[key_id]
     return LoggedKeys(by_id, by_token)
+
+
+def _logged_key(row: Mapping[Any, Any], view: KeyView) -> LoggedKey:
+    around = {
+        "organization_id": row["team.organization_id"],
+        "team_alias": row["team.team_alias"],
+        "user_email": row["user.user_email"],
+    }
+    return LoggedKey(
+        key_id=view.key_id,
+        team_id=view.columns["team_id"],
+        organization_id=around["organization_id"],
+        metadata=view.columns["metadata"] or {},
+        team_metadata=row["team.metadata"] or {},
+        fields={**view.fields(), **around},
+    )

@@ -172,5 +172,4 @@ def _hold(transaction: Connection, identity: Column[str], chosen: ColumnElement[
 
 
 def _event(view: OrganizationView) -> Event:
-    named = {name: view.columns[name] for name in ("organization_id", "organization_alias")}
-    return Event("organization_deleted", "organization", view.organization_id, named)
+    return Event("organization_deleted", "organization", view.organization_id, view.event_fields())

@@ -7,6 +7,7 @@ from typing import Any
 from app.clock import iso
 from app.domain.access import Caller
 from app.domain.money import dollars
+from app.domain.payloads import payload
 from app.domain.spend import Spend
 from app.services.user_views import UserView, shown_to
 
@@ -62,6 +63,16 @@ class OrganizationView:
             "object_permission": self.object_permission,
             "model_spend": {},
         }
+
+    def event_fields(self) -> dict[str, Any]:
+        """What events say of it."""
+        tier = self.tier or {}
+        return payload(
+            self.columns,
+            spend_nanos=self.spend.window_nanos,
+            max_budget=tier.get("max_budget"),
+            soft_budget=tier.get("soft_budget"),
+        )
 
 
 _PLAIN = (

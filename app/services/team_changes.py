@@ -160,8 +160,7 @@ class TeamChanges:
         view = self._load(transaction, act, team_id)
         action = "block" if blocked else "unblock"
         audit.record(transaction, act, action, "team", [Changed(team_id, before.fields(), view.fields())])
-        named = {name: view.columns[name] for name in ("team_id", "team_alias", "organization_id")}
-        delivery.enqueue(transaction, [Event(f"team_{action}ed", "team", team_id, named)], act.at)
+        delivery.enqueue(transaction, [Event(f"team_{action}ed", "team", team_id, view.event_fields())], act.at)
         return view
 
     def _load(self, transaction: Connection, act: Act, team_id: str) -> TeamView:

@@ -157,5 +157,4 @@ def _archived(act: Act, view: TeamView) -> dict[str, Any]:
 
 
 def _event(view: TeamView) -> Event:
-    named = {name: view.columns[name] for name in ("team_id", "team_alias", "organization_id")}
-    return Event("team_deleted", "team", view.team_id, named)
+    return Event("team_deleted", "team", view.team_id, view.event_fields())

@@ -8,6 +8,7 @@ from app.clock import iso
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
+from app.domain.payloads import payload
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.domain.teams import member_id, shown_metadata
@@ -65,6 +66,16 @@ class TeamView:
         """Every field under its wire name, ready for JSON and to be shown."""
         stored = self.stored_fields()
         return {**stored, "metadata": masked_team_metadata(stored["metadata"])}
+
+    def event_fields(self) -> dict[str, Any]:
+        """What events say of it."""
+        columns = self.columns
+        return payload(
+            columns,
+            spend_nanos=self.spend.window_nanos,
+            max_budget=shown(columns["max_budget_nanos"]),
+            soft_budget=shown(columns["soft_budget_nanos"]),
+        )
 
     def stored_fields(self) -> dict[str, Any]:
         """The same with secrets as they are stored, sealed: so that a record can tell that one has changed."""

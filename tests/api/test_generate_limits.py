@@ -16,6 +16,7 @@ from tests.api.settings import (
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, add_organization, add_team, add_tier, rows, unchanged
+from tests.services.capped import fold
 
 # --- time --------------------------------------------------------------------------------------------------
 
@@ -112,6 +113,7 @@ def test_a_soft_budget_is_the_keys_own_and_shown_in_its_budget_table(api: Api, s
 def test_a_soft_budget_that_is_reached_leaves_one_event(api: Api, services: Services):
     made = api.generate(soft_budget=1, spend=1)
     api.post("/key/update", {"key": made["key"], "rpm_limit": 1})
+    fold(services)
 
     (event,) = rows(services.database, events, kind="soft_budget_crossed")
     assert event["entity_id"] == made["key_id"]

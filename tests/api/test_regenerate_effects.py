@@ -8,6 +8,7 @@ from app.container import Services
 from app.models import audit, events, ledger
 from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.services.capped import look
 
 OLD = "sk-old-secret-0123456789"
 NEW = "sk-new-secret-0123456789"
@@ -57,6 +58,7 @@ def test_a_budget_duration_resets_the_spend_at_its_instant(api: Api, clock: Mova
 def test_a_soft_budget_that_is_reached_leaves_an_event(api: Api, services: Services) -> None:
     api.generate(key=OLD, spend=2)
     regenerate(api, soft_budget=1)
+    look(services)
 
     with services.database.read() as connection:
         kinds = connection.execute(select(events.c.kind)).scalars().all()

@@ -64,7 +64,8 @@ def test_each_change_is_an_audit_row_and_an_event(api: Api, services: Services):
         ({"blocked": True}, {"blocked": False}),
     ]
     assert sorted(event["kind"] for event in told) == ["team_blocked", "team_unblocked"]
-    assert told[0]["payload"] == {"team_id": TEAM, "team_alias": "crew", "organization_id": None}
+    named = {"team_id": TEAM, "team_alias": "crew", "organization_id": None, "spend": 0, "max_budget": None}
+    assert told[0]["payload"] | named == told[0]["payload"]
 
 
 @pytest.mark.parametrize("sent", [{}, {"team_id": None}, {"team_id": 7}, {"team_id": "\x00"}])

@@ -11,6 +11,7 @@ from tests.api.settings import LENGTHS, NO_LENGTHS, NO_MONEY, NO_WINDOWS, WINDOW
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, add_team, add_tier, add_user, rows, unchanged
+from tests.services.capped import fold, look
 
 # --- time --------------------------------------------------------------------------------------------------
 
@@ -139,7 +140,9 @@ def test_a_soft_budget_that_spend_reaches_leaves_one_event_per_threshold(api: Ap
 
     for spend in (1, 2, 3):
         changed(api, made["key"], spend=spend)
+        fold(services)
     changed(api, made["key"], soft_budget=2.5)
+    look(services)
 
     crossings = rows(services.database, events, kind="soft_budget_crossed")
     assert sorted(event["payload"]["soft_budget"] for event in crossings) == [2, 2.5]

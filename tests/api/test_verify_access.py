@@ -12,7 +12,7 @@ from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import add_organization, add_person, add_team, add_user, on_one_store, rows
 
-PATHS = ("/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain")
+PATHS = ("/key/verify", "/key/settle", "/key/release", "/key/extend", "/key/explain", "/key/log")
 UNKNOWN = "sk-unknown-key-0000"
 
 
@@ -185,6 +185,7 @@ def test_what_a_bound_gateway_may_not_see_answers_as_what_does_not_exist(api: Ap
             ("/key/settle", {"cost": 1}),
             ("/key/release", {}),
             ("/key/extend", {}),
+            ("/key/log", {"status": "success"}),
         ):
             sent = {"request_id": "r", **body}
             foreign = api.post(path, {**sent, "key": key}, key=caller)
@@ -201,6 +202,7 @@ def test_a_bound_gateway_cannot_touch_the_calls_of_others(api: Api, services: Se
     assert post_settle(api, caller=caller, **reservation, cost=1).status == 404
     assert api.post("/key/release", reservation, key=caller).status == 404
     assert api.post("/key/extend", reservation, key=caller).status == 404
+    assert api.post("/key/log", {**reservation, "status": "success"}, key=caller).status == 404
     batch = post_settle(
         api,
         caller=caller,

@@ -68,7 +68,9 @@ OWN_STATUSES = {
 PUBLIC = {"GET /health/liveliness", "GET /health/liveness", "GET /health/readiness"}
 
 EXAMPLES = 8
-OF_ONE_KEY = {"/key/update", "/key/verify", "/key/explain", "/key/settle", "/key/release", "/key/extend"}
+OF_ONE_KEY = {
+    *("/key/update", "/key/verify", "/key/explain", "/key/settle", "/key/release", "/key/extend", "/key/log"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from app.db import Database
 from app.dispatch import TaskName
 from app.domain.outbound import Allowance
 from app.models import call_logs, deliveries, targets
+from app.services.audit import SYSTEM, Act
 from app.services.callback_sender import GONE, MOST_LOGS, NOT_KEPT
 from tests import leaks
 from tests.api.calls import allowed, settle
@@ -274,22 +275,29 @@ def test_wrong_credentials_are_parked_with_the_reason_and_sent_when_they_are_put
     with langfuse() as server:
         variables = {"langfuse_public_key": PUBLIC, "langfuse_secret_key": "wrong", "langfuse_host": server.url}
         key = key_with(api, {"callback_name": "langfuse", "callback_vars": variables})
-        tell(api, key, "r")
+        tell(api, key, *(f"r{number}" for number in range(3)))
         deliver(services)
 
-        (parked,) = rows(services.database, deliveries)
-        (target,) = rows(services.database, targets)
         reason = "the credentials were refused: HTTP 401"
-        assert (parked["parked_at"], parked["last_error"]) == (clock.now(), reason)
-        assert (target["last_error"], target["next_attempt_at"]) == (reason, None)
-        (kept,) = rows(services.database, call_logs)
-        assert kept["payload"] is not None
-        right = [{"callback_name": "langfuse", "callback_vars": {**variables, "langfuse_secret_key": SECRET}}]
-        assert api.post("/key/update", {"key": key, "metadata": {"logging": right}}).status == 200
-        assert not leaks_credentials(services.database)
+        parked = rows(services.database, deliveries)
+        assert {(row["parked_at"], row["last_error"]) for row in parked} == {(clock.now(), reason)}
+        (target,) = api.get("/events/targets").body["targets"]
+        assert (target["parked"], target["waiting"], target["last_error"]) == (3, 0, reason)
+        assert not holds_credentials(services.database)
+        logging(
+            api, key, {"callback_name": "langfuse", "callback_vars": {**variables, "langfuse_secret_key": SECRET}}
+        )
+        assert services.event_replay.replay_parked(Act(SYSTEM, clock.now()), target["target"]) == 3
+        server.received.clear()
+        deliver(services)
+
+    (request,) = server.received
+    (resource,) = ExportTraceServiceRequest.FromString(request.body).resource_spans
+    assert len(resource.scope_spans[0].spans) == 3
+    assert nothing_is_left(services)
 
 
-def leaks_credentials(database: Database) -> bool:
+def holds_credentials(database: Database) -> bool:
     """Whether what a callback is opened with stands in any row of what is delivered."""
     stored = repr([rows(database, table) for table in (call_logs, deliveries, targets)])
     return any(secret in stored for secret in (SECRET, "wrong"))
@@ -404,6 +412,24 @@ def test_what_was_told_once_is_one_identity_wherever_and_whenever_it_goes(
 
     assert len(heard(receiver, "/a")) == len(heard(receiver, "/b")) == 2
     assert len({payload["id"] for path in ("/a", "/b") for payload in heard(receiver, path)}) == 1
+
+
+@on_one_store
+def test_a_callback_that_is_not_used_any_more_is_forgotten(
+    api: Api, services: Services, receiver: Receiver, clock: MovableClock
+):
+    receiver.routes["/parked"] = answer(401)
+    used, parked = key_with(api, webhook(receiver)), key_with(api, webhook(receiver, "/parked"))
+    tell(api, used, "r")
+    deliver(services)
+    clock.advance(timedelta(days=services.settings.call_log_days, seconds=1))
+    tell(api, parked, "r")
+    deliver(services)
+
+    services.jobs.run(TaskName.PURGE_CALL_LOGS, lambda: True)
+
+    (kept,) = rows(services.database, targets)
+    assert kept["last_error"] == "HTTP 401"
 
 
 # --- keeping no longer than needed -----------------------------------------------------------------------------

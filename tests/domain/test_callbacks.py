@@ -69,6 +69,13 @@ def test_callbacks_are_a_list(sent: Any):
         (entry(langfuse_host={"a": 1}), "langfuse_host must be text"),
         (entry(langfuse_host="https://user:pw@lf.example"), "langfuse_host must not hold a user or a password"),
         (entry(langfuse_host="user@lf.example"), "langfuse_host must not hold a user or a password"),
+        *(
+            (entry(name, **{variable: "https://user:pw@logs.example"}), f"{variable} must not hold a user")
+            for name, variable in (
+                *(("langsmith", "langsmith_base_url"), ("otel", "otel_endpoint"), ("s3", "s3_endpoint_url")),
+                *(("datadog", "dd_site"), ("datadog", "dd_agent_host"), ("s3", "s3_region")),
+            )
+        ),
     ],
 )
 def test_what_is_no_callback_is_refused_with_its_fault(sent: Any, message: str):
@@ -133,6 +140,15 @@ def test_only_secrets_are_sealed():
         "s3_access_key_id": "AKIA",
         "s3_secret_access_key": "s3",
         "s3_bucket_name": "logs",
+        "s3_region": "eu-west-1",
+        "s3_endpoint_url": "https://s3.example",
+        "langsmith_api_key": "ls",
+        "langsmith_project": "search",
+        "langsmith_base_url": "https://ls.example",
+        "langsmith_tenant_id": "tenant-1",
+        "langsmith_sampling_rate": "0.5",
+        "dd_agent_host": "agent.internal",
+        "dd_agent_port": "10518",
         "dd_api_key": "dd",
         "dd_site": "datadoghq.eu",
     }
@@ -141,7 +157,16 @@ def test_only_secrets_are_sealed():
 
     clear = {name for name, text in callback["callback_vars"].items() if not text.startswith(SEALED_PREFIX)}
     assert clear == {
-        *("langfuse_host", "gcs_bucket_name", "generic_api_endpoint", "otel_endpoint", "s3_bucket_name", "dd_site")
+        *(
+            "langfuse_host",
+            "gcs_bucket_name",
+            "generic_api_endpoint",
+            "otel_endpoint",
+            "s3_bucket_name",
+            "dd_site",
+        ),
+        *("s3_region", "s3_endpoint_url", "langsmith_project", "langsmith_base_url", "langsmith_tenant_id"),
+        *("langsmith_sampling_rate", "dd_agent_host", "dd_agent_port"),
     }
     assert opened(callback) == sent
 
@@ -199,10 +224,13 @@ def test_other_variables_may_change_around_a_kept_secret():
         ("langsmith", {"langsmith_api_key": "k"}, {"langsmith_base_url": "https://evil.example"}),
         ("otel", {"otel_headers": "a=b"}, {"otel_endpoint": "https://evil.example"}),
         ("s3_v2", {"s3_secret_access_key": "k"}, {"s3_endpoint_url": "https://evil.example"}),
+        ("s3", {"s3_secret_access_key": "k", "s3_bucket_name": "logs"}, {"s3_bucket_name": "of-somebody-else"}),
+        ("s3", {"s3_access_key_id": "k", "s3_region": "eu-west-1"}, {"s3_region": "cn-north-1"}),
         ("posthog", {"posthog_api_key": "k"}, {"posthog_api_url": "https://evil.example"}),
         ("signoz", {"signoz_ingestion_key": "k"}, {"signoz_ingestion_endpoint": "https://evil.example"}),
         ("datadog", {"dd_api_key": "k"}, {"dd_agent_host": "evil.example"}),
         ("datadog", {"dd_api_key": "k"}, {"dd_site": "evil.example"}),
+        ("datadog", {"dd_api_key": "k", "dd_agent_host": "agent"}, {"dd_agent_port": "8080"}),
     ],
 )
 def test_a_stored_secret_never_goes_to_another_place(name: str, variables: Any, elsewhere: dict[str, Any]):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -86,9 +86,7 @@ def test_whatever_the_folds_each_threshold_is_told_exactly_once(caps: Caps, char
     total = [0, *accumulate(charges)]
 
     told = Counter(
-        crossing.fact
-        for first, last in zip(cuts, cuts[1:], strict=False)
-        for crossing in found(caps, total[first], total[last])
+        crossing.fact for first, last in pairwise(cuts) for crossing in found(caps, total[first], total[last])
     )
 
     reached = {Crossing(KEY, WINDOW, each, 0).fact for each in thresholds(caps) if each.nanos <= total[-1]}

@@ -1,13 +1,15 @@
-"""The destinations themselves, on loopback: Google's storage with its token endpoint, and Langfuse, old and new."""
+"""The destinations themselves, on loopback: those that a test can ask what arrived, and those that only check."""
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import urlopen
 
 from cryptography.exceptions import InvalidSignature
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from gcp_storage_emulator.server import create_server
 
 from app.domain.outbound import Allowance
-from app.integrations.outbound import Fence, Outbound
+from app.integrations.outbound import Fence, Outbound, Resolver, system_resolver
 from tests.clocks import MovableClock
 from tests.integrations.probes import NOW
 from tests.integrations.receivers import Answer, Received, Receiver, answer, closed_port
@@ -26,11 +28,40 @@ BUCKET = "keyledger-test-logs"
 TOKEN = "ya29.access-token-of-the-tests"
 EMAIL = "logs@project.iam.gserviceaccount.com"
 PUBLIC, SECRET = "pk-lf-of-the-tests", "sk-lf-distinctive-langfuse-secret"
+DD, LANGSMITH, BEARER = "distinctive-datadog-key", "distinctive-langsmith-key", "Bearer distinctive-token"
 
 
-def outbound(seconds: float = 5) -> Outbound:
+def outbound(
+    seconds: float = 5, *, allow: str = "127.0.0.1", resolve: Resolver = system_resolver, now: datetime = NOW
+) -> Outbound:
     """A delivery that may reach loopback."""
-    return Fence(Allowance.parse("127.0.0.1"), seconds, clock=MovableClock(NOW)).open()
+    return Fence(Allowance.parse(allow), seconds, resolve, clock=MovableClock(now)).open()
+
+
+def pointed_at(name: str, url: str) -> dict[str, str]:
+    """The variables of a callback whose first call goes to `url`."""
+    parts = urlsplit(url)
+    return {
+        "datadog": {
+            "dd_agent_host": str(parts.hostname),
+            "dd_agent_port": str(parts.port or 80),
+            "dd_api_key": DD,
+        },
+        "gcs_bucket": {"gcs_bucket_name": BUCKET, "gcs_path_service_account": service_account(f"{url}/token")},
+        "generic_api": {"generic_api_endpoint": url, "generic_api_headers": f"Authorization={BEARER}"},
+        "langfuse": {"langfuse_public_key": PUBLIC, "langfuse_secret_key": SECRET, "langfuse_host": url},
+        "langsmith": {"langsmith_base_url": url, "langsmith_api_key": LANGSMITH},
+        "otel": {"otel_endpoint": url, "otel_headers": f"Authorization={quote(BEARER)}"},
+        "s3": {
+            "s3_endpoint_url": url,
+            "s3_bucket_name": BUCKET,
+            "s3_access_key_id": "AKIADISTINCTIVE",
+            "s3_secret_access_key": "distinctive-s3-secret",
+        },
+    }[name]
+
+
+NAMES = ("datadog", "gcs_bucket", "generic_api", "langfuse", "langsmith", "otel", "s3")
 
 
 # --- Google -----------------------------------------------------------------------------------------------------
@@ -151,3 +182,45 @@ def langfuse(traces: Answer | None = None, batch: Answer | None = None) -> Itera
             ),
         }
         yield receiver
+
+
+# --- those that check a header and take what comes ----------------------------------------------------------------
+
+
+@contextmanager
+def guarded(path: str, header: str, value: str, taken: Answer, refused: int = 401) -> Iterator[Receiver]:
+    """Takes what comes to this path with this header; anything else is refused, with what was sent in the answer."""
+
+    def check(request: Received) -> Answer:
+        given = request.headers.get(header)
+        return taken if given == value else answer(refused, {"errors": [f"not {given}", f"but {value}"]})
+
+    with Receiver(answer(404), routes={path: check}) as receiver:
+        yield receiver
+
+
+@contextmanager
+def datadog() -> Iterator[Receiver]:
+    """The log intake, as an agent of the owner's has it too."""
+    with guarded("/api/v2/logs", "dd-api-key", DD, answer(202, {}), refused=403) as receiver:
+        yield receiver
+
+
+@contextmanager
+def langsmith() -> Iterator[Receiver]:
+    with guarded("/api/v1/runs/batch", "x-api-key", LANGSMITH, answer(202, {"message": "taken"})) as receiver:
+        yield receiver
+
+
+@contextmanager
+def collector(taken: Answer | None = None) -> Iterator[Receiver]:
+    """An OpenTelemetry collector."""
+    whole = answer(200, Content_Type="application/x-protobuf")
+    with guarded("/v1/traces", "authorization", BEARER, whole if taken is None else taken) as receiver:
+        yield receiver
+
+
+def unpacked(request: Received) -> Any:
+    """The JSON of a compressed request."""
+    assert request.headers["content-encoding"] == "gzip"
+    return json.loads(gzip.decompress(request.body))

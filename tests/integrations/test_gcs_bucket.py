@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,7 +22,7 @@ from tests.integrations.ends import (
     storage,
     token_endpoint,
 )
-from tests.integrations.probes import NOW, a_probe
+from tests.integrations.probes import NOW, a_log, a_probe
 from tests.integrations.receivers import Receiver, answer, silence
 
 OBJECT = re.compile(r"2026-11-18/batch-1795009653123-[0-9a-f]{8}\.ndjson")
@@ -44,6 +45,34 @@ def test_right_credentials_leave_an_object_in_the_bucket(bucket: str, folder: st
     assert OBJECT.fullmatch(name.removeprefix(folder))
     assert json.loads(content)["model"] == TEST_MODEL
     assert content.endswith(b"}\n")
+
+
+def test_a_batch_is_one_object_a_log_a_line_and_a_repeat_writes_it_again():
+    logs = [a_log(f"call-{number}") for number in range(3)]
+    with storage() as google, token_endpoint(NOW.timestamp()) as tokens:
+        variables = {
+            "gcs_bucket_name": BUCKET,
+            "gcs_path_service_account": service_account(f"{tokens.url}/token"),
+        }
+        results = [GcsBucket(google.url).send(variables, logs, outbound()) for _ in range(2)]
+        (name,) = google.names()
+        content = google.content(name)
+
+    assert [result.ok for result in results] == [True, True]
+    assert OBJECT.fullmatch(name)
+    assert [json.loads(line) for line in content.splitlines()] == [log.payload for log in logs]
+
+
+def test_the_assertion_is_of_now_however_old_the_logs_are():
+    later = NOW + timedelta(hours=5)
+    with Receiver(answer(200, {})) as google, token_endpoint(later.timestamp()) as tokens:
+        variables = {
+            "gcs_bucket_name": BUCKET,
+            "gcs_path_service_account": service_account(f"{tokens.url}/token"),
+        }
+        result = GcsBucket(google.url).send(variables, [a_log()], outbound(now=later))
+
+    assert result.ok
 
 
 def test_the_token_goes_along_with_the_upload():
@@ -92,12 +121,18 @@ def test_no_more_of_the_token_endpoints_answer_is_told_than_its_error_code(reply
     assert (result.ok, result.reason) == (False, reason)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500])
-def test_an_upload_that_is_refused_is_told_with_its_status(status: int):
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        *((status, f"the credentials were refused: HTTP {status}") for status in (401, 403)),
+        *((status, f"HTTP {status}") for status in (404, 500)),
+    ],
+)
+def test_an_upload_that_is_refused_is_told_with_its_status(status: int, reason: str):
     with Receiver(answer(status)) as google, token_endpoint() as tokens:
         result = send(google.url, service_account(f"{tokens.url}/token"))
 
-    assert (result.ok, result.http_status, result.reason) == (False, status, f"HTTP {status}")
+    assert (result.ok, result.http_status, result.reason) == (False, status, reason)
 
 
 def test_a_bucket_that_does_not_exist_is_told():

@@ -5,7 +5,7 @@ import pytest
 from app.domain.standard_payload import TEST_MODEL
 from app.integrations.generic_api import GenericApi
 from tests.integrations.ends import outbound
-from tests.integrations.probes import KEY, NOW, a_probe
+from tests.integrations.probes import KEY, NOW, a_log, a_probe
 from tests.integrations.receivers import Receiver, answer, closed_port, cut, endless, silence
 
 STANDARD_FIELDS = {
@@ -38,11 +38,21 @@ def test_the_standard_payload_arrives_as_a_json_array_with_the_owners_headers():
     assert payload["metadata"]["user_api_key_request_route"] == "/key/health"
 
 
+def test_a_batch_is_one_array_in_order():
+    logs = [a_log(f"call-{number}") for number in range(3)]
+    with Receiver() as receiver:
+        result = GenericApi().send({"generic_api_endpoint": receiver.url}, logs, outbound())
+
+    assert result.ok
+    (request,) = receiver.received
+    assert request.json == [log.payload for log in logs]
+
+
 @pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
         (answer(500, {"trace": "of the receiver"}), 500, "HTTP 500"),
-        (answer(401), 401, "HTTP 401"),
+        (answer(401), 401, "the credentials were refused: HTTP 401"),
         (answer(302, Location="http://127.0.0.1:1/"), 302, "HTTP 302: redirects are not followed"),
         (cut, None, "the connection was cut, or the answer is not HTTP"),
         (silence, None, "no answer within 0.5 s"),

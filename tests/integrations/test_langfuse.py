@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -10,20 +11,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from app.domain.standard_payload import TEST_MODEL
+from app.domain.standard_payload import TEST_MODEL, Log
 from app.integrations.destinations import DeliveryResult
 from app.integrations.langfuse import Langfuse
 from tests.integrations.ends import PUBLIC, SECRET, langfuse, outbound
-from tests.integrations.probes import NOW, a_probe
+from tests.integrations.probes import LOG_ID, NOW, a_failed_log, a_log, a_probe
 from tests.integrations.receivers import Receiver, answer, closed_port, silence
 
+LOG_HEX = LOG_ID.replace("-", "")
 PROTOBUF = "application/x-protobuf"
 REJECTED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1))
 
 
-def send(host: str, seconds: float = 5, **variables: str) -> DeliveryResult:
+def send(host: str, seconds: float = 5, logs: Sequence[Log] = (a_probe(),), **variables: str) -> DeliveryResult:
     given = {"langfuse_public_key": PUBLIC, "langfuse_secret_key": SECRET, "langfuse_host": host} | variables
-    return Langfuse().send(given, [a_probe()], outbound(seconds))
+    return Langfuse().send(given, logs, outbound(seconds))
 
 
 def test_right_credentials_leave_a_generation_with_the_otlp_endpoint():
@@ -60,6 +62,64 @@ def test_an_older_server_gets_its_own_batch():
     assert generation["body"]["traceId"] == trace["body"]["id"]
     assert generation["body"]["model"] == TEST_MODEL
     assert len({trace["id"], generation["id"]}) == 2
+
+
+def test_real_logs_go_in_one_request_as_generations_with_all_that_is_known_of_them():
+    with langfuse() as server:
+        result = send(server.url, logs=[a_log(), a_failed_log(log_id="call-2")])
+
+    assert (result.ok, result.http_status) == (True, 200)
+    assert server.paths() == ["POST /api/public/otel/v1/traces"]
+    (resource,) = ExportTraceServiceRequest.FromString(server.received[0].body).resource_spans
+    span, failed = resource.scope_spans[0].spans
+    attributes = {item.key: item.value for item in span.attributes}
+    assert (span.trace_id.hex(), span.span_id.hex()) == (LOG_HEX, LOG_HEX[16:])
+    assert attributes["langfuse.trace.name"].string_value == "acompletion gpt-4o"
+    assert attributes["langfuse.observation.model.name"].string_value == "gpt-4o"
+    assert json.loads(attributes["langfuse.observation.output"].string_value) == a_log().payload["response"]
+    assert attributes["gen_ai.usage.input_tokens"].int_value == 1200
+    assert attributes["gen_ai.usage.cost"].double_value == 0.0125
+    assert attributes["session.id"].string_value == "session-1"
+    tags = attributes["langfuse.trace.tags"].array_value.values
+    assert [tag.string_value for tag in tags] == ["ci", "nightly"]
+    assert "langfuse.observation.level" not in attributes
+    of_failed = {item.key: item.value.string_value for item in failed.attributes}
+    assert of_failed["langfuse.observation.level"] == "ERROR"
+    assert of_failed["langfuse.observation.status_message"] == "RateLimitError: slow down"
+    assert "langfuse.observation.output" not in of_failed
+
+
+def test_an_older_server_gets_real_logs_under_the_identities_that_a_newer_one_would_get():
+    with langfuse(traces=answer(404)) as server:
+        results = [send(server.url, logs=[a_log(), a_failed_log(log_id="call-2")]) for _ in range(2)]
+
+    assert [result.ok for result in results] == [True, True]
+    first, second = (request.json["batch"] for request in server.received if request.path.endswith("ingestion"))
+    assert first == second
+    assert len({event["id"] for event in first}) == 4
+    trace, generation, _, failed = (event["body"] for event in first)
+    assert (trace["id"], generation["id"], generation["traceId"]) == (LOG_HEX, LOG_HEX[16:], LOG_HEX)
+    assert (trace["sessionId"], trace["userId"], trace["tags"]) == ("session-1", "carol", ["ci", "nightly"])
+    assert (generation["startTime"], generation["endTime"]) == (
+        "2026-11-18T13:47:31.623456Z",
+        "2026-11-18T13:47:33.123456Z",
+    )
+    assert generation["usage"] == {
+        "input": 1200,
+        "output": 800,
+        "total": 2000,
+        "totalCost": 0.0125,
+        "unit": "TOKENS",
+    }
+    assert (failed["level"], failed["statusMessage"]) == ("ERROR", "RateLimitError: slow down")
+
+
+def test_real_logs_with_wrong_credentials_are_refused_by_the_endpoint_itself():
+    with langfuse() as server:
+        result = send(server.url, logs=[a_log()], langfuse_secret_key="sk-lf-wrong")
+
+    assert (result.ok, result.reason) == (False, "the credentials were refused: HTTP 401")
+    assert server.paths() == ["POST /api/public/otel/v1/traces"]
 
 
 def test_refused_credentials_are_told_and_no_trace_is_sent():

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.config import Settings
 from app.container import build
@@ -21,6 +21,7 @@ from app.dispatch import TaskName
 from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
 from tests.conftest import SALT_KEY
+from tests.servers import eventually
 
 PROCESS_SECONDS = 60.0
 COMMIT = "COMMIT"
@@ -113,6 +114,20 @@ def together(task: TaskName, settings: Settings, now: datetime) -> tuple[int, in
     barrier = _processes.Barrier(2)
     first, second = (JobProcess(task, settings, now, meet, barrier) for _ in range(2))
     return first.result(), second.result()
+
+
+def wait_for_the_locks(database: Database) -> None:
+    """What a dead process held is free once PostgreSQL has noticed; SQLite's locks end with the process."""
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE '%transaction%' AND pid <> pg_backend_pid()"
+    )
+
+    def are_free() -> bool:
+        with database.read() as connection:
+            return connection.execute(others).scalar_one() == 0
+
+    if not database.is_sqlite:
+        eventually(are_free)
 
 
 def _listen(database: Database, name: str, tell: Callable[[str], None]) -> None:

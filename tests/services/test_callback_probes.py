@@ -70,10 +70,10 @@ def test_a_callback_or_a_key_that_is_gone_is_told(services: Services, api: Api, 
 
 
 def test_a_callback_that_is_not_spoken_here_is_told(services: Services, api: Api, database: Database):
-    key_id = a_key(api, database, {"callback_name": "datadog"})
+    key_id = a_key(api, database, {"callback_name": "newrelic"})
 
     assert services.callback_probes.run(key_id, 0, "m") == CallbackHealth(
-        "datadog", ok=False, reason="not supported here"
+        "newrelic", ok=False, reason="not supported here"
     )
 
 

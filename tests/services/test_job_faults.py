@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from sqlalchemy import text
 
 from app.config import Settings
 from app.container import Services
-from app.db import Database
 from app.models import key_secrets
 from app.services.graces import GRACE_BATCH
 from app.services.increases import INCREASE_BATCH
@@ -17,9 +15,8 @@ from app.services.windows import RESET_BATCH
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, everything, rows
-from tests.servers import eventually
 from tests.services.due import DUE, Due, Reset, Stored, restore
-from tests.services.job_processes import COMMIT, JobProcess, die_at, together
+from tests.services.job_processes import COMMIT, JobProcess, die_at, together, wait_for_the_locks
 
 LARGEST_BATCH = max(EXPIRY_BATCH, RESET_BATCH, INCREASE_BATCH, GRACE_BATCH)
 # A full batch and the beginning of another; enough for two processes to have a full batch each and some more.
@@ -40,22 +37,8 @@ def kills(
         point = JobProcess(due.task, settings, clock.now(), die_at, number).result()
         if isinstance(point, int):
             return
-        _wait_for_the_locks(services.database)
+        wait_for_the_locks(services.database)
         yield point, everything(services.database) != stored
-
-
-def _wait_for_the_locks(database: Database) -> None:
-    """What a dead process held is free once PostgreSQL has noticed; SQLite's locks end with the process."""
-    others = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE '%transaction%' AND pid <> pg_backend_pid()"
-    )
-
-    def are_free() -> bool:
-        with database.read() as connection:
-            return connection.execute(others).scalar_one() == 0
-
-    if not database.is_sqlite:
-        eventually(are_free)
 
 
 @each_job

@@ -88,19 +88,19 @@ def test_a_key_with_no_callbacks_in_its_list_is_healthy(api: Api):
 
 def test_callbacks_that_are_not_spoken_here_are_unhealthy_and_nobody_is_asked(api: Api, redis: Redis):
     made = api.generate(
-        metadata={"logging": [{"callback_name": "datadog"}, {"callback_name": "langsmith", "callback_vars": {}}]}
+        metadata={"logging": [{"callback_name": "newrelic"}, {"callback_name": "posthog", "callback_vars": {}}]}
     )
 
     body = api.post("/key/health", key=made["key"]).body
 
     assert body["key"] == "unhealthy"
-    assert body["logging_callbacks"]["callbacks"] == ["datadog", "langsmith"]
+    assert body["logging_callbacks"]["callbacks"] == ["newrelic", "posthog"]
     assert body["logging_callbacks"]["details"] == (
         "Logger exceptions triggered, system is unhealthy: "
-        "datadog: not supported here; langsmith: not supported here"
+        "newrelic: not supported here; posthog: not supported here"
     )
     assert body["logging_callbacks"]["results"][0] == {
-        "callback_name": "datadog",
+        "callback_name": "newrelic",
         "status": "unhealthy",
         "http_status": None,
         "milliseconds": None,
@@ -165,7 +165,7 @@ def test_without_a_key_it_is_a_401(api: Api):
 def test_a_message_holds_the_keys_id_and_the_place_of_the_callback_and_no_secret(
     api: Api, database: Database, redis: Redis
 ):
-    made = api.generate(metadata={"logging": [WEBHOOK, {"callback_name": "datadog"}, WEBHOOK]})
+    made = api.generate(metadata={"logging": [WEBHOOK, {"callback_name": "newrelic"}, WEBHOOK]})
 
     api.post("/key/health", key=made["key"])
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,22 @@ from tests.clients import MASTER_KEY, Answer, Api
 from tests.conftest import SALT_KEY
 from tests.integrations.ends import (
     BUCKET,
+    NAMES,
     PUBLIC,
     SECRET,
     Storage,
+    collector,
+    datadog,
     langfuse,
+    langsmith,
     pem_of,
+    pointed_at,
     rsa_key,
     service_account,
     storage,
     token_endpoint,
 )
+from tests.integrations.moto_s3 import object_store
 from tests.integrations.receivers import Receiver, answer, closed_port, cut, endless, silence
 from tests.servers import RedisServer
 from tests.stores import copy_of
@@ -189,7 +196,24 @@ def a_webhook() -> Iterator[dict[str, str]]:
         }
 
 
+@contextmanager
+def a_bucket_of_s3() -> Iterator[dict[str, str]]:
+    with object_store() as store:
+        yield store.variables
+
+
+@contextmanager
+def at(name: str, server: Callable[[], Any]) -> Iterator[dict[str, str]]:
+    with server() as receiver:
+        yield pointed_at(name, receiver.url)
+
+
 ENDS: list[Any] = [
+    pytest.param("datadog", partial(at, "datadog", datadog), id="datadog"),
+    pytest.param("langsmith", partial(at, "langsmith", langsmith), id="langsmith"),
+    pytest.param("otel", partial(at, "otel", collector), id="otel"),
+    pytest.param("s3", a_bucket_of_s3, id="s3"),
+    pytest.param("s3_v2", a_bucket_of_s3, id="s3_v2"),
     pytest.param("gcs_bucket", a_bucket, id="gcs_bucket"),
     pytest.param("langfuse", a_langfuse, id="langfuse"),
     pytest.param("langfuse", an_older_langfuse, id="older langfuse"),
@@ -202,31 +226,29 @@ WRONG = {
             _token_uri(variables), private_key=pem_of(rsa_key("somebody else"))
         ),
     },
+    "datadog": lambda variables: {**variables, "dd_api_key": "wrong"},
     "langfuse": lambda variables: {**variables, "langfuse_secret": "wrong", "langfuse_secret_key": "wrong"},
+    "langsmith": lambda variables: {**variables, "langsmith_api_key": "wrong"},
+    "otel": lambda variables: {**variables, "otel_headers": "Authorization=wrong"},
+    "s3": lambda variables: {**variables, "s3_secret_access_key": "wrong"},
+    "s3_v2": lambda variables: {**variables, "s3_access_key_id": "wrong"},
     "generic_api": lambda variables: {**variables, "generic_api_headers": "Authorization=Bearer wrong"},
 }
 REASON_OF_WRONG = {
     "gcs_bucket": (400, "the token endpoint gave no access token: HTTP 400 (invalid_grant)"),
+    "datadog": (403, "the credentials were refused: HTTP 403"),
     "langfuse": (401, "the credentials were refused: HTTP 401"),
-    "generic_api": (401, "HTTP 401"),
+    "langsmith": (401, "the credentials were refused: HTTP 401"),
+    "otel": (401, "the credentials were refused: HTTP 401"),
+    "s3": (403, "the credentials were refused: HTTP 403 (SignatureDoesNotMatch)"),
+    "s3_v2": (403, "the credentials were refused: HTTP 403 (InvalidAccessKeyId)"),
+    "generic_api": (401, "the credentials were refused: HTTP 401"),
 }
 
 
 def _token_uri(variables: dict[str, str]) -> str:
     uri: str = json.loads(variables["gcs_path_service_account"])["token_uri"]
     return uri
-
-
-def pointed_at(name: str, url: str) -> dict[str, str]:
-    """A callback whose first call goes to `url`."""
-    return {
-        "gcs_bucket": {"gcs_bucket_name": BUCKET, "gcs_path_service_account": service_account(f"{url}/token")},
-        "langfuse": {"langfuse_public_key": PUBLIC, "langfuse_secret_key": SECRET, "langfuse_host": url},
-        "generic_api": {"generic_api_endpoint": url, "generic_api_headers": "Authorization=Bearer right"},
-    }[name]
-
-
-NAMES = ["gcs_bucket", "langfuse", "generic_api"]
 
 
 @pytest.mark.parametrize(("name", "end"), ENDS)
@@ -304,16 +326,16 @@ def test_each_destination_is_judged_by_itself(here: Installation) -> None:
             here.key_with(
                 ("generic_api", {"generic_api_endpoint": good.url}),
                 ("generic_api", {"generic_api_endpoint": bad.url}),
-                ("datadog", {"dd_api_key": "k"}),
+                ("newrelic", {"newrelic_api_key": "k"}),
             )
         )
 
     callbacks = body["logging_callbacks"]
     assert body["key"] == callbacks["status"] == "unhealthy"
-    assert callbacks["callbacks"] == ["generic_api", "generic_api", "datadog"]
+    assert callbacks["callbacks"] == ["generic_api", "generic_api", "newrelic"]
     assert [result["status"] for result in callbacks["results"]] == ["healthy", "unhealthy", "unhealthy"]
     assert callbacks["details"] == (
-        "Logger exceptions triggered, system is unhealthy: generic_api: HTTP 500; datadog: not supported here"
+        "Logger exceptions triggered, system is unhealthy: generic_api: HTTP 500; newrelic: not supported here"
     )
     assert (len(good.received), len(bad.received)) == (1, 1)
 
