@@ -13,10 +13,12 @@ from app.api.schemas.events import (
     EventQuerySchema,
     EventSchema,
     TargetListSchema,
+    TargetQuerySchema,
 )
 from app.clock import iso
 from app.errors import InvalidRequest, NotFound
 from app.services.event_reads import EventQuery, TargetView
+from app.services.pages import Wanted
 
 events = Blueprint("events")
 
@@ -47,10 +49,27 @@ def list_events(query: dict[str, Any]) -> Response:
 
 
 @events.operation(
-    "/events/targets", "GET", "list_targets_events_targets_get", TargetListSchema(), summary="List Targets"
+    "/events/targets",
+    "GET",
+    "list_targets_events_targets_get",
+    TargetListSchema(),
+    summary="List Targets",
+    raises=(InvalidRequest,),
 )
-def list_targets() -> Response:
-    return answer({"targets": [_target(target) for target in services().event_reads.targets(act())]})
+@events.takes(TargetQuerySchema(), "query")
+def list_targets(query: dict[str, Any]) -> Response:
+    asked = Wanted(size=query.pop("page_size"), **query)
+    found = services().event_reads.targets(act(), asked)
+    return answer_page(
+        {
+            "targets": [_target(target) for target in found.targets],
+            "total": found.page.total,
+            "page": asked.page,
+            "page_size": asked.size,
+            "total_pages": asked.pages_of(found.page.total),
+        },
+        found.page,
+    )
 
 
 def _target(view: TargetView) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def running(environment: dict[str, str]) -> Iterator[Services]:
 def test_whenever_a_process_is_killed_every_event_arrives_and_each_id_is_one_fact(
     environment: dict[str, str], running: Services, receiver: Receiver, tmp_path: Path
 ):
-    chance = random.Random(6)
+    chance, killed = random.Random(6), list[int]()
     with Worker(environment, tmp_path) as worker, Redis.from_url(environment["REDIS_URL"]) as broker:
         dispatch = CeleryDispatch(environment["REDIS_URL"], broker)
 
@@ -79,10 +79,18 @@ def test_whenever_a_process_is_killed_every_event_arrives_and_each_id_is_one_fac
             dispatch.send(TaskName.DELIVER, [], message_id=str(uuid.uuid4()), expires_seconds=1)
             Waiter().wait(0.005)
 
-        def is_at_it(than: int) -> int | None:
-            """Whose turn it is, once something has arrived beyond that many."""
+        def kills(than: int) -> bool:
+            """Kill whoever delivers, a moment after something has arrived beyond that many."""
             nudge()
-            return worker.delivering() if len(receiver.received) > than else None
+            if len(receiver.received) <= than or worker.delivering() in {None, *killed}:
+                return False
+            Waiter().wait(chance.uniform(0, LATEST_SECONDS))
+            pid = worker.delivering()
+            if pid is None or pid in killed:  # one that is gone holds its lock for another moment
+                return False
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            return True
 
         def is_done() -> bool:
             nudge()
@@ -94,15 +102,14 @@ def test_whenever_a_process_is_killed_every_event_arrives_and_each_id_is_one_fac
             _tell(running, number)
             # Every other time in the middle of sending, else wherever a sweep is.
             heard = len(receiver.received) if number % 2 else -1
-            pid = eventually(lambda heard=heard: is_at_it(heard), 60)
-            Waiter().wait(chance.uniform(0, LATEST_SECONDS))
-            os.kill(worker.delivering() or pid, signal.SIGKILL)
+            eventually(lambda heard=heard: kills(heard), 60)
         eventually(is_done, 60)
 
     told = {row["event_id"]: row["fact"] for row in rows(running.database, events)}
     arrived: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for request in receiver.received:
         arrived[request.path].append((request.headers["webhook-id"], _fact_of(request.json)))
+    assert len(killed) == KILLS
     assert set(told.values()) == {_fact(number, one) for number in range(KILLS) for one in range(NEW)}
     assert arrived.keys() == set(TARGETS)
     for path in TARGETS:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.integrations.batches import Limits, batch_name, dumped, in_parts, ndjson
@@ -39,6 +39,7 @@ def send(items: Sequence[int], limits: Limits, end: End) -> DeliveryResult:
     return in_parts(items, lambda item: item, limits, end)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 10), st.integers(1, 100))
 def test_every_item_is_sent_once_and_in_order_within_the_limits(items: list[int], most: int, size: int):
     end = End()
@@ -49,6 +50,7 @@ def test_every_item_is_sent_once_and_in_order_within_the_limits(items: list[int]
     assert all(len(part) <= most and (sum(part) <= size or len(part) == 1) for part in end.parts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(50, 100))
 def test_what_is_called_too_large_is_halved_until_it_is_taken(items: list[int], takes: int):
     taken: list[int] = []
@@ -108,6 +110,12 @@ def test_a_repeat_has_the_same_name_and_another_batch_another():
     assert batch_name([first, second]) == batch_name([first, second])
     assert batch_name([first]).startswith("2026-11-18/batch-1795009653123-")
     assert len({batch_name(logs) for logs in ([first], [second], [first, second], [later])}) == 4
+
+
+def test_an_id_that_is_no_proper_text_has_a_name_too():
+    logs = [replace(a_probe(), id=log_id) for log_id in ("half \ud800", "half \ud801")]
+
+    assert len({batch_name([log]) for log in logs}) == 2
 
 
 def test_a_file_has_a_log_a_line():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -87,7 +87,9 @@ def test_what_goes_wrong_is_told_and_sorted_into_what_may_pass_and_what_will_not
     with end_that(name, reply) as (_, variables, storage):
         result = send(name, variables, logs, outbound(seconds), storage)
 
-    assert (result.ok, result.http_status, result.reason) == (False, status, reason)
+    # On a busy machine the short time may be up while Google's token is still on its way.
+    told = str(result.reason).removeprefix("the token endpoint: " if seconds == SHORT_SECONDS else "")
+    assert (result.ok, result.http_status, told) == (False, status, reason)
     assert (result.retryable, result.retry_after_seconds) == (retryable, None)
 
 
@@ -200,7 +202,7 @@ PAYLOADS = st.dictionaries(st.sampled_from(sorted(a_log().payload)), JSON, max_s
 
 @every_destination
 @given(log_id=st.text(max_size=40), payload=PAYLOADS, is_test=st.booleans(), data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_variables_and_the_payload_hold_nothing_is_raised(
     name: str, log_id: str, payload: dict[str, Any], is_test: bool, data: st.DataObject
 ):

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.outbound import parse
@@ -39,6 +39,7 @@ def test_the_published_example_of_an_upload_has_its_published_signature():
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(
     path=TEXT,
     body=st.binary(max_size=100),

@@ -85,5 +85,13 @@ class TargetSchema(Answer):
     last_error = f.String(required=True, allow_none=True)
 
 
+class TargetQuerySchema(PageQuerySchema):
+    page_size = Whole(low=1, high=1000, nullable=False, load_default=100)
+
+
 class TargetListSchema(Answer):
     targets = f.List(f.Nested(TargetSchema()), required=True)
+    total = f.Integer(required=True)
+    page = f.Integer(required=True)
+    page_size = f.Integer(required=True)
+    total_pages = f.Integer(required=True)
