@@ -54,10 +54,9 @@ def masked_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {name: MASK if is_secret_name(str(name)) and value else value for name, value in variables.items()}
 
 
-# A key by its shape: at the start of a word, or random enough, so that `risk-adjusted-returns` stays what it is.
-# What is looked ahead is bounded, or a text of many beginnings would take quadratic time.
+# A key by its shape, where a word begins: `task-0123456789` is none. Behind an escape a word begins as well.
 _KEY_SHAPED = re.compile(
-    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}|sk-(?=[A-Za-z_-]{0,60}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9_-]{13,}"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))sk-[A-Za-z0-9_-]{8,}"
 )
 
 

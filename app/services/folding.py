@@ -62,6 +62,7 @@ class Folding:
         Run twice, late, killed half-way or side by side, it leaves the same state: a row is folded in the
         transaction that takes it out of those that wait.
         """
+        now = self._clock.now()
         with self._database.read() as connection:
             found = connection.execute(select(ledger).where(ledger.c.ledger_id.in_(_waiting()))).mappings()
             rows = [dict(row) for row in found]
@@ -70,18 +71,17 @@ class Folding:
         self._rebasing.heal(rows)
         with self._database.transaction() as transaction:
             taken = _take(transaction, [row["ledger_id"] for row in rows])
-            self._fold(transaction, taken)
+            self._fold(transaction, taken, now)
             mine = {row["ledger_id"] for row in taken}
             daily.add(transaction, [row for row in rows if row["ledger_id"] in mine and row["kind"] == "charge"])
         return JobBatch(len(mine), more=len(rows) == FOLD_BATCH)
 
-    def _fold(self, transaction: Connection, waiting: Sequence[Mapping[str, Any]]) -> None:
+    def _fold(self, transaction: Connection, waiting: Sequence[Mapping[str, Any]], now: datetime) -> None:
         """Add charges to their accounts, and tell of the thresholds that they cross."""
         charges = _by_account(waiting)
         if not charges:
             return
         _open(transaction, [scope for scope in charges if scope.kind not in _OF_KEYS])
-        now = self._clock.now()
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
         folds = [

@@ -179,7 +179,7 @@ def test_statements_do_not_grow_with_what_is_linked(api: Api, services: Services
         changed_window = update(api, budget_duration="1d")
 
     assert (changed_cap.status, changed_window.status) == (200, 200)
-    assert (len(of_cap), len(of_window)) == (5, 7)
+    assert (len(of_cap), len(of_window)) == (6, 8)
     assert {api.info(key)["budget_reset_at"][:10] for key in keys} == {"2026-11-19"}
 
 

@@ -216,4 +216,4 @@ def test_statements_do_not_grow_with_the_members(api: Api, services: Services, c
         assert post(api, *members, max_budget_in_team=1).status == 200
 
     assert len(rows(services.database, team_members)) == 2 * count
-    assert len(sent) == 16
+    assert len(sent) == 17

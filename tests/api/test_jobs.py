@@ -27,7 +27,10 @@ INTERVALS = {
     TaskName.REAP_HOLDS: 9,
     TaskName.PURGE_LEDGER: 3600,
     TaskName.PURGE_EVENTS: 3600,
+    TaskName.PURGE_CALL_LOGS: 3600,
     TaskName.DELIVER: 12,
+    TaskName.WATCH_BUDGETS: 13,
+    TaskName.WATCH_JOBS: 13,
 }
 NEVER = {"state": "unknown", "last_finished_at": None, "failures": 0}
 
@@ -51,6 +54,7 @@ def settings(settings: Settings) -> Settings:
             "KEYLEDGER_RESET_INTERVAL_SECONDS": "7",
             "KEYLEDGER_FOLD_INTERVAL_SECONDS": "11",
             "KEYLEDGER_REAP_INTERVAL_SECONDS": "9",
+            "KEYLEDGER_WATCH_INTERVAL_SECONDS": "13",
             "KEYLEDGER_DELIVERY_INTERVAL_SECONDS": "12",
             "KEYLEDGER_HEARTBEAT_SECONDS": "2",
             "KEYLEDGER_MAX_CLOCK_SKEW_SECONDS": "60",

@@ -324,4 +324,4 @@ def test_statements_do_not_grow_with_the_members(api: Api, services: Services, m
         counts.append(len(sent))
 
     assert roles(api.get("/team/info", team_id=TEAM).body["team_info"])["ann"] == "admin"
-    assert counts == [7, 11, 9]
+    assert counts == [7, 12, 9]

@@ -378,4 +378,4 @@ def test_statements_do_not_grow_with_the_teams(api: Api, services: Services, tea
         update(api, budget_duration="1d")
 
     # Seven that change it and six that show it.
-    assert (len(of_alias), len(of_tier)) == (13, 17)
+    assert (len(of_alias), len(of_tier)) == (13, 18)

@@ -372,4 +372,4 @@ def test_statements_do_not_grow_with_what_a_user_has(api: Api, services: Service
     with statements(services.database) as of_window:
         update(api, budget_duration="1d")
 
-    assert (len(of_alias), len(of_window)) == (6, 8)
+    assert (len(of_alias), len(of_window)) == (6, 9)

@@ -404,7 +404,7 @@ def test_statements_of_new_do_not_grow_with_the_memberships(api: Api, services: 
             new(api, teams=teams, organizations=names[:count], object_permission={"agents": ["a"]})
         return len(sent)
 
-    assert make(1) == make(20) == 20
+    assert make(1) == make(20) == 21
 
 
 # --- info --------------------------------------------------------------------------------------------------

@@ -243,10 +243,10 @@ def test_what_looks_like_a_key_is_cut_short(key: str, place: str):
     assert without_keys(place.format(key)) == place.format(minting.key_name(key))
 
 
-@pytest.mark.parametrize("key", KEYS[:2])
-@pytest.mark.parametrize("before", ["\\n", "Bearer", "%3D", "9"])
-def test_a_random_key_is_found_behind_letters_too(key: str, before: str):
-    assert key not in without_keys(before + key)
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("before", ["\\n", "\\t", "\\u003d", "%3D", "%20"])
+def test_a_key_is_found_behind_an_escape_too(key: str, before: str):
+    assert without_keys(before + key) == before + minting.key_name(key)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +255,8 @@ def test_a_random_key_is_found_behind_letters_too(key: str, before: str):
         "risk-adjusted-returns-of-funds",
         "Risk-Adjusted-Returns",
         "a task-specific-instruction",
+        "task-550e8400-e29b-41d4-a716-446655440000",
+        "ask-llama-70b-instruct",
         "sk-",
         "sk-short",
         "SK-0123456789ABCDEF",

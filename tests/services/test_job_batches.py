@@ -22,6 +22,9 @@ JOBS = (
     TaskName.END_INCREASES,
     TaskName.END_GRACES,
     TaskName.PURGE_LEDGER,
+    TaskName.WATCH_BUDGETS,
+    TaskName.ANNOUNCE_EXPIRY,
+    TaskName.WATCH_JOBS,
 )
 
 
@@ -132,13 +135,18 @@ def test_a_due_window_in_which_nothing_is_over_keeps_its_spend_and_is_due_no_lon
     shown = api.info(KEY)
     with services.database.transaction() as transaction:
         transaction.execute(
-            update(budget_state).where(budget_state.c.scope_id == made["key_id"]).values(reset_at=clock.now())
+            update(budget_state)
+            .where(budget_state.c.scope_id == made["key_id"])
+            .values(reset_at=clock.now(), previous_spend_nanos=7)
         )
 
     assert [run(services, TaskName.RESET_BUDGETS) for _ in range(2)] == [1, 0]
 
     after = api.info(KEY)
     assert (after["spend"], after["budget_reset_at"]) == (1.5, shown["budget_reset_at"])
+    with services.database.read() as connection:
+        kept = connection.execute(select(budget_state.c.previous_spend_nanos)).scalar_one()
+    assert kept == 7, "the window before is still that one"
 
 
 def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
