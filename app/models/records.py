@@ -29,6 +29,7 @@ audit = Table(
     Index("ix_audit_by_actor_user_id", "actor_user_id", "at", "audit_id"),
     Index("ix_audit_by_actor_key_id", "actor_key_id", "at", "audit_id"),
     Index("ix_audit_by_request_id", "request_id", "at", "audit_id"),
+    # Whom a row shows as LiteLLM does: the claim, else the caller's user.
     Index(
         "ix_audit_by_changed_by",
         "changed_by",
@@ -36,5 +37,13 @@ audit = Table(
         "audit_id",
         sqlite_where=text("changed_by IS NOT NULL"),
         postgresql_where=text("changed_by IS NOT NULL"),
+    ),
+    Index(
+        "ix_audit_unclaimed",
+        "actor_user_id",
+        "at",
+        "audit_id",
+        sqlite_where=text("changed_by IS NULL"),
+        postgresql_where=text("changed_by IS NULL"),
     ),
 )

@@ -1,6 +1,6 @@
 """People and service identities that own keys."""
 
-from sqlalchemy import Column, ForeignKey, Index, Table, Text
+from sqlalchemy import Column, ForeignKey, Index, Table, Text, text
 
 from app.db import UtcDateTime, metadata
 from app.models.columns import json_list, json_object, rate_limits, spending_limits
@@ -25,7 +25,14 @@ users = Table(
     # The address as it is compared: two spellings of one mailbox are one user.
     Column("email_folded", Text),
     Index("uq_users_email_folded", "email_folded", unique=True),
-    Index("uq_users_sso_user_id", "sso_user_id", unique=True),
+    # Not over those without one: a planner would take every id to be as common as none.
+    Index(
+        "uq_users_sso_user_id",
+        "sso_user_id",
+        unique=True,
+        sqlite_where=text("sso_user_id IS NOT NULL"),
+        postgresql_where=text("sso_user_id IS NOT NULL"),
+    ),
     Index("ix_users_created_at", "created_at", "user_id"),
     Index("ix_users_user_role", "user_role", "created_at", "user_id"),
     # One for every order of the list.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, select
 
 from app.clock import iso
 from app.db import Database
@@ -83,9 +83,8 @@ class AuditReads:
         Raises RoleRefused for whoever does not see all, InvalidRequest for a cursor of another list.
         """
         enforce(access.may_read_audit(act.caller))
-        where = _conditions(query)
         order = Order(audit.c.at, audit.c.audit_id, descending=query.descending)
-        listing = Listing(audit, where, order, countable=_countable(query))
+        listing = Listing(audit, _conditions(query), order, countable=_countable(query), among=_among(query))
         with self._database.read() as connection:
             page = page_of(connection, listing, query)
             rows = connection.execute(select(audit).where(audit.c.audit_id.in_(page.ids))).mappings()
@@ -113,14 +112,19 @@ def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
     wanted = [audit.c[name] == getattr(query, name) for name in _EXACT if getattr(query, name)]
     if query.entity:
         wanted.append(audit.c.entity == entity_named(query.entity))
-    if query.changed_by:
-        unclaimed = and_(audit.c.changed_by.is_(None), audit.c.actor_user_id == query.changed_by)
-        wanted.append(or_(audit.c.changed_by == query.changed_by, unclaimed))
     if query.start is not None:
         wanted.append(audit.c.at >= query.start)
     if query.end is not None:
         wanted.append(audit.c.at <= query.end)
     return wanted
+
+
+def _among(query: AuditQuery) -> list[ColumnElement[bool]]:
+    """Whom LiteLLM's `changed_by` shows: who is claimed to have made the change, else whoever made it."""
+    if not query.changed_by:
+        return []
+    unclaimed = and_(audit.c.changed_by.is_(None), audit.c.actor_user_id == query.changed_by)
+    return [audit.c.changed_by == query.changed_by, unclaimed]
 
 
 def _countable(query: AuditQuery) -> bool:

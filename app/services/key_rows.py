@@ -19,7 +19,7 @@ from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, o
 from app.services import spends
 from app.services.budget_views import tier_fields
 from app.services.key_views import KeyView
-from app.services.rows import labelled, part
+from app.services.rows import labelled, own, part
 
 _LABELLED = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
@@ -44,7 +44,7 @@ def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyVie
         key_id=row["key_id"],
         token=row["token"],
         key_name=row["key_name"],
-        columns={column.name: row[column.name] for column in keys.columns},
+        columns=own(row, keys),
         spend=spend_of(spends.account_part(row), effective_duration(row, tier), calendar, now),
         seen_at=now,
         tier=tier_fields(tier, calendar, now),

@@ -19,7 +19,7 @@ from app.models import (
 from app.services import spends, user_rows
 from app.services.budget_views import tier_fields
 from app.services.organization_views import OrganizationMemberView, OrganizationView
-from app.services.rows import labelled, part
+from app.services.rows import labelled, own, part
 
 _PARTS = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
 
@@ -47,7 +47,7 @@ def load(
 def _view(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> OrganizationView:
     return OrganizationView(
         organization_id=row["organization_id"],
-        columns={column.name: row[column.name] for column in organizations.columns},
+        columns=own(row, organizations),
         spend=spend_of(spends.account_part(row), row["tier.budget_duration"], calendar, now),
         tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),
@@ -70,7 +70,7 @@ def members(
     ).mappings()
     return [
         OrganizationMemberView(
-            columns={column.name: row[column.name] for column in organization_members.columns},
+            columns=own(row, organization_members),
             user=found.get(row["user_id"]),
             tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         )

@@ -6,7 +6,7 @@ direction. Rows without a value come last in both: they are a second run over th
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import NoneType
 from typing import Any
 
@@ -18,6 +18,8 @@ from app.services import cursors
 
 # What no index counts is counted so far and not beyond, so that a list costs the same over any number of rows.
 MOST_COUNTED = 10_001
+# Up to so many rows that another table names are read and sorted; of more, a page is found sooner along the order.
+FEW = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,25 @@ def is_descending(sort_by: str, sort_order: str, sorts: Collection[str]) -> bool
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Narrows a list to rows that another table names, such as the members of a team: few, or nearly all."""
+
+    column: ColumnElement[Any]
+    ids: Select[Any]
+
+    def collected(self) -> ColumnElement[bool]:
+        """Every id is looked up: what that costs grows with the ids."""
+        return self.column.in_(self.ids)
+
+    def probed(self) -> ColumnElement[bool]:
+        """Every row is looked up among the ids, which must be quick: no more of them are read."""
+        (named,) = self.ids.selected_columns
+        probe = self.ids.where(named == self.column).correlate(self.column.table)
+        # With an offset it stays what it is: no planner makes a join of it, for which it might read all the ids.
+        return probe.offset(0).exists()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """The rows that a list is drawn from, and whether an index counts them, or they are too few to matter."""
 
@@ -78,10 +99,14 @@ class Listing:
     counted: FromClause | None = None
     # A row must meet one of these, if there are any; each is a walk of its own, along an index of its own.
     among: Sequence[ColumnElement[bool]] = ()
+    # A row must be within each of these; how many rows that leaves decides how they are looked for.
+    within: Sequence[Within] = ()
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
-        return [*self.where, or_(*self.among)] if self.among else list(self.where)
+        """All that a row must meet, for a statement that reads all of the rows."""
+        some = [or_(*self.among)] if self.among else []
+        return [*self.where, *some, *(each.collected() for each in self.within)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +136,32 @@ class _Place:
 def page_of(connection: Connection, listing: Listing, wanted: Wanted) -> Page:
     """The page that is asked for: two statements, or one behind a cursor; raises InvalidRequest for the cursor."""
     place = _decoded(listing.order, wanted) if wanted.cursor else None
-    rows = connection.execute(_page(listing, wanted, place)).all()
     if place is None:
         total, capped = _count(connection, listing)
     else:
         total, capped = place.total, place.capped
+    if listing.within and total <= FEW:
+        listing = _collected(listing)
+    rows = connection.execute(_page(listing, wanted, place)).all()
     shown = rows[: wanted.size]
     more = len(rows) > len(shown)
     end = _Place(total, capped, shown[-1].value, shown[-1].identity) if more else None
     cursor = None if end is None else _encoded(wanted, end)
     return Page([row.identity for row in shown], [row.value for row in shown], total, capped, cursor)
+
+
+def _collected(listing: Listing) -> Listing:
+    """The same list over its rows alone, put together first: no order but theirs is walked."""
+    order = listing.order
+    rows = (
+        select(order.column.label("value"), order.identity.label("identity"))
+        .select_from(listing.source)
+        .where(*listing.conditions)
+        # With an offset it stays apart from what sorts it.
+        .offset(0)
+        .cte("collected")
+    )
+    return Listing(rows, (), replace(order, column=rows.c.value, identity=rows.c.identity))
 
 
 def _page(listing: Listing, wanted: Wanted, place: _Place | None) -> Select[Any]:
@@ -162,7 +203,7 @@ def _run(listing: Listing, more: Sequence[ColumnElement[bool]], part: int) -> Se
     return (
         select(literal(part).label("part"), order.column.label("value"), order.identity.label("identity"))
         .select_from(listing.source)
-        .where(*listing.where, *more)
+        .where(*listing.where, *(each.probed() for each in listing.within), *more)
         .order_by(*order.by(order.column, order.identity))
     )
 

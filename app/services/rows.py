@@ -4,9 +4,10 @@ A statement reads a thing with all that belongs to it, each table under a prefix
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, column, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, column, func, literal, select, type_coerce
 from sqlalchemy.sql.selectable import FromClause, TableValuedAlias
 
 from app.db import Json
@@ -37,6 +38,13 @@ def among(connection: Connection, names: Sequence[str]) -> Select[str]:
     return select(unfolded(connection, literal(list(names), Json)).c.value)
 
 
+def among_pairs(connection: Connection, pairs: Collection[tuple[str, str]]) -> Select[str, str]:
+    """Some pairs of names as rows, for `IN` with a tuple, for the same reason."""
+    entry = unfolded(connection, literal([list(pair) for pair in pairs], Json)).c.value
+    pair = type_coerce(entry, Json) if connection.dialect.name == "sqlite" else cast(entry, Json)
+    return select(pair[0].as_string(), pair[1].as_string())
+
+
 def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:
     """Every column of these tables, named `prefix.column`."""
     return [
@@ -44,9 +52,25 @@ def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:
     ]
 
 
+def own(row: Mapping[Any, Any], table: FromClause) -> dict[str, Any]:
+    """The columns of the table that a row is of."""
+    return {name: row[name] for name in _names(table)}
+
+
 def part(row: Mapping[Any, Any], prefix: str, table: FromClause, identity: str) -> dict[str, Any] | None:
     """One table's part of a row; None where `identity` is NULL, because the join found nothing."""
-    if row[f"{prefix}.{identity}"] is None:
-        return None
-    # SQLAlchemy names are a kind of text that JSON dumpers refuse as keys.
-    return {str(column.name): row[f"{prefix}.{column.name}"] for column in table.columns}
+    return None if row[f"{prefix}.{identity}"] is None else present(row, prefix, table)
+
+
+def present(row: Mapping[Any, Any], prefix: str, table: FromClause) -> dict[str, Any]:
+    """One table's part of a row, where there is no row without it."""
+    return {name: row[f"{prefix}.{name}"] for name in _names(table)}
+
+
+@cache
+def _names(table: FromClause) -> tuple[str, ...]:
+    """Kept, for every row of a page asks for them.
+
+    SQLAlchemy's own are a kind of text that JSON dumpers refuse as keys.
+    """
+    return tuple(str(column.name) for column in table.columns)

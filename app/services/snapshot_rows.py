@@ -20,7 +20,7 @@ from app.models import (
     teams,
     users,
 )
-from app.services.rows import labelled, part
+from app.services.rows import labelled, part, present
 from app.services.team_rows import MEMBER_ID
 from app.store import policies
 from app.store.policies import Entity
@@ -169,7 +169,7 @@ def load(connection: Connection, token: str, now: datetime) -> Snapshot | None:
     if not rows:
         return None
     secret = {name: rows[0][name] for name in ("token", "key_name", "revoke_at")}
-    return _snapshot(rows, {**_part(rows[0], "key", keys), **secret})
+    return _snapshot(rows, {**present(rows[0], "key", keys), **secret})
 
 
 def _snapshot(rows: Sequence[Mapping[Any, Any]], key: Mapping[str, Any]) -> Snapshot:
@@ -186,12 +186,8 @@ def _snapshot(rows: Sequence[Mapping[Any, Any]], key: Mapping[str, Any]) -> Snap
     )
 
 
-def _part(row: Mapping[Any, Any], prefix: str, table: FromClause) -> dict[str, Any]:
-    return {str(column.name): row[f"{prefix}.{column.name}"] for column in table.columns}
-
-
 def load_archived(connection: Connection, token: str) -> Snapshot | None:
     """A deleted key as it was, with its team, its owner and its organization as they are now."""
     statement = _ARCHIVED.where(deleted_keys.c.token == token).order_by(deleted_keys.c.id.desc())
     rows = connection.execute(statement).mappings().all()
-    return _snapshot(rows, _part(rows[0], "key", deleted_keys)) if rows else None
+    return _snapshot(rows, present(rows[0], "key", deleted_keys)) if rows else None

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select, true, union
 
 from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
 from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
-from app.services.rows import labelled, part
+from app.services.rows import labelled, own, part
 from app.services.team_filters import scope_of
 
 
@@ -161,7 +161,7 @@ def of_organizations(
         statement = statement.with_for_update(read=True, of=organizations)
     return {
         row["organization_id"]: OrganizationFacts(
-            {column.name: row[column.name] for column in organizations.columns},
+            own(row, organizations),
             part(row, "tier", budgets, "budget_id") or {},
             row["caller_id"] is not None,
         )

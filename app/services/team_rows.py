@@ -24,7 +24,7 @@ from app.models import (
 )
 from app.services import spends
 from app.services.budget_views import tier_fields
-from app.services.rows import labelled, part
+from app.services.rows import labelled, own, part
 from app.services.team_views import ArchivedTeam, MemberView, TeamView
 
 
@@ -183,7 +183,7 @@ def _by_team(members: Sequence[MemberView]) -> dict[str, list[MemberView]]:
 def _view(row: Mapping[str, Any], members: Sequence[MemberView], calendar: Calendar, now: datetime) -> TeamView:
     return TeamView(
         team_id=row["team_id"],
-        columns={column.name: row[column.name] for column in teams.columns},
+        columns=own(row, teams),
         spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
         members=members,
         member_tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),

@@ -9,7 +9,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from app.models import budget_state, organization_members, team_members, users
 from app.services import spends
-from app.services.pages import Listing, Order, Wanted, is_descending
+from app.services.pages import Listing, Order, Wanted, Within, is_descending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,8 @@ def listing_of(query: UserQuery, organization_ids: Collection[str] | None) -> Li
     if order.column.table is budget_state:
         source = users.join(budget_state, spends.of_state("user", users.c.user_id))
     contains = query.search or query.user_email or len(query.user_ids) == 1
-    return Listing(source, _conditions(query, organization_ids), order, countable=not contains, counted=users)
+    within = _within(query, organization_ids)
+    return Listing(source, _conditions(query), order, countable=not contains, counted=users, within=within)
 
 
 def _order(query: UserQuery) -> Order:
@@ -62,14 +63,19 @@ def _order(query: UserQuery) -> Order:
     return Order(column, identity, descending=descending, gaps=column.nullable is True)
 
 
-def _conditions(query: UserQuery, organization_ids: Collection[str] | None) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
+def _within(query: UserQuery, organization_ids: Collection[str] | None) -> list[Within]:
+    wanted: list[Within] = []
     if organization_ids is not None:
         belongs = organization_members.c.organization_id.in_(sorted(organization_ids))
-        wanted.append(users.c.user_id.in_(select(organization_members.c.user_id).where(belongs)))
+        wanted.append(Within(users.c.user_id, select(organization_members.c.user_id).where(belongs)))
     if query.team:
         inside = select(team_members.c.user_id).where(team_members.c.team_id == query.team)
-        wanted.append(users.c.user_id.in_(inside))
+        wanted.append(Within(users.c.user_id, inside))
+    return wanted
+
+
+def _conditions(query: UserQuery) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
     if query.role:
         wanted.append(users.c.user_role == query.role)
     if len(query.user_ids) == 1:

@@ -10,7 +10,7 @@ from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, object_permissions, team_members, users
 from app.services import spends
-from app.services.rows import labelled, part
+from app.services.rows import labelled, own, part
 from app.services.user_views import UserView
 
 _PARTS = [*labelled({"permission": object_permissions}), *spends.account_columns()]
@@ -54,7 +54,7 @@ def _view(rows: Sequence[Mapping[Any, Any]], calendar: Calendar, now: datetime) 
     row = rows[0]
     return UserView(
         user_id=row["user_id"],
-        columns={column.name: row[column.name] for column in users.columns},
+        columns=own(row, users),
         spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
         teams=[found["member_of"] for found in rows if found["member_of"] is not None],
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),

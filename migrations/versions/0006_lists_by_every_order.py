@@ -1,7 +1,7 @@
 """An index for every order and filter of every list, and archives of what is deleted.
 
-Safe with the previous release because: it only adds tables and indexes, widens indexes of the same name, and drops
-one that no statement uses.
+Safe with the previous release because: it only adds tables and indexes, widens indexes of the same name, takes out
+of a unique one what is not unique, and drops one that no statement uses.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,6 @@ CAPPED = (
     ("organizations", "budget_id"),
     ("organization_members", "budget_id"),
 )
-USERS = ("user_email", "user_alias", "user_role", "max_budget_nanos", "updated_at", "sso_user_id")
 
 
 def upgrade() -> None:
@@ -54,10 +53,7 @@ def upgrade() -> None:
     _upgrade_teams()
     _upgrade_organizations()
     _upgrade_audit()
-    # Users.
-    for column in USERS:
-        op.create_index(f"ix_users_by_{column}", "users", [column, "user_id"])
-    op.create_index("ix_users_user_role", "users", ["user_role", "created_at", "user_id"])
+    _upgrade_users()
     # Tiers.
     for table, column in CAPPED:
         op.create_index(f"ix_{table}_{column}", table, [column])
@@ -67,9 +63,7 @@ def downgrade() -> None:
     # Tiers.
     for table, column in reversed(CAPPED):
         op.drop_index(f"ix_{table}_{column}", table_name=table)
-    # Users.
-    for name in ("ix_users_user_role", *(f"ix_users_by_{column}" for column in reversed(USERS))):
-        op.drop_index(name, table_name="users")
+    _downgrade_users()
     _downgrade_audit()
     _downgrade_organizations()
     _downgrade_teams()
@@ -157,23 +151,57 @@ def _downgrade_organizations() -> None:
 # --- the audit ---------------------------------------------------------------------------------------------
 
 AUDIT = ("entity", "entity_id", "action", "actor_user_id", "actor_key_id", "request_id")
+# Whom a row shows: the claim, else the caller's user.
+AUDIT_CHANGED_BY = {
+    "ix_audit_by_changed_by": ("changed_by", "changed_by IS NOT NULL"),
+    "ix_audit_unclaimed": ("actor_user_id", "changed_by IS NULL"),
+}
 
 
 def _upgrade_audit() -> None:
     op.drop_index("ix_audit_entity", table_name="audit")
     for column in AUDIT:
         op.create_index(f"ix_audit_by_{column}", "audit", [column, "at", "audit_id"])
-    claimed = sa.text("changed_by IS NOT NULL")
-    op.create_index(
-        "ix_audit_by_changed_by",
-        "audit",
-        ["changed_by", "at", "audit_id"],
-        sqlite_where=claimed,
-        postgresql_where=claimed,
-    )
+    for name, (column, those) in AUDIT_CHANGED_BY.items():
+        op.create_index(
+            name,
+            "audit",
+            [column, "at", "audit_id"],
+            sqlite_where=sa.text(those),
+            postgresql_where=sa.text(those),
+        )
 
 
 def _downgrade_audit() -> None:
-    for column in ("changed_by", *reversed(AUDIT)):
-        op.drop_index(f"ix_audit_by_{column}", table_name="audit")
+    for name in (*reversed(AUDIT_CHANGED_BY), *(f"ix_audit_by_{column}" for column in reversed(AUDIT))):
+        op.drop_index(name, table_name="audit")
     op.create_index("ix_audit_entity", "audit", ["entity", "entity_id", "audit_id"])
+
+
+# --- users -------------------------------------------------------------------------------------------------
+
+USERS = ("user_email", "user_alias", "user_role", "max_budget_nanos", "updated_at", "sso_user_id")
+
+
+def _upgrade_users() -> None:
+    for column in USERS:
+        op.create_index(f"ix_users_by_{column}", "users", [column, "user_id"])
+    op.create_index("ix_users_user_role", "users", ["user_role", "created_at", "user_id"])
+    # Without the users that have none.
+    present = sa.text("sso_user_id IS NOT NULL")
+    op.drop_index("uq_users_sso_user_id", table_name="users")
+    op.create_index(
+        "uq_users_sso_user_id",
+        "users",
+        ["sso_user_id"],
+        unique=True,
+        sqlite_where=present,
+        postgresql_where=present,
+    )
+
+
+def _downgrade_users() -> None:
+    op.drop_index("uq_users_sso_user_id", table_name="users")
+    op.create_index("uq_users_sso_user_id", "users", ["sso_user_id"], unique=True)
+    for name in ("ix_users_user_role", *(f"ix_users_by_{column}" for column in reversed(USERS))):
+        op.drop_index(name, table_name="users")

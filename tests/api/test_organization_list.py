@@ -152,6 +152,21 @@ def test_a_plain_member_sees_its_own_teams_and_of_the_others_who_they_are(api: A
     assert "max_budget" in users["org member"]
 
 
+def test_somebody_in_several_organizations_is_listed_in_each_with_its_role_there(api: Api, services: Services):
+    names = ['a "quoted", ünusual [name]', "plain"]
+    add_organization(services.database, "o1", {names[0]: "org_admin", names[1]: None})
+    add_organization(services.database, 'o"2', {names[0]: "internal_user"})
+
+    found = {
+        organization["organization_id"]: {
+            member["user_id"]: member["user_role"] for member in organization["members"]
+        }
+        for organization in listed(api).body
+    }
+
+    assert found == {"o1": {names[0]: "org_admin", names[1]: None}, 'o"2': {names[0]: "internal_user"}}
+
+
 def test_of_a_large_organization_the_first_are_shown_and_that_there_are_more(api: Api, services: Services):
     add_organization(services.database, "large")
     add_organization(services.database, "small", {"user 0": None})

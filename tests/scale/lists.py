@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from app.clock import iso
+from tests.clocks import START
 from tests.scale import populations
 
 
@@ -15,15 +18,22 @@ class List:
     orders: tuple[str, ...] = ()
     filters: tuple[dict[str, Any], ...] = ()
     asked: dict[str, Any] = field(default_factory=dict)
+    # Filters whose pages are longer over a larger population, up to a bound.
+    growing: tuple[dict[str, Any], ...] = ()
 
     def requests(self) -> Iterator[dict[str, Any]]:
-        """Every order in both directions, and every filter."""
+        """Every order in both directions, and every filter; of each, populations of any size have alike pages."""
         yield self.asked
         for order in self.orders:
             for direction in ("asc", "desc"):
                 yield {**self.asked, "sort_by": order, "sort_order": direction}
         for narrowed in self.filters:
             yield {**self.asked, **narrowed}
+
+
+def _after(minutes: int) -> str | None:
+    """A while after the first row: still among the first thousand."""
+    return iso(START + timedelta(minutes=minutes))
 
 
 LISTS = (
@@ -37,8 +47,8 @@ LISTS = (
             {"user_id": populations.USER},
             {"team_id": populations.TEAM},
             {"organization_id": populations.ORGANIZATION},
-            {"key_alias": "Key 0007919"},
-            {"key_hash": "f" * 57 + "0007919"},
+            {"key_alias": f"Key {populations.STREWN}"},
+            {"key_hash": "f" * 57 + populations.STREWN},
             {"user_id": populations.USER, "include_created_by_keys": True},
         ),
         {"size": 100, "return_full_object": True},
@@ -72,14 +82,23 @@ LISTS = (
         (
             {"role": "internal_user_viewer"},
             {"user_ids": f"{populations.USER},user-0000007"},
-            {"sso_user_ids": "sso-1,sso-2"},
+            {"sso_user_ids": "sso-0000001,sso-0000002"},
             {"team": populations.TEAM},
+            {"team": populations.SMALL_TEAM},
+            {"team": populations.TEAM, "sort_by": "spend"},
+            {"team": populations.SMALL_TEAM, "sort_by": "spend"},
             {"organization_ids": populations.ORGANIZATION},
+            {"organization_ids": populations.SMALL_ORGANIZATION},
         ),
         {"page_size": 100},
     ),
     List("/budget/list", asked={"page_size": 100}),
-    List("/organization/list", filters=({"org_id": populations.ORGANIZATION},)),
+    List(
+        "/organization/list",
+        filters=({"org_id": populations.SMALL_ORGANIZATION},),
+        # It shows a thousand members and teams, where there are as many.
+        growing=({"org_id": populations.ORGANIZATION},),
+    ),
     List(
         "/audit",
         filters=(
@@ -91,8 +110,8 @@ LISTS = (
             {"changed_by": populations.USER},
             {"action": "delete"},
             {"request_id": "request-0000007"},
-            {"start_date": "2026-11-18T20:00:00Z", "end_date": "2026-11-18T21:00:00Z"},
-            {"entity": "key", "end_date": "2026-11-18T21:00:00Z"},
+            {"start_date": _after(5), "end_date": _after(15)},
+            {"entity": "key", "end_date": _after(15)},
         ),
         asked={"page_size": 100},
     ),

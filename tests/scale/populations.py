@@ -1,7 +1,8 @@
 """Stores with as many rows of everything as one likes, made by a handful of statements.
 
 Ids count up, as `user-0000001`, and so does the time at which a row was made. The first team, user and organization
-are large: a quarter of all keys is theirs. Of what may be missing, some is.
+are large: nearly a quarter of all keys is theirs. The second ones are as small in any population. Of what may be
+missing, some is. A population of a thousand and a larger one show pages of the same length wherever they can.
 """
 
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    and_,
     case,
     cast,
     func,
@@ -39,14 +41,21 @@ from app.models import (
 from tests.clocks import START
 from tests.factories import NANOS
 
-# The first of each noun.
-USER, TEAM, ORGANIZATION, BUDGET = (f"{noun}-0000001" for noun in ("user", "team", "organization", "budget"))
-_SHARE = 4
+# The first of each noun, and the second.
+USER, TEAM, ORGANIZATION = (f"{noun}-0000001" for noun in ("user", "team", "organization"))
+SMALL_USER, SMALL_TEAM, SMALL_ORGANIZATION = (f"{noun}-0000002" for noun in ("user", "team", "organization"))
+# What the first key has of the names that are strewn about.
+STREWN = "0507919"
+# The first of a noun has one row in four, but for one in five of these, up to the thousandth: the second has those.
+_SHARE, _SHARE_OF_SECOND, _LAST_OF_SECOND = 4, 20, 1_000
+# So many users came by single sign-on.
+_SIGNED_ON = 100
 # No statement may take longer than one of the service.
 _AT_ONCE = 5_000
 _NOUNS = ("key", "team", "user", "organization")
-# Primes, by which numbers are strewn about.
+# Primes, by which numbers are strewn about; those of the first rows come to lie in the middle.
 _STRIDE, _RANGE = 7_919, 1_000_003
+_MIDDLE = 500_000
 
 
 def fill(database: Database, rows: int) -> None:
@@ -68,7 +77,7 @@ class _Population:
         following = select(numbers.c.n + literal(1, BigInteger)).where(numbers.c.n < last)
         self._numbers = numbers.union_all(following)
         self._n = self._numbers.c.n
-        self._strewn = self._n * _STRIDE % _RANGE
+        self._strewn = (self._n * _STRIDE + _MIDDLE) % _RANGE
         self._made = {"created_at": self._moment(self._n), "updated_at": self._moment(self._strewn)}
 
     def put_identities(self) -> None:
@@ -88,6 +97,7 @@ class _Population:
             email_folded=address,
             user_alias=self._mostly(self._named("User")),
             user_role=self._one_of("internal_user", "internal_user_viewer", "proxy_admin_viewer"),
+            sso_user_id=case((self._n <= _SIGNED_ON, self._id("sso")), else_=None),
             max_budget_nanos=self._mostly(self._strewn * NANOS),
             tpm_limit=self._mostly(self._n % 997),
             **self._made,
@@ -96,7 +106,8 @@ class _Population:
             teams,
             team_id=self._id("team"),
             team_alias=self._mostly(self._named("Team")),
-            organization_id=self._shared("organization"),
+            # The first is in none: where there are few teams, a page of them would tell its many members.
+            organization_id=case((self._n == 1, None), else_=self._shared("organization")),
             max_budget_nanos=self._mostly(self._strewn * NANOS),
             **self._made,
         )
@@ -157,6 +168,7 @@ class _Population:
             actor_user_id=self._shared("user"),
             actor_key_id=self._shared("key"),
             actor_role="internal_user",
+            changed_by=case((self._n % 5 == 0, self._shared("user")), else_=None),
             action=self._one_of("new", "update", "delete"),
             entity=self._one_of("key", "team", "user"),
             entity_id=self._id("key"),
@@ -175,8 +187,9 @@ class _Population:
         return self._numbered(f"{noun}-", self._n)
 
     def _shared(self, noun: str) -> ColumnElement[Any]:
-        """One's own of a noun, but of every fourth the first one."""
-        return self._numbered(f"{noun}-", case((self._n % _SHARE == 0, 1), else_=self._n))
+        """One's own of a noun, but of every fourth the first one or the second."""
+        second = and_(self._n % _SHARE_OF_SECOND == _SHARE, self._n <= _LAST_OF_SECOND)
+        return self._numbered(f"{noun}-", case((second, 2), (self._n % _SHARE == 0, 1), else_=self._n))
 
     def _named(self, noun: str) -> ColumnElement[Any]:
         """Names that do not sort as the ids do."""

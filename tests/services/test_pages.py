@@ -7,22 +7,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Table, delete, insert
+from sqlalchemy import Column, Table, delete, insert, select
 
 from app.db import Database
 from app.errors import InvalidRequest
 from app.models import users
 from app.services import cursors, pages
-from app.services.pages import MOST_COUNTED, Listing, Order, Wanted, page_of
+from app.services.pages import FEW, MOST_COUNTED, Listing, Order, Wanted, Within, page_of
 from tests.api.counting import statements
 from tests.clocks import START
 
 # Orders by a column that rows may lack, by a text and a number, and by an instant that every row has.
 COLUMNS: tuple[Column[Any], ...] = (users.c.user_alias, users.c.tpm_limit, users.c.created_at)
-FEW = st.integers(0, 3)
+SMALL = st.integers(0, 3)
 ROWS = st.dictionaries(
-    st.text("abc", min_size=1, max_size=3), st.tuples(st.none() | FEW, st.none() | FEW, FEW), max_size=14
+    st.text("abc", min_size=1, max_size=3), st.tuples(st.none() | SMALL, st.none() | SMALL, SMALL), max_size=14
 )
+# Another table, as it were, that names users.
+_NAMING = users.alias()
+LIMITED = Within(users.c.user_id, select(_NAMING.c.user_id).where(_NAMING.c.tpm_limit.is_not(None)))
 
 
 def stored(user_id: str, alias: int | None, limit: int | None, seconds: int) -> dict[str, Any]:
@@ -45,7 +48,12 @@ def put(database: Database, rows: dict[str, tuple[Any, ...]]) -> list[dict[str, 
 
 
 def listing(
-    column: Column[Any], *, descending: bool, countable: bool = True, limits: Sequence[int] = ()
+    column: Column[Any],
+    *,
+    descending: bool,
+    countable: bool = True,
+    limits: Sequence[int] = (),
+    within: Sequence[Within] = (),
 ) -> Listing:
     """The users; those of one of the limits or of one of as many names, where there are any."""
     order = Order(column, users.c.user_id, descending=descending, gaps=bool(column.nullable))
@@ -54,7 +62,7 @@ def listing(
         for limit in limits
         for either in (users.c.tpm_limit == limit, users.c.user_alias == f"alias {limit}")
     ]
-    return Listing(users, (), order, countable=countable, among=among)
+    return Listing(users, (), order, countable=countable, among=among, within=within)
 
 
 def walk(database: Database, found: Listing, size: int) -> Iterator[pages.Page]:
@@ -86,7 +94,8 @@ def each_store(database: Database) -> Callable[[], Database]:
     column=st.sampled_from(COLUMNS),
     descending=st.booleans(),
     size=st.integers(1, 5),
-    limits=st.lists(FEW, max_size=2),
+    limits=st.lists(SMALL, max_size=2),
+    limited=st.booleans(),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cursors_and_numbers_lead_through_the_same_rows_in_the_same_order(
@@ -96,15 +105,17 @@ def test_cursors_and_numbers_lead_through_the_same_rows_in_the_same_order(
     descending: bool,
     size: int,
     limits: list[int],
+    limited: bool,
 ) -> None:
     database = each_store()
     kept = [
         row
         for row in put(database, rows)
         if not limits or row["tpm_limit"] in limits or row["user_alias"] in {f"alias {limit}" for limit in limits}
+        if not limited or row["tpm_limit"] is not None
     ]
     expected = in_order(kept, column, descending=descending)
-    found = listing(column, descending=descending, limits=limits)
+    found = listing(column, descending=descending, limits=limits, within=[LIMITED] if limited else [])
 
     walked = list(walk(database, found, size))
     with database.read() as connection:
@@ -116,6 +127,28 @@ def test_cursors_and_numbers_lead_through_the_same_rows_in_the_same_order(
     assert [row for page in walked for row in page.ids] == expected
     assert [page.ids for page in walked] == numbered
     assert {page.total for page in walked} == {len(expected)}
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+@pytest.mark.parametrize("named", [FEW, FEW + 1])
+def test_few_rows_that_another_table_names_and_many_are_walked_alike(
+    database: Database, column: Column[Any], descending: bool, named: int
+) -> None:
+    kept = put(
+        database,
+        {
+            f"{number:05}": (number % 7 or None, None if number >= named else number % 11, number % 13)
+            for number in range(named + 50)
+        },
+    )
+    found = listing(column, descending=descending, within=[LIMITED])
+
+    walked = list(walk(database, found, 700))
+
+    expected = in_order(kept[:named], column, descending=descending)
+    assert [row for page in walked for row in page.ids] == expected
+    assert {page.total for page in walked} == {named}
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
