@@ -57,6 +57,7 @@ from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
 from app.services.keys import Keys
 from app.services.ledger_check import LedgerCheck
+from app.services.mailed_keys import MailedKeys
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.member_spend import MemberSpend
@@ -199,7 +200,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     call_logs = CallLogs(database, reservations, calendar, log_messages=settings.log_messages)
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
-    maker = KeyMaker(calendar, settings.expiry_notice_days)
+    mailed_keys = MailedKeys(sealer, allowed=settings.messages.mail_keys)
+    maker = KeyMaker(calendar, mailed_keys, settings.expiry_notice_days)
     changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
@@ -256,7 +258,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         key_changes=changes,
         key_bulk=bulk,
         key_rotation=KeyRotation(
-            database, policies, callers, secrets, changes, calendar, default_grace=settings.key_rotation_grace
+            database,
+            policies,
+            callers,
+            secrets,
+            changes,
+            calendar,
+            mailed_keys,
+            default_grace=settings.key_rotation_grace,
         ),
         key_spend=KeySpend(database, policies, callers, calendar, rebasing),
         key_ends=ends,

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,18 @@ def in_arguments(secrets: Secrets = SECRETS) -> set[bytes]:
         with suppress(OSError):  # it has ended
             found |= secrets.inside(path.read_bytes())
     return found
+
+
+def in_request(path: str, headers: Mapping[str, str], body: bytes, secrets: Secrets = SECRETS) -> set[bytes]:
+    """What was sent to an address outside; no request out there may hold a key, whoever asked for it."""
+    return secrets.inside(path.encode()) | secrets.inside(repr(headers).encode()) | secrets.inside(body)
+
+
+def in_mail(mail: EmailMessage, secrets: Secrets = SECRETS) -> set[bytes]:
+    """Headers and parts as they are read, whatever they were encoded in on the way."""
+    texts = [*(f"{name}: {value}" for name, value in mail.items())]
+    texts += [part.get_content() for part in mail.walk() if not part.is_multipart()]
+    return secrets.inside("\n".join(texts).encode())
 
 
 def in_answer(

@@ -1,10 +1,12 @@
 """`keyledger events`: what was told to the outside, and what could not be."""
 
+import sys
 import time
+import uuid
 
 import click
 
-from app.commands.starting import fail, opened
+from app.commands.starting import fail, opened, settings
 
 # Between two batches others get their turn at the store's one writing place.
 PAUSE_SECONDS = 0.05
@@ -44,6 +46,32 @@ def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None
         _replay_parked(target)
     else:
         _replay(event_ids)
+
+
+@events.command("test")
+def send_test() -> None:
+    """Send a test message to every channel and say what each answered; mail goes to TEST_EMAIL_ADDRESS."""
+    from app.channels import channels_of, senders_of  # noqa: PLC0415
+    from app.clock import SystemClock  # noqa: PLC0415
+    from app.domain.deliveries import Claimed, StoredEvent, Subject  # noqa: PLC0415
+    from app.domain.event_routing import MAIL  # noqa: PLC0415
+    from app.services.sealing import Sealer  # noqa: PLC0415
+
+    found, clock = settings(), SystemClock()
+    event = StoredEvent(str(uuid.uuid4()), "test_message", "service", "Keyledger", {}, clock.now())
+    senders = senders_of(found.messages, Sealer(found.salt_key), clock, found.outbound_seconds)
+    recipients = dict.fromkeys(channels_of(found.messages).kinds_of, "")
+    if MAIL in senders and found.messages.test_address is not None:
+        recipients[MAIL] = found.messages.test_address
+    if not recipients:
+        fail("No channel is set that could be tested; mail needs TEST_EMAIL_ADDRESS.")
+    failed = False
+    for target, recipient in recipients.items():
+        claimed = Claimed(0, Subject.EVENT, event.event_id, recipient, None, event.created_at, event)
+        result = senders[target.partition(":")[0]].send(target, [claimed])[0]
+        failed = failed or not result.ok
+        click.echo(f"{target}: {'delivered' if result.ok else result.reason} ({result.milliseconds} ms)")
+    sys.exit(failed)
 
 
 def _replay(event_ids: tuple[str, ...]) -> None:

@@ -47,13 +47,14 @@ KINDS: dict[str, Kind] = {
     "organization_deleted": Kind("Organization deleted", "organization_deleted"),
     "job_silent": Kind("Job silent", "job_silent", Level.HIGH),
     "invite_mail": Kind("Your API key", "invite_mail"),
+    "test_message": Kind("Test message", "test_message"),
 }
 
 BUDGET_KINDS = frozenset(
     {"soft_budget_crossed", "max_budget_alert", "threshold_crossed", "budget_crossed", "projected_limit_exceeded"}
 )
-# An order to write to somebody; what it is about is an event of its own.
-_ORDERS = frozenset({"invite_mail"})
+# Orders to send something; what an invitation is about is an event of its own.
+_ORDERS = frozenset({"invite_mail", "test_message"})
 
 # What each channel tells by default.
 WEBHOOK_KINDS = frozenset(KINDS) - _ORDERS

@@ -4,7 +4,7 @@ A letter never holds a key unless it is handed one; without, it says whom to ask
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
 
@@ -37,9 +37,8 @@ class Letter:
     key: Secret | None = None
     used: float | None = None
     closing: str = ""
-    link: str | None = None
     logo_url: str | None = None
-    reason: str = field(default="")
+    reason: str = ""
 
 
 def letter_of(event: StoredEvent, head: Letterhead, key: Secret | None = None) -> Letter:
@@ -54,7 +53,6 @@ def letter_of(event: StoredEvent, head: Letterhead, key: Secret | None = None) -
         key=key,
         used=_used(event.payload) if event.kind in BUDGET_KINDS else None,
         closing=closing,
-        link=head.base_url,
         logo_url=head.logo_url,
         reason=_reason(event),
     )
@@ -136,12 +134,13 @@ _SENTENCES = {
     ),
     "budget_crossed": "The budget of {it} is used up. Calls are refused until it is raised{or_renewed}.",
     "threshold_crossed": "{Part} of the budget of {it} is used. Once all of it is used up, calls are refused.",
-    "max_budget_alert": "{Part} of the budget of {it} is used. You are on the list of those who want to know.",
+    "max_budget_alert": "{Part} of the budget of {it} is used. Calls go on until all of it is.",
     "projected_limit_exceeded": "If {it} goes on spending like this, it passes its soft budget {when}.",
     "key_expiring": (
         "The end of {it} is near: it expires {on} and is refused from then on. If it is still needed, ask for "
         "more time, or for another key."
     ),
+    "test_message": "This is a test of {it}: what it sends to you arrives.",
     "key_rotated": (
         "There is a new secret for {it}. Its budget, settings and history stay. If this comes as a surprise, tell "
         "an administrator."

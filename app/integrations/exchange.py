@@ -14,7 +14,7 @@ import httpcore
 
 from app.domain.outbound import Address, Target
 from app.domain.retry_after import instant_told, seconds_asked
-from app.integrations.outbound import Deadline, Reply, TimeUp
+from app.integrations.outbound import Deadline, Reply, TimeUp, connect_reason
 
 # An answer is read for its status and a line or two: no destination has more to say.
 MAXIMUM_BODY_BYTES = 256 * 1024
@@ -93,20 +93,6 @@ def _headers(target: Target, headers: Mapping[str, str], body: bytes | None) -> 
     if body is not None:
         own["Content-Length"] = str(len(body))
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in {**own, **headers}.items()]
-
-
-def connect_reason(error: BaseException) -> str:
-    """What lies at the bottom of a failed connection, in a few words."""
-    cause = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the certificate was not accepted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return "no TLS connection could be made"
-    if isinstance(cause, ConnectionRefusedError):
-        return "the connection was refused by the other end"
-    return "no connection could be made"
 
 
 class _Backend(httpcore.NetworkBackend):

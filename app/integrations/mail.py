@@ -60,19 +60,24 @@ class Mail:
     def _message(self, claimed: Claimed, event: StoredEvent) -> EmailMessage:
         key = self._open_key(claimed.sealed) if claimed.sealed else None
         letter = letter_of(event, self._letterhead, key)
-        sender = Address(PRODUCT, addr_spec=self._server.sender)
-        who = sha256(claimed.recipient.encode()).hexdigest()[:16]
+        sender = _address(self._server.sender, PRODUCT)
+        once = sha256(f"{event.event_id} {claimed.recipient}".encode()).hexdigest()[:32]
         message = EmailMessage(policy=policy.SMTP)
         message["From"] = sender
-        message["To"] = Address(addr_spec=claimed.recipient)
+        message["To"] = _address(claimed.recipient)
         message["Subject"] = letter.subject
         message["Date"] = event.created_at
-        message["Message-ID"] = f"<{event.event_id}.{who}@{sender.domain}>"
+        message["Message-ID"] = f"<{once}@{sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
         message[EVENT_IDS] = event.event_id
         message.set_content(plain(letter))
         message.add_alternative(page(letter), subtype="html")
         return message
+
+
+def _address(text: str, name: str = "") -> Address:
+    user, _, domain = text.rpartition("@")
+    return Address(name, user, domain)
 
 
 def _result(fault: Fault | None, began: Deadline) -> DeliveryResult:

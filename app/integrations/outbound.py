@@ -196,3 +196,17 @@ def resolved(resolve: Resolver, host: str, port: int, deadline: Deadline) -> lis
         raise Unresolved
     # A zone names one of our own interfaces: such an address is link-local, and judged as that.
     return [ip_address(text.partition("%")[0]) for text in found]
+
+
+def connect_reason(error: BaseException) -> str:
+    """What lies at the bottom of a failed connection, in a few words."""
+    cause = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate was not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return "no TLS connection could be made"
+    if isinstance(cause, ConnectionRefusedError):
+        return "the connection was refused by the other end"
+    return "no connection could be made"

@@ -17,8 +17,15 @@ from types import TracebackType
 from typing import Self
 
 from app.domain.minting import Secret
-from app.integrations.exchange import connect_reason
-from app.integrations.outbound import Deadline, Resolver, TimeUp, Unresolved, resolved, system_resolver
+from app.integrations.outbound import (
+    Deadline,
+    Resolver,
+    TimeUp,
+    Unresolved,
+    connect_reason,
+    resolved,
+    system_resolver,
+)
 
 _READY = 220
 _FOR_GOOD = range(500, 600)
@@ -67,7 +74,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.is_open and self.fault is None:
-            self._attempt(self._smtp.quit)
+            with suppress(OSError):
+                self._smtp.putcmd("quit")  # what the server has to say to that is not waited for
         self._smtp.close()
         if self._handle is not None:
             self._handle.close()
@@ -125,16 +133,19 @@ class Session:
         timer = Timer(self._server.seconds, self._cut)
         timer.daemon = True
         timer.start()
+        fault = None
         try:
             step()
-        except (OSError, smtplib.SMTPException, _Unfit, TimeUp, Unresolved, UnicodeError) as error:
-            if self._is_late or isinstance(error, TimeoutError | TimeUp):
-                self._smtp.close()
-                return Fault(f"no answer within {self._server.seconds:g} s")
-            return _fault(error)
+        except (TimeoutError, TimeUp):
+            self._is_late = True
+        except (OSError, smtplib.SMTPException, _Unfit, Unresolved, UnicodeError) as error:
+            fault = _fault(error)
         finally:
             timer.cancel()
-        return None
+        if self._is_late:  # even without an error: half a line, at which it was cut, can pass for an answer
+            self._smtp.close()
+            return Fault(f"no answer within {self._server.seconds:g} s")
+        return fault
 
     def _cut(self) -> None:
         self._is_late = True

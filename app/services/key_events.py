@@ -1,21 +1,24 @@
 """The events of keys: what a change of one, or its time, has to tell."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from app.domain.instants import iso
 from app.domain.payloads import payload
 from app.services.delivery import Event
 from app.services.key_views import KeyView
 
 
-def of_change(kind: str, view: KeyView, sent: Mapping[str, Any]) -> list[Event]:
+def of_change(kind: str, view: KeyView, sent: Mapping[str, Any], sealed: str | None = None) -> list[Event]:
     """What creating or changing a key has to tell: the change, and an invitation asked for.
 
-    What its spend has crossed is told by whoever folds that, or looks at changed caps.
+    `sealed` is the key itself, where the invitation is to hold it. What its spend has crossed is told by whoever
+    folds that, or looks at changed caps.
     """
     events = [of_key(kind, view)]
     if sent.get("send_invite_email"):
-        events.append(of_key("invite_mail", view))
+        events.append(_invitation(kind, view, sealed))
     return events
 
 
@@ -29,3 +32,9 @@ def of_key(kind: str, view: KeyView, *, fact: str | None = None, **further: Any)
     )
     once = None if fact is None else f"{kind}:key:{view.key_id}:{fact}"
     return Event(kind, "key", view.key_id, {**fields, **further}, once)
+
+
+def _invitation(about: str, view: KeyView, sealed: str | None) -> Event:
+    """An order to write to the key's user about what has happened, with what the user must know of the key."""
+    terms = {"budget_duration": view.columns["budget_duration"], "expires": iso(view.columns["expires_at"])}
+    return replace(of_key("invite_mail", view, about=about, **terms), sealed=sealed)

@@ -15,13 +15,15 @@ from app.models import keys
 from app.services import accounts, audit, delivery, key_events, key_relations, key_rows, key_secrets, ledger
 from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
+from app.services.mailed_keys import MailedKeys
 
 
 class KeyMaker:
     """Makes keys within the transactions of use cases, which decide whether the caller may."""
 
-    def __init__(self, calendar: Calendar, notice_days: Sequence[int]) -> None:
+    def __init__(self, calendar: Calendar, mailed_keys: MailedKeys, notice_days: Sequence[int]) -> None:
         self._calendar = calendar
+        self._mailed_keys = mailed_keys
         self._notice_days = notice_days
 
     def make(
@@ -47,7 +49,8 @@ class KeyMaker:
             ledger.append(transaction, [ledger.correction(account, spent, act, {"key_id": key_id})], act)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.stored_fields())])
-        delivery.enqueue(transaction, key_events.of_change("key_created", view, request), act.at)
+        sealed = self._mailed_keys.sealed(secret, request)
+        delivery.enqueue(transaction, key_events.of_change("key_created", view, request, sealed), act.at)
         return view
 
     def _insert(

@@ -23,6 +23,7 @@ from app.services.key_changes import KeyChanges, Patch, settings_of
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey
+from app.services.mailed_keys import MailedKeys
 from app.services.refusals import enforce, rules
 from app.services.standings import of_teams, other_owner, standing_in
 from app.store import policies
@@ -41,6 +42,7 @@ class KeyRotation:
         secrets: KeySecrets,
         changes: KeyChanges,
         calendar: Calendar,
+        mailed_keys: MailedKeys,
         *,
         default_grace: Duration | None,
     ) -> None:
@@ -50,6 +52,7 @@ class KeyRotation:
         self._secrets = secrets
         self._changes = changes
         self._calendar = calendar
+        self._mailed_keys = mailed_keys
         self._default_grace = default_grace
 
     def regenerate(self, act: Act, reference: str, sent: Mapping[str, Any], route: str) -> GeneratedKey:
@@ -129,7 +132,8 @@ class KeyRotation:
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         changes = [Changed(key_id, before.stored_fields(), view.stored_fields())]
         audit.record(transaction, act, "regenerate", "key", changes)
-        delivery.enqueue(transaction, key_events.of_change("key_rotated", view, settings), act.at)
+        sealed = self._mailed_keys.sealed(secret, settings)
+        delivery.enqueue(transaction, key_events.of_change("key_rotated", view, settings, sealed), act.at)
         return view
 
 

@@ -18,8 +18,19 @@ from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
 from app.domain.windows import Calendar
 from app.errors import Conflict, NotFound, ServiceError
 from app.models import organization_members, team_members, users
-from app.services import accounts, audit, claims, key_relations, memberships, team_rows, user_rows, watched
+from app.services import (
+    accounts,
+    audit,
+    claims,
+    delivery,
+    key_relations,
+    memberships,
+    team_rows,
+    user_rows,
+    watched,
+)
 from app.services.audit import Act, Changed
+from app.services.delivery import Event
 from app.services.key_maker import KeyMaker
 from app.services.keys import GeneratedKey
 from app.services.memberships import Joining
@@ -82,6 +93,8 @@ class Users:
                 key = None
                 if request.get("auto_create_key", True):
                     key = self._first_key(transaction, act, draft)
+                elif request.get("send_invite_email"):
+                    delivery.enqueue(transaction, [_invitation(view)], act.at)
                 before_commit()
         return NewUser(view, key)
 
@@ -155,6 +168,12 @@ class Users:
             email = request.get("user_email")
             joinings.append(Joining(facts[team_id].row, user_id, email, entry["user_role"], tier))
         return joinings
+
+
+def _invitation(view: UserView) -> Event:
+    """An order to write to a user that has no key of which a mail could tell."""
+    payload = {"user_id": view.user_id, "user_email": view.columns["user_email"], "about": "user_created"}
+    return Event("invite_mail", "user", view.user_id, payload)
 
 
 def _organizations(transaction: Connection, caller: Caller, request: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,4 @@
-"""Which test proves the effect of each field, parameter and header of the key-management API document.
-
-An effect that a later feature brings names the test of its round trip until then, with the feature: `messages` (mails
-and alerts).
-"""
+"""Which test proves the effect of each field, parameter and header of the key-management API document."""
 
 from dataclasses import dataclass
 
@@ -21,24 +17,21 @@ HEADERS = "tests.api.test_headers"
 OPERATIONS = "tests.api.test_operations"
 HEALTH = "tests.workers.test_key_health"
 VERIFY = "tests.api.test_verify_settings"
+MESSAGES = "tests.deliveries.test_whole_way"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A test, as module::function; `later` is the feature whose tests will take its place."""
+    """A test, as module::function."""
 
     test: str | None
-    later: str | None = None
 
 
 def proven(module: str, function: str) -> Proof:
     return Proof(f"{module}::{function}")
 
 
-def later(feature: str, module: str, function: str) -> Proof:
-    return Proof(f"{module}::{function}", feature)
-
-
+SOFT_BUDGET = proven(MESSAGES, "test_a_soft_budget_that_is_set_below_the_spend_is_told_on_slack")
 CHANGED_BY = proven(HEADERS, "test_every_change_records_the_claim_beside_the_real_caller_and_the_request")
 
 # What the next call of the key feels, however the field was set.
@@ -80,7 +73,7 @@ REGENERATED = {
     "models": proven(REGENERATE_EFFECTS, "test_models_are_those_of_the_new_secret"),
     "spend": proven(REGENERATE_EFFECTS, "test_a_spend_is_a_correction_in_the_ledger"),
     "budget_duration": proven(REGENERATE_EFFECTS, "test_a_budget_duration_resets_the_spend_at_its_instant"),
-    "soft_budget": later("messages", REGENERATE_EFFECTS, "test_a_soft_budget_that_is_reached_leaves_an_event"),
+    "soft_budget": SOFT_BUDGET,
     "metadata": proven(REGENERATE, "test_a_setting_sent_with_it_is_changed"),
     "duration": proven(REGENERATE_EFFECTS, "test_a_duration_refuses_the_new_secret_at_its_instant"),
     "blocked": proven(REGENERATE_EFFECTS, "test_a_key_that_is_blocked_with_it_is_refused"),
@@ -99,13 +92,13 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "budget_id": proven(GENERATE_LIMITS, "test_a_tier_gives_its_window_and_is_shown"),
         "models": proven(OPERATIONS, "test_a_key_lists_its_own_models"),
         "spend": proven(GENERATE_LIMITS, "test_spend_at_birth_is_a_correction_in_the_ledger"),
-        "send_invite_email": later("messages", GENERATE, "test_an_invitation_is_an_event_where_it_is_asked_for"),
+        "send_invite_email": proven(MESSAGES, "test_send_invite_email_on_generate_mails_the_user_of_the_key"),
         "budget_duration": proven(
             INFO, "test_the_spend_of_a_window_that_has_passed_reads_as_zero_before_any_job_runs"
         ),
         "metadata": proven(HEALTH, "test_the_destination_gets_the_facts_of_the_key_and_nothing_secret"),
         "blocked": proven(AUTH, "test_blocked_comes_before_expired_and_expired_before_the_team"),
-        "soft_budget": later("messages", GENERATE_LIMITS, "test_a_soft_budget_that_is_reached_leaves_one_event"),
+        "soft_budget": SOFT_BUDGET,
         "allowed_routes": proven(AUTH, "test_a_key_reaches_the_routes_that_it_lists_and_no_others"),
         "litellm-changed-by": CHANGED_BY,
     },
@@ -124,12 +117,10 @@ EFFECTS: dict[str, dict[str, Proof]] = {
         "budget_duration": proven(
             UPDATE_LIMITS, "test_a_window_that_is_armed_late_starts_at_zero_and_one_that_goes_leaves_the_spend"
         ),
-        "soft_budget": later(
-            "messages", UPDATE_LIMITS, "test_a_soft_budget_that_spend_reaches_leaves_one_event_per_threshold"
-        ),
+        "soft_budget": SOFT_BUDGET,
         "metadata": proven(UPDATE, "test_sent_metadata_replaces_the_stored_and_folded_settings_go_on_top"),
         "duration": proven(UPDATE_LIMITS, "test_an_expired_key_that_is_given_time_works_again"),
-        "send_invite_email": later("messages", UPDATE, "test_an_invitation_that_is_asked_for_is_an_event"),
+        "send_invite_email": proven(MESSAGES, "test_send_invite_email_on_update_mails_the_user_of_the_key"),
         "blocked": proven(UPDATE, "test_blocking_by_update_is_felt_by_the_next_request"),
         "temp_budget_increase": proven(
             GRANTS, "test_a_temporary_increase_raises_what_a_key_may_give_until_it_ends"

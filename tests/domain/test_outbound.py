@@ -238,3 +238,22 @@ def test_a_list_that_says_something_else_is_refused_with_the_entry(listed: str, 
 
     assert repr(shown) in str(refused.value)
     assert "password" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "others"),
+    [
+        ("http://10.0.0.7:8080/hook", ["http://10.0.0.7/hook", "http://10.0.0.8:8080/hook"]),
+        ("https://hooks.internal/x", ["http://hooks.internal/x", "https://other.internal/x"]),
+        ("https://[fd00::7]:9000/", ["https://[fd00::8]:9000/", "https://[fd00::7]/"]),
+    ],
+)
+def test_a_url_of_the_operator_allows_its_own_host_and_port_and_no_other(url: str, others: list[str]):
+    allowance = Allowance.of(url)
+    private = ip_address("10.0.0.9")
+
+    allowed = [
+        refusal(target, [target.address or private], allowance) is None for target in map(parse, [url, *others])
+    ]
+
+    assert allowed == [True, False, False]

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -169,6 +171,25 @@ def test_the_answer_that_reveals_a_key_tells_it_once() -> None:
     assert told(secrets, "/key/generate", {"key": KEY, "token": "t"}) == set()
     assert told(secrets, "/key/generate", {"key": KEY, "token": KEY}) == FOUND
     assert told(secrets, "/key/update", {"key": KEY}) == FOUND
+
+
+def test_what_is_sent_out_is_searched_whole(secrets: leaks.Secrets) -> None:
+    assert leaks.in_request("/", {"authorization": "Bearer x"}, b"{}", secrets) == set()
+    assert leaks.in_request(f"/{KEY}", {}, b"", secrets) == FOUND
+    assert leaks.in_request("/", {"x-note": KEY}, b"", secrets) == FOUND
+    assert leaks.in_request("/", {}, json.dumps({"text": KEY}).encode(), secrets) == FOUND
+
+
+@pytest.mark.parametrize("place", ["subject", "text", "page"])
+def test_a_mail_is_searched_as_it_is_read(secrets: leaks.Secrets, place: str) -> None:
+    said = {"subject": "s", "text": "t", "page": "p", place: f"漢 {'so much that it is folded ' * 5}{KEY}"}
+    mail = EmailMessage()
+    mail["Subject"] = said["subject"]
+    mail.set_content(said["text"], cte="base64")
+    mail.add_alternative(said["page"], subtype="html", cte="base64")
+    arrived = message_from_bytes(mail.as_bytes(), policy=policy.default)
+
+    assert leaks.in_mail(arrived, secrets) == FOUND
 
 
 def test_a_key_that_a_caller_stores_as_plain_data_is_its_own_affair(secrets: leaks.Secrets) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any, Self
 
+from tests import leaks
+
 PATIENCE_SECONDS = 20
 
 
@@ -115,6 +117,8 @@ class Receiver:
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), "a receiver does not end"
+        told = [leaks.in_request(each.path, each.headers, each.body) for each in self.received]
+        assert not any(told), "a plaintext key was sent out"
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = Thread(target=work, args=arguments, daemon=True)

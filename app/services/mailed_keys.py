@@ -1,0 +1,26 @@
+"""Keys that a mail is to hold: sealed with the invitation, until the mail is sent or its day is over.
+
+The one case in which a key is kept for a while in a form that can be read again, and only where a setting allows
+that.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.minting import Secret
+from app.services.delivery import SEALED
+from app.services.sealing import Sealer
+
+
+class MailedKeys:
+    """`allowed` says whether a mail may hold a key at all."""
+
+    def __init__(self, sealer: Sealer, *, allowed: bool) -> None:
+        self._sealer = sealer
+        self._allowed = allowed
+
+    def sealed(self, secret: Secret, sent: Mapping[str, Any]) -> str | None:
+        """What goes along with the request's events: None unless it asks for a mail that may hold the key."""
+        if not self._allowed or not sent.get("send_invite_email"):
+            return None
+        return self._sealer.seal(SEALED, secret.reveal())
