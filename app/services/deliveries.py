@@ -8,7 +8,6 @@ rest and not one for each delivery; what waits for it is neither lost nor sent a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from concurrent.futures import TimeoutError as StillSending
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -112,12 +111,12 @@ class Deliveries:
             pool.submit(self._send, claim): claim for claim in claims
         }
         try:
-            with suppress(StillSending):
-                for future in as_completed(sending, timeout=(LEASE_DELIVERIES - 0.5) * self._seconds):
-                    yield sending.pop(future), future.result()
-        finally:
+            for future in as_completed(sending, timeout=(LEASE_DELIVERIES - 0.5) * self._seconds):
+                yield sending.pop(future), future.result()
+        except StillSending:
             for claim in sending.values():
                 _log.error("sender_does_not_come_back", target=claim.target)
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, claim: Claim) -> Mapping[int, DeliveryResult]:

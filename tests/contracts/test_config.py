@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.config import BadSettings, Settings
+from app.dispatch import TaskName
 from app.domain.outbound import Allowance
 
 SECRETS = ("distinctive-database", "distinctive-redis", "distinctive-master", "distinctive-salt")
@@ -234,6 +235,17 @@ def test_a_delivery_must_fit_into_the_wait_for_it(waits: str | None, delivers: s
     faults = faults_of({**REQUIRED, **{name: raw for name, raw in sent.items() if raw}})
 
     assert faults == ["KEYLEDGER_OUTBOUND_SECONDS must be below KEYLEDGER_KEY_HEALTH_SECONDS."]
+
+
+@pytest.mark.parametrize(("delivers", "interval"), [("2", 2), ("5", 2.5), ("20", 10)])
+def test_a_sweep_that_takes_its_time_is_not_silent(delivers: str, interval: float):
+    """It may take twice the seconds of a delivery, and three intervals without an end are silence."""
+    sent = {"KEYLEDGER_OUTBOUND_SECONDS": delivers, "KEYLEDGER_KEY_HEALTH_SECONDS": "60"}
+
+    settings = Settings.parse({**REQUIRED, **sent})
+
+    assert settings.intervals[TaskName.DELIVER] == interval
+    assert 3 * (interval + settings.heartbeat_seconds) >= 2 * settings.outbound_seconds
 
 
 def test_the_previous_salt_key_is_a_secret_and_optional():

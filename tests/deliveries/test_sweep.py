@@ -285,6 +285,20 @@ def test_one_event_that_always_fails_does_not_hold_up_those_behind_it(
     assert Counter(heard(receiver)).most_common(2)[1][1] == 1  # only the failing one was repeated
 
 
+def test_a_sender_that_does_not_come_back_holds_up_no_sweep_and_leaves_its_target_to_the_lease(
+    database: Database, clock: MovableClock, receiver: Receiver, post: Post
+):
+    receiver.routes["/post:0"] = silence
+    happen(database, 1, clock.now())
+
+    engine(database, clock, to("post:0", "post:1"), post, seconds=0.2).sweep()
+
+    states = {row["target"]: row["next_attempt_at"] for row in rows(database, targets)}
+    assert states == {"post:0": clock.now() + timedelta(seconds=0.6), "post:1": None}
+    sent = {row["target"]: (row["attempts"], row["delivered_at"]) for row in rows(database, deliveries_table)}
+    assert sent == {"post:0": (0, None), "post:1": (1, clock.now())}
+
+
 # --- parking ---------------------------------------------------------------------------------------------------
 
 

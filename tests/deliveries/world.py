@@ -50,17 +50,17 @@ class Post:
 
 
 def engine(
-    database: Database, clock: MovableClock, channels: Channels, post: Post, *, chance: float = 0.5
+    database: Database, clock: MovableClock, channels: Channels, post: Post, *, seconds: float | None = None
 ) -> Deliveries:
-    """As the container makes it, with this channel for every target, and for mail."""
+    """As the container makes it, with this channel for every target, and for mail; `seconds` are the channel's."""
     return Deliveries(
         database,
         clock,
         [EventRouting(database, channels)],
         {"post": post, "mail": post},
         {},
-        lambda: chance,
-        seconds=post.seconds,
+        lambda: 0.5,
+        seconds=seconds or post.seconds,
         hours=HOURS,
     )
 

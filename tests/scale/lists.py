@@ -115,4 +115,18 @@ LISTS = (
         ),
         asked={"page_size": 100},
     ),
+    List(
+        "/events",
+        filters=(
+            {"sort_order": "asc"},
+            {"kind": "key_updated"},
+            {"entity": "team"},
+            {"entity_id": "key-0000001"},
+            {"state": "waiting"},
+            {"state": "parked"},
+            {"state": "delivered"},
+            {"start_date": "2026-11-18T20:00:00Z", "end_date": "2026-11-18T21:00:00Z"},
+        ),
+        asked={"page_size": 100},
+    ),
 )  # fmt: skip

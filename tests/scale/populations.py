@@ -30,6 +30,8 @@ from app.models import (
     audit,
     budget_state,
     budgets,
+    deliveries,
+    events,
     key_secrets,
     keys,
     organization_members,
@@ -66,6 +68,7 @@ def fill(database: Database, rows: int) -> None:
             population.put_identities()
             population.put_keys()
             population.put_records()
+            population.put_events()
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
 
@@ -173,6 +176,31 @@ class _Population:
             entity=self._one_of("key", "team", "user"),
             entity_id=self._id("key"),
             request_id=self._id("request"),
+        )
+
+    def put_events(self) -> None:
+        """Each for one receiver, which has all but a few; of these half are given up."""
+        at = self._made["created_at"]
+        self._into(
+            events,
+            event_id=self._id("event"),
+            kind=self._one_of("key_created", "key_updated", "key_deleted"),
+            entity=self._one_of("key", "team", "user"),
+            entity_id=self._id("key"),
+            payload=literal({}, Json),
+            created_at=at,
+            routed_at=at,
+        )
+        self._into(
+            deliveries,
+            target="webhook:0",
+            subject="event",
+            subject_id=self._id("event"),
+            recipient="",
+            attempts=1,
+            created_at=at,
+            delivered_at=case((self._n % 1_000 == 7, None), else_=at),
+            parked_at=case((self._n % 2_000 == 7, at), else_=None),
         )
 
     def _into(self, table: Table, **columns: Any) -> None:
