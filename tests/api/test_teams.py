@@ -484,7 +484,7 @@ def test_statements_of_new_do_not_grow_with_the_members(api: Api, services: Serv
     with statements(services.database) as of_many:
         new(api, members_with_roles=members(30), team_member_budget=1)
 
-    assert len(of_few) == len(of_many) == 15
+    assert len(of_few) == len(of_many) == 16
 
 
 # --- info --------------------------------------------------------------------------------------------------
@@ -847,4 +847,4 @@ def test_statements_of_member_add_do_not_grow_with_the_members(api: Api, service
     with statements(services.database) as of_many:
         add(api, TEAM, members(30), max_budget_in_team=1)
 
-    assert len(of_few) == len(of_many) == 17
+    assert len(of_few) == len(of_many) == 18

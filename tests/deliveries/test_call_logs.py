@@ -429,7 +429,7 @@ def test_a_callback_that_is_not_used_any_more_is_forgotten(
     services.jobs.run(TaskName.PURGE_CALL_LOGS, lambda: True)
 
     (kept,) = rows(services.database, targets)
-    assert kept["last_error"] == "HTTP 401"
+    assert kept["last_error"] == "the credentials were refused: HTTP 401"
 
 
 # --- keeping no longer than needed -----------------------------------------------------------------------------

@@ -168,6 +168,10 @@ def test_a_key_whose_window_cannot_be_computed_is_shown_and_stops_no_job(
         TaskName.END_INCREASES: 1,
         TaskName.END_GRACES: 1,
         TaskName.PURGE_LEDGER: 0,
+        # When it was raised, and when that ended.
+        TaskName.WATCH_BUDGETS: 2,
+        TaskName.ANNOUNCE_EXPIRY: 0,
+        TaskName.WATCH_JOBS: 0,
     }
     shown = [
         (key["spend"], key["budget_reset_at"])
@@ -187,7 +191,8 @@ def test_a_batch_costs_the_same_statements_however_many_rows_it_has(
         assert run(services, due.task) == size
 
     # Find, change, audit and tell; all but the windows need the keys for the telling. The last is the record.
-    assert len(sent) == (5 if due.task == TaskName.RESET_BUDGETS else 6)
+    # The end of an increase is to be looked at, and is looked for among tiers as well.
+    assert len(sent) == {TaskName.RESET_BUDGETS: 5, TaskName.END_INCREASES: 8}.get(due.task, 6)
 
 
 def test_every_batch_of_a_long_run_is_recorded(services: Services, clock: MovableClock) -> None:
