@@ -100,7 +100,7 @@ def test_each_target_is_its_own_url(name: str):
         (answer(500, b"distinctive words"), "HTTP 500", True, None),
         (answer(429, Retry_After="30"), "HTTP 429", True, 30.0),
         (answer(404, b"no_service"), "HTTP 404", False, None),
-        (answer(403), "HTTP 403", False, None),
+        (answer(403), "the credentials were refused: HTTP 403", False, None),
         (answer(302, Location="http://127.0.0.1:1/"), "HTTP 302: redirects are not followed", False, None),
         (cut, "the connection was cut, or the answer is not HTTP", True, None),
         (reset, "the connection was cut", True, None),
