@@ -97,7 +97,8 @@ def instant_shown(text: str) -> str:
 
 
 def often(length: str) -> str:
-    """A length of time as people say how often: `30d` is every 30 days; what is a word already stays."""
+    """The length of a budget's window as people say how often; what is a word already stays."""
+    length = "1mo" if length == "30d" else length  # as its windows are
     found = re.fullmatch(r"([0-9]+)(mo|[smhdwy])", length)
     if found is None:
         return length

@@ -6,12 +6,12 @@ A store that is away leaves its numbers out, and is told of as away: an outage i
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
 
 from app.clock import Clock
 from app.db import Database
 from app.errors import StoreUnavailable
-from app.models import ledger, ledger_unfolded
+from app.models import deliveries, events, ledger, ledger_unfolded
 from app.services.jobs import JobRecord, Jobs
 from app.store.balances import Balances
 
@@ -25,12 +25,26 @@ class LedgerGauges:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryGauges:
+    """What is to go out: events that nobody has addressed yet, deliveries that wait, and those that were given up.
+
+    `lag_seconds` is for how long the oldest of those that wait has done so.
+    """
+
+    unrouted: int
+    waiting: int
+    parked: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """One look at everything; None is what could not be read."""
 
     at: datetime
     jobs: list[JobRecord] | None
     ledger: LedgerGauges | None
+    deliveries: DeliveryGauges | None
     holds: int | None
 
 
@@ -42,19 +56,18 @@ class Gauges:
         self._clock = clock
 
     def read(self) -> Readings:
-        """Look once, in two statements and one call of Redis; never raises."""
+        """Look once, in three statements and one call of Redis; never raises."""
         now = self._clock.now()
-        jobs = waiting = holds = None
+        jobs = unfolded = outbox = holds = None
         try:
-            jobs = self._jobs.records()
-            waiting = self._ledger(now)
+            jobs, unfolded, outbox = self._jobs.records(), self._ledger(now), self._deliveries(now)
         except StoreUnavailable:
             jobs = None
         try:
             holds = self._balances.open_holds()
         except StoreUnavailable:
             holds = None
-        return Readings(now, jobs, waiting, holds)
+        return Readings(now, jobs, unfolded, outbox, holds)
 
     def _ledger(self, now: datetime) -> LedgerGauges:
         """The oldest row is that of the lowest number: rows are folded in no order, but all within moments."""
@@ -67,5 +80,27 @@ class Gauges:
                     since.scalar_subquery().label("since"),
                 )
             ).one()
-        lag = 0.0 if row.since is None else max(0.0, (now - row.since).total_seconds())
-        return LedgerGauges(row.rows, lag)
+        return LedgerGauges(row.rows, _age(row.since, now))
+
+    def _deliveries(self, now: datetime) -> DeliveryGauges:
+        waits = and_(deliveries.c.delivered_at.is_(None), deliveries.c.parked_at.is_(None))
+        since = select(func.min(deliveries.c.created_at)).where(waits)
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(
+                    _count(events.c.routed_at.is_(None)).label("unrouted"),
+                    _count(waits).label("waiting"),
+                    _count(deliveries.c.parked_at.is_not(None)).label("parked"),
+                    since.scalar_subquery().label("since"),
+                )
+            ).one()
+        return DeliveryGauges(row.unrouted, row.waiting, row.parked, _age(row.since, now))
+
+
+def _count(rows: ColumnElement[bool]) -> ScalarSelect[int]:
+    """How many there are; each of these conditions has an index that holds nothing else."""
+    return select(func.count()).where(rows).scalar_subquery()
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

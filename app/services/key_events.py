@@ -6,6 +6,7 @@ from typing import Any
 
 from app.domain.instants import iso
 from app.domain.payloads import payload
+from app.domain.spellings import DURATION, shown
 from app.services.delivery import Event
 from app.services.key_views import KeyView
 
@@ -36,5 +37,8 @@ def of_key(kind: str, view: KeyView, *, fact: str | None = None, **further: Any)
 
 def _invitation(about: str, view: KeyView, sealed: str | None) -> Event:
     """An order to write to the key's user about what has happened, with what the user must know of the key."""
-    terms = {"budget_duration": view.columns["budget_duration"], "expires": iso(view.columns["expires_at"])}
+    terms = {
+        "budget_duration": shown(view.columns["budget_duration"])[DURATION],
+        "expires": iso(view.columns["expires_at"]),
+    }
     return replace(of_key("invite_mail", view, about=about, **terms), sealed=sealed)

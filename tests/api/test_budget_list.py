@@ -70,12 +70,14 @@ def test_the_settings_of_a_tier_say_what_each_field_is_and_holds(api: Api):
     found = settings(api, budget_id="gold").body
 
     assert {entry["field_name"]: entry["field_value"] for entry in found} == {
-        name: value for name, value in FIELDS.items() if name != "budget_id"
+        **{name: value for name, value in FIELDS.items() if name != "budget_id"},
+        "budget_start_time": None,
+        "budget_timezone": None,
     }
     assert {entry["field_name"]: entry["field_type"] for entry in found} == {
         **dict.fromkeys(("max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"), "Integer"),
         **dict.fromkeys(("max_budget", "soft_budget"), "Float"),
-        "budget_duration": "String",
+        **dict.fromkeys(("budget_duration", "budget_start_time", "budget_timezone"), "String"),
         "model_max_budget": "Object",
     }
     assert all(entry["field_description"] for entry in found)

@@ -81,6 +81,8 @@ def test_everything_is_answered_under_the_names_of_the_request(api: Api):
         "user_email": None,
         "role": "admin",
         **sent,
+        "budget_start_time": None,
+        "budget_timezone": None,
         **INCREASE,
         "temp_budget_expiry": "2026-12-24T18:00:00.000000Z",
     }

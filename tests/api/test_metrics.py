@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
+from app.domain.deliveries import Route, Subject
 from app.domain.minting import Secret
+from app.services import delivery
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
 from tests.apps import app_over
@@ -129,6 +131,26 @@ def test_holds_and_what_the_ledger_waits_for_are_told(api: Api, services: Servic
     assert value(folded, "keyledger_ledger_lag_seconds") == 0
 
 
+def test_what_is_to_go_to_the_outside_is_told(api: Api, services: Services, clock: MovableClock) -> None:
+    api.generate()
+    before = read(api)
+    with services.database.transaction() as transaction:
+        delivery.address(transaction, [Route("webhook:1", Subject.EVENT, f"e{n}") for n in range(3)], clock.now())
+    clock.advance(90)
+    waiting = read(api)
+    services.jobs.run(TaskName.DELIVER, lambda: False)  # nothing is configured for that target
+    after = read(api)
+
+    names = ("events_unrouted", "deliveries_waiting", "deliveries_parked", "deliveries_lag_seconds")
+
+    def told(samples: dict[Sample, float]) -> list[float]:
+        return [value(samples, f"keyledger_{name}") for name in names]
+
+    assert told(before) == [1, 0, 0, 0]
+    assert told(waiting) == [1, 3, 0, 90]
+    assert told(after) == [0, 0, 3, 0]
+
+
 @on_one_store
 def test_a_job_is_told_with_its_last_success_rows_and_interval(
     api: Api, services: Services, clock: MovableClock
@@ -181,11 +203,11 @@ def test_a_key_that_may_see_everything_reads_them_without_a_token(api: Api) -> N
 
 
 @on_one_store
-def test_a_look_costs_two_statements(services: Services) -> None:
+def test_a_look_costs_three_statements(services: Services) -> None:
     with statements(services.database) as sent:
         services.gauges.read()
 
-    assert len(sent) == 2
+    assert len(sent) == 3
 
 
 @on_one_store

@@ -121,7 +121,7 @@ def test_send_invite_email_on_generate_mails_the_user_of_the_key(
     text = read(mail)
     assert "Keys are not sent by mail here. This one was shown once, to whoever made it" in text
     assert (
-        "Budget: $10.00, renewed every 30 days Expires: 2027-02-16 13:47 UTC Address: https://llm.example.com"
+        "Budget: $10.00, renewed every month Expires: 2027-02-16 13:47 UTC Address: https://llm.example.com"
         in text
     )
     assert "Ask the help desk." in text

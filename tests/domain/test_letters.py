@@ -24,7 +24,7 @@ Name:        ci
 Key:         sk-...cdef
 Team:        search
 Soft budget: $8.00
-Budget:      $10.00, renewed every 30 days
+Budget:      $10.00, renewed every month
 Expires:     2027-01-31 00:00 UTC
 Address:     https://llm.example.com
 

@@ -126,7 +126,13 @@ def test_amounts_are_written_as_people_do(amount: float, shown: str):
 
 @pytest.mark.parametrize(
     ("length", "shown"),
-    [("30d", "every 30 days"), ("1mo", "every month"), ("12mo", "every 12 months"), ("weekly", "weekly")],
+    [
+        ("30d", "every month"),
+        ("31d", "every 31 days"),
+        ("1mo", "every month"),
+        ("12mo", "every 12 months"),
+        ("weekly", "weekly"),
+    ],
 )
 def test_lengths_are_written_as_people_do(length: str, shown: str):
     assert often(length) == shown

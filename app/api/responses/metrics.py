@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.services.gauges import Gauges, Readings
+from app.services.gauges import DeliveryGauges, Gauges, Readings
 from app.services.jobs import JobRecord
 
 
@@ -21,6 +21,8 @@ class Standing(Collector):
         if found.ledger is not None:
             yield _gauge("keyledger_ledger_unfolded_rows", "Rows that wait to be folded.", found.ledger.rows)
             yield _gauge("keyledger_ledger_lag_seconds", "Age of the oldest of them.", found.ledger.lag_seconds)
+        if found.deliveries is not None:
+            yield from _deliveries(found.deliveries)
         if found.holds is not None:
             yield _gauge("keyledger_holds_open", "Calls that are held for at present.", found.holds)
 
@@ -53,6 +55,13 @@ def _of_job(record: JobRecord, name: str) -> float | None:
     if name == "last_success_timestamp_seconds":
         return None if record.last_finished_at is None else record.last_finished_at.timestamp()
     return float(getattr(record, name))
+
+
+def _deliveries(found: DeliveryGauges) -> Iterator[Metric]:
+    yield _gauge("keyledger_events_unrouted", "Events that nobody has addressed yet.", found.unrouted)
+    yield _gauge("keyledger_deliveries_waiting", "Deliveries that wait to be sent.", found.waiting)
+    yield _gauge("keyledger_deliveries_parked", "Deliveries that were given up.", found.parked)
+    yield _gauge("keyledger_deliveries_lag_seconds", "For how long the oldest has waited.", found.lag_seconds)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
