@@ -43,7 +43,7 @@ from app.services.gauges import Gauges
 from app.services.graces import Graces
 from app.services.health import Health
 from app.services.increases import Increases
-from app.services.job_batches import JobBatch
+from app.services.job_batches import JobBatch, Parked
 from app.services.jobs import Job, Jobs
 from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
@@ -225,9 +225,10 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
     )
+    windows = Windows(database, clock, calendar)
     batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
-        TaskName.RESET_BUDGETS: Windows(database, clock, calendar).move_due,
+        TaskName.RESET_BUDGETS: windows.move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.FOLD_LEDGER: Folding(
@@ -246,7 +247,12 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
     slack_seconds = 3 * settings.heartbeat_seconds
     batches[TaskName.WATCH_JOBS] = Silences(database, clock, intervals, slack_seconds=slack_seconds).tell
-    jobs = Jobs(database, clock, {name: Job(batch, intervals[name]) for name, batch in batches.items()})
+    parked = {TaskName.RESET_BUDGETS: windows.parked}
+    jobs = Jobs(
+        database,
+        clock,
+        {name: Job(batch, intervals[name], parked.get(name, Parked)) for name, batch in batches.items()},
+    )
     return Services(
         settings=settings,
         clock=clock,

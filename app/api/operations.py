@@ -10,6 +10,7 @@ from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.schemas.operations import DrainingSchema, JobListSchema, ModelListSchema, ReadinessSchema
 from app.clock import iso
+from app.services.job_batches import Parked
 from app.services.jobs import JobRecord
 
 KEYLEDGER_VERSION = "0.1.0"
@@ -97,15 +98,19 @@ def list_models_v1() -> Response:
 
 @jobs.operation("/jobs", "GET", "jobs_jobs_get", JobListSchema(), summary="Jobs")
 def list_jobs() -> Response:
-    return answer({"jobs": [_job(record) for record in services().jobs.records()]})
+    jobs = services().jobs
+    parked = jobs.parked()
+    return answer({"jobs": [_job(record, parked[record.name]) for record in jobs.records()]})
 
 
-def _job(record: JobRecord) -> dict[str, Any]:
+def _job(record: JobRecord, parked: Parked) -> dict[str, Any]:
     return {
         **asdict(record),
         "last_started_at": iso(record.last_started_at),
         "last_finished_at": iso(record.last_finished_at),
         "next_due_at": iso(record.next_due_at),
+        "parked_rows": parked.rows,
+        "parked": [{**asdict(row), "parked_at": iso(row.parked_at)} for row in parked.first],
     }
 
 

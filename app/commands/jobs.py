@@ -7,6 +7,7 @@ import click
 from app.commands.starting import fail, opened
 
 if TYPE_CHECKING:
+    from app.services.job_batches import Parked, ParkedRow
     from app.services.jobs import JobRecord
 
 _PREFIX = "keyledger."
@@ -20,10 +21,16 @@ def jobs(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     with opened() as services:
-        table = [_COLUMNS, *(_line(record) for record in services.jobs.records())]
+        parked = services.jobs.parked()
+        table = [_COLUMNS, *(_line(record, parked[record.name]) for record in services.jobs.records())]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for name, found in parked.items():
+        for row in found.first:
+            click.echo(f"{name.removeprefix(_PREFIX)} has parked {_name(row)}: {row.reason}")
+        if found.rows > len(found.first):
+            click.echo(f"{name.removeprefix(_PREFIX)} has parked {found.rows - len(found.first)} more")
 
 
 @jobs.command()
@@ -39,7 +46,11 @@ def run(name: str) -> None:
     click.echo(f"{name}: {rows} rows")
 
 
-def _line(record: "JobRecord") -> tuple[str, ...]:
+def _name(row: "ParkedRow") -> str:
+    return " ".join(part for part in (row.scope, row.scope_id, row.sub) if part)
+
+
+def _line(record: "JobRecord", parked: "Parked") -> tuple[str, ...]:
     from app.clock import iso  # noqa: PLC0415
 
     return (
@@ -49,7 +60,7 @@ def _line(record: "JobRecord") -> tuple[str, ...]:
         iso(record.last_finished_at) or "never",
         iso(record.next_due_at) or "now",
         str(record.last_rows),
-        str(record.parked_rows),
+        str(parked.rows),
         str(record.failures),
         record.last_error or "",
     )

@@ -27,6 +27,16 @@ _PREFIXES = {
     "organization": "Organization Budget: ",
     "project": "Project Budget: ",
 }
+# One of a kind of scope, and more.
+_SCOPES = {
+    "key": ("key", "keys"),
+    "key_model": ("model of a key", "models of keys"),
+    "key_window": ("further window of a key", "further windows of keys"),
+    "team": ("team", "teams"),
+    "member": ("team member", "team members"),
+    "user": ("user", "users"),
+    "organization": ("organization", "organizations"),
+}
 _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
 _LONGEST_NAME = 120
 
@@ -159,8 +169,11 @@ def _expiring(event: StoredEvent) -> str:
 
 
 def _reset(event: StoredEvent) -> str:
-    keys = event.payload.get("keys")
-    return "Budgets reset." if keys is None else f"Budgets reset: a new window has begun for {keys} keys."
+    counts = {name: count for name, count in (event.payload.get("scopes") or {}).items() if name in _SCOPES}
+    if not counts:
+        return "Budgets reset."
+    kinds = ", ".join(f"{count} {_SCOPES[name][count != 1]}" for name, count in counts.items())
+    return f"Budgets reset: a new window has begun for {kinds}."
 
 
 def _silent(event: StoredEvent) -> str:

@@ -4,7 +4,7 @@
 holds no setting. A tier is a template: every key linked to it has its own spend against the tier's caps.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, false, text
 
 from app.db import UtcDateTime, metadata
 from app.models.columns import RowNumber, authorship, json_list, rate_limits, spending_limits
@@ -40,8 +40,11 @@ budget_state = Table(
     Column("window_start", UtcDateTime),
     Column("reset_at", UtcDateTime),
     Column("armed_at", UtcDateTime),
-    # A window that could not be computed is set aside, so that it does not keep the others.
+    # A window that could not be computed is set aside, so that it does not keep the others, and why.
     Column("parked_at", UtcDateTime),
+    Column("parked_reason", Text),
+    # Armed without a window: without an end as well, but not because nobody has computed it yet.
+    Column("windowless", Boolean, nullable=False, server_default=false()),
     Column("window_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
     # What the window holds beyond the ledger's rows inside it; NULL where it was armed on an older account and
@@ -54,8 +57,17 @@ budget_state = Table(
     Index(
         "ix_budget_state_due",
         "reset_at",
-        sqlite_where=text("armed_at IS NOT NULL"),
-        postgresql_where=text("armed_at IS NOT NULL"),
+        sqlite_where=text("armed_at IS NOT NULL AND parked_at IS NULL AND windowless = 0"),
+        postgresql_where=text("armed_at IS NOT NULL AND parked_at IS NULL AND NOT windowless"),
+    ),
+    Index(
+        "ix_budget_state_parked",
+        "parked_at",
+        "scope",
+        "scope_id",
+        "sub",
+        sqlite_where=text("parked_at IS NOT NULL"),
+        postgresql_where=text("parked_at IS NOT NULL"),
     ),
     # Lists are sorted by these.
     Index("ix_budget_state_spend", "scope", "window_spend_nanos", "scope_id"),

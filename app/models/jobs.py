@@ -11,7 +11,8 @@ job_runs = Table(
     Column("last_started_at", UtcDateTime),
     Column("last_finished_at", UtcDateTime),
     Column("last_rows", BigInteger, nullable=False, server_default=text("0")),
-    Column("parked_rows", BigInteger, nullable=False, server_default=text("0")),
+    # By the last run alone; what is still set aside from any run is counted where it stands.
+    Column("parked_rows", BigInteger, key="last_parked_rows", nullable=False, server_default=text("0")),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text),
 )

@@ -29,6 +29,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     tuple_,
     update,
 )
@@ -49,6 +50,8 @@ _KEPT: Mapping[str, ColumnElement[Any]] = {
     "previous_spend_nanos": budget_state.c.window_spend_nanos,
 }
 _NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
+# Whoever arms or moves a window has computed it.
+UNPARKED: Mapping[str, None] = {"parked_at": None, "parked_reason": None}
 
 
 def open_account(
@@ -85,6 +88,8 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
                 "armed_at": new.armed_at,
                 "window_start": new.window_start,
                 "reset_at": new.reset_at,
+                "windowless": new.windowless,
+                **UNPARKED,
                 "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
                 "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
                 **_NOTHING_KEPT,
@@ -145,7 +150,7 @@ def rearm(
         .where(which)
         .values(
             **armed,
-            parked_at=None,
+            **UNPARKED,
             window_spend_nanos=kept - spends.unfolded(budget_state, armed["window_start"], armed["reset_at"]),
             # What a part of the ledger would sum up to is not read for this: a check starts with the next window.
             carried_nanos=kept - everything if after is None else None,
@@ -191,6 +196,24 @@ def passed(start: Any) -> dict[str, ColumnElement[Any]]:
     return {
         name: case((stays, budget_state.c[name]), (adjoins, stored), else_=_NOTHING_KEPT[name])
         for name, stored in _KEPT.items()
+    }
+
+
+def closed() -> dict[str, ColumnElement[Any]]:
+    """The columns of a window that has passed and that nothing follows, for lack of a spelling or of an owner.
+
+    Everybody reads the account as before: without a window it counts whatever waits, and nothing of one that has
+    passed. That one is kept as the window before.
+    """
+    without = budget_state.c.window_start.is_(None)
+    return {
+        "window_start": null(),
+        "reset_at": null(),
+        "windowless": true(),
+        "window_spend_nanos": case((without, budget_state.c.window_spend_nanos), else_=0),
+        # What the ledger sums up to from now on is all of it.
+        "carried_nanos": case((without, budget_state.c.carried_nanos), else_=-budget_state.c.lifetime_spend_nanos),
+        **{name: case((without, budget_state.c[name]), else_=stored) for name, stored in _KEPT.items()},
     }
 
 
@@ -260,7 +283,9 @@ def _order(account: Account) -> tuple[str, str, str]:
 
 def _columns(window: Window | None, armed_at: datetime | None) -> dict[str, Any]:
     start, end = (None, None) if window is None else (window.start, window.end)
-    return {"armed_at": armed_at, "window_start": start, "reset_at": end}
+    # Without this mark, which only whoever arms knows to set, it would be due for ever: nothing computes its end.
+    windowless = armed_at is not None and window is None
+    return {"armed_at": armed_at, "window_start": start, "reset_at": end, "windowless": windowless}
 
 
 # So ON CONFLICT names the row that stands and the one proposed; as tables of a subquery they would be all rows.
@@ -286,8 +311,10 @@ _MOVE: Update = (
     .values(
         window_start=_START,
         reset_at=bindparam("end", type_=budget_state.c.reset_at.type),
+        windowless=False,
         window_spend_nanos=0,
         carried_nanos=0,
+        **UNPARKED,
         **passed(_START),
     )
 )

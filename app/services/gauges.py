@@ -3,6 +3,7 @@
 A store that is away leaves its numbers out, and is told of as away: an outage is what one watches for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from app.clock import Clock
 from app.db import Database
 from app.errors import StoreUnavailable
 from app.models import deliveries, events, ledger, ledger_unfolded
+from app.services.job_batches import Parked
 from app.services.jobs import JobRecord, Jobs
 from app.store.balances import Balances
 
@@ -43,6 +45,7 @@ class Readings:
 
     at: datetime
     jobs: list[JobRecord] | None
+    parked: Mapping[str, Parked]
     ledger: LedgerGauges | None
     deliveries: DeliveryGauges | None
     holds: int | None
@@ -56,18 +59,20 @@ class Gauges:
         self._clock = clock
 
     def read(self) -> Readings:
-        """Look once, in three statements and one call of Redis; never raises."""
+        """Look once, in four statements and one call of Redis; never raises."""
         now = self._clock.now()
         jobs = unfolded = outbox = holds = None
+        parked: Mapping[str, Parked] = {}
         try:
-            jobs, unfolded, outbox = self._jobs.records(), self._ledger(now), self._deliveries(now)
+            parked, unfolded, outbox = self._jobs.parked(), self._ledger(now), self._deliveries(now)
+            jobs = self._jobs.records()
         except StoreUnavailable:
             jobs = None
         try:
             holds = self._balances.open_holds()
         except StoreUnavailable:
             holds = None
-        return Readings(now, jobs, unfolded, outbox, holds)
+        return Readings(now, jobs, parked, unfolded, outbox, holds)
 
     def _ledger(self, now: datetime) -> LedgerGauges:
         """The oldest row is that of the lowest number: rows are folded in no order, but all within moments."""

@@ -1,6 +1,7 @@
-"""What one batch of a job has done."""
+"""What one batch of a job has done, and what the job has set aside."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +11,22 @@ class JobBatch:
     rows: int
     parked: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """An account that is set aside, in the columns that name it, and why."""
+
+    scope: str
+    scope_id: str
+    sub: str
+    reason: str | None
+    parked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """How many rows are set aside at present, and the first few of them."""
+
+    rows: int = 0
+    first: tuple[ParkedRow, ...] = ()

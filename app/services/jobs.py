@@ -15,7 +15,7 @@ from app.clock import Clock
 from app.db import Database, insertion
 from app.dispatch import TaskName
 from app.models import job_runs
-from app.services.job_batches import JobBatch
+from app.services.job_batches import JobBatch, Parked
 
 LONGEST_ERROR = 200
 # A job that has missed so many of its intervals is silent.
@@ -24,10 +24,11 @@ MISSED_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One bounded batch of work, and how often it is to be done."""
+    """One bounded batch of work, how often it is to be done, and what it has set aside, if it ever does that."""
 
     batch: Callable[[], JobBatch]
     interval_seconds: float
+    parked: Callable[[], Parked] = Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class JobRecord:
     last_started_at: datetime | None
     last_finished_at: datetime | None
     last_rows: int
-    parked_rows: int
+    last_parked_rows: int
     failures: int
     last_error: str | None
 
@@ -82,6 +83,10 @@ class Jobs:
         with self._database.read() as connection:
             return read(connection, {name: job.interval_seconds for name, job in self._jobs.items()})
 
+    def parked(self) -> dict[str, Parked]:
+        """What each job has set aside, in whatever run, and is still so: one statement for each that does."""
+        return {name: self._jobs[name].parked() for name in self.names}
+
     @property
     def names(self) -> list[TaskName]:
         """All jobs, in order."""
@@ -94,7 +99,7 @@ class Jobs:
                 "last_started_at": started_at,
                 "last_finished_at": self._clock.now(),
                 "last_rows": rows,
-                "parked_rows": parked,
+                "last_parked_rows": parked,
                 "failures": 0,
                 "last_error": None,
             },
@@ -136,6 +141,4 @@ def is_silent(record: JobRecord, now: datetime, *, since: datetime, slack_second
 def _record(name: str, interval_seconds: float, row: Mapping[Any, Any] | None) -> JobRecord:
     if row is None:
         return JobRecord(name, interval_seconds, None, None, 0, 0, 0, None)
-    return JobRecord(
-        interval_seconds=interval_seconds, **{column.name: row[column.name] for column in job_runs.columns}
-    )
+    return JobRecord(interval_seconds=interval_seconds, **{column.key: row[column] for column in job_runs.columns})

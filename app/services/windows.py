@@ -1,24 +1,38 @@
-"""Moving budget windows that have passed: bookkeeping only, for every reader computes the window by the clock."""
+"""Moving budget windows that have passed: bookkeeping only, for every reader computes the window by the clock.
+
+What is due is found in the accounts alone, by an index that holds nothing else: those whose window has an end that
+has passed, and those without an end. Of the latter an account that is meant to have no window is none, and says so
+(`windowless`): to look at what it belongs to instead would be to look at every such account in every run. Whoever
+arms an account sets that mark. Where it is missing, or what an account belongs to has lost its window or is gone,
+the job finds no spelling and closes the window. So whatever is due is moved, set aside or closed, and is due no
+longer.
+"""
 
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, case, func, select, union_all, update
 
 from app.clock import Clock, iso
 from app.db import Database
 from app.domain.durations import InvalidDuration
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window
-from app.models import budget_state, budgets, keys
-from app.services import accounts, audit, delivery
+from app.models import budget_state
+from app.services import accounts, audit, delivery, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
-from app.services.job_batches import JobBatch
+from app.services.job_batches import JobBatch, Parked, ParkedRow
 
 RESET_BATCH = 500
+# So many of those set aside are told by name.
+TOLD = 5
+# In characters; a spelling that is one is shorter.
+LONGEST_TOLD = 80
 
 
 class Windows:
@@ -28,112 +42,147 @@ class Windows:
         self._calendar = calendar
 
     def move_due(self) -> JobBatch:
-        """Move up to RESET_BATCH key windows that have passed, or were never computed, into the present one.
+        """Move up to RESET_BATCH windows that have passed, or were never computed, into the present one.
 
         The spend of a passed window becomes zero, exactly once: it is kept where the window's start is the
         present one already, as every reader has it. Run twice, late, killed half-way or side by side, it leaves
-        the same state. A window whose spelling cannot be computed is parked and does not keep the others.
+        the same state. A window whose spelling cannot be computed is parked and does not keep the others; one
+        that has no spelling any more is closed.
+
+        One statement finds them, one for each kind of scope reads the spellings, one for each window moves all
+        accounts that come into it. Accounts that somebody holds are left to the next run, so it waits for nobody,
+        in whatever order it finds them.
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
-            due = transaction.execute(_due(now)).mappings().all()
+            due = {
+                Scope(ScopeKind(row.scope), row.scope_id, row.sub): row.armed_at
+                for row in transaction.execute(_due(now))
+            }
             if not due:
                 return JobBatch(0)
-            moves, parked = self._moves(due, now)
-            for window, rows in moves.items():
-                _move(transaction, window, rows)
-            _park(transaction, parked, now)
-            moved = sum(map(len, moves.values()))
-            _tell(transaction, moves, now)
-            return JobBatch(moved, parked=len(parked), more=len(due) == RESET_BATCH)
+            found = self._sorted(due, spellings.load(transaction, due), now)
+            for window, scopes in found.moves.items():
+                _move(transaction, window, scopes)
+            for reason, scopes in found.parked.items():
+                _set(transaction, scopes, parked_at=now, parked_reason=reason)
+            if found.closed:
+                _set(transaction, found.closed, **accounts.closed())
+            _tell(transaction, found.moves, now)
+        return JobBatch(
+            sum(map(len, found.moves.values())) + len(found.closed),
+            parked=sum(map(len, found.parked.values())),
+            more=len(due) == RESET_BATCH,
+        )
 
-    def _moves(
-        self, due: Sequence[Mapping[Any, Any]], now: datetime
-    ) -> tuple[dict[Window, list[Mapping[Any, Any]]], list[Mapping[Any, Any]]]:
-        """The due rows by the window they belong in; keys with one spelling share theirs, so groups are few."""
-        moves: dict[Window, list[Mapping[Any, Any]]] = defaultdict(list)
-        parked = []
-        for row in due:
+    def parked(self) -> Parked:
+        """How much is set aside at present, and what has been for the longest; one statement."""
+        aside = budget_state.c.parked_at.is_not(None)
+        names = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(
+                    *names,
+                    budget_state.c.parked_at,
+                    budget_state.c.parked_reason,
+                    select(func.count()).select_from(budget_state).where(aside).scalar_subquery().label("rows"),
+                )
+                .where(aside)
+                .order_by(budget_state.c.parked_at, *names)
+                .limit(TOLD)
+            ).all()
+        told = [ParkedRow(row.scope, row.scope_id, row.sub, row.parked_reason, row.parked_at) for row in found]
+        return Parked(found[0].rows if found else 0, tuple(told))
+
+    def _sorted(self, due: Mapping[Scope, datetime], spelled: Mapping[Scope, str], now: datetime) -> "_Found":
+        """What is to become of each; accounts with one spelling share their window, so groups are few."""
+        found = _Found()
+        for scope, armed_at in due.items():
+            if scope not in spelled:
+                found.closed.append(scope)
+                continue
             try:
-                window = self._calendar.window(row["spelling"], row["armed_at"], now)
-            except InvalidDuration:
-                parked.append(row)
+                window = self._calendar.window(spelled[scope], armed_at, now)
+            except InvalidDuration as error:
+                found.parked[f"'{spelled[scope][:LONGEST_TOLD]}': {error}"].append(scope)
             else:
-                moves[window].append(row)
-        return moves, parked
+                found.moves[window].append(scope)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The accounts by the window they belong in, by the reason for which they are set aside, and the rest."""
+
+    moves: dict[Window, list[Scope]] = field(default_factory=lambda: defaultdict(list))
+    parked: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))
+    closed: list[Scope] = field(default_factory=list)
 
 
 def _due(now: datetime) -> Any:
-    return (
-        select(
-            budget_state.c.scope_id,
-            budget_state.c.armed_at,
-            func.coalesce(keys.c.budget_duration, budgets.c.budget_duration).label("spelling"),
-        )
-        .select_from(
-            budget_state.join(keys, keys.c.key_id == budget_state.c.scope_id).outerjoin(
-                budgets, budgets.c.budget_id == keys.c.budget_id
-            )
-        )
-        .where(
-            budget_state.c.scope == "key",
-            budget_state.c.sub == "",
-            budget_state.c.armed_at.is_not(None),
-            budget_state.c.parked_at.is_(None),
-            or_(budget_state.c.reset_at.is_(None), budget_state.c.reset_at <= now),
-            func.coalesce(keys.c.budget_duration, budgets.c.budget_duration).is_not(None),
-        )
-        .order_by(budget_state.c.reset_at)
-        .limit(RESET_BATCH)
-        .with_for_update(of=budget_state, skip_locked=True)
+    """Those that have passed, the longest ago first, then those without an end: each a stretch of the index.
+
+    Asked for at once they would be no stretch of it, and every batch would sort all that is due.
+    """
+    end = budget_state.c.reset_at
+    columns = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub, budget_state.c.armed_at)
+    of_index = (
+        budget_state.c.armed_at.is_not(None),
+        budget_state.c.parked_at.is_(None),
+        ~budget_state.c.windowless,
+        # A later release may have more of them.
+        budget_state.c.scope.in_([kind.value for kind in spellings.READERS]),
     )
+    found = (
+        select(*columns)
+        .where(*of_index, condition)
+        .order_by(end)
+        .limit(RESET_BATCH)
+        .with_for_update(skip_locked=True)
+        .cte(name)
+        for name, condition in (("passed", end <= now), ("endless", end.is_(None)))
+    )
+    return union_all(*map(select, found)).limit(RESET_BATCH)
 
 
-def _move(transaction: Connection, window: Window, rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Open the window for all of its rows in one statement, so that none of them is due any longer.
+def _move(transaction: Connection, window: Window, scopes: Sequence[Scope]) -> None:
+    """Open the window for all of its accounts in one statement, so that none of them is due any longer.
 
-    The rows are held: nobody has moved one since it was found due. What was spent in this very window stays; its
-    end alone may differ, as where the zone or the start of day of the installation was changed.
+    They are held: nobody has moved one since it was found due. What was spent in this very window stays; its end
+    alone may differ, as where the zone or the start of day of the installation was changed.
     """
     inside = budget_state.c.window_start == window.start
-    transaction.execute(
-        update(budget_state)
-        .where(_of_keys(rows))
-        .values(
-            window_start=window.start,
-            reset_at=window.end,
-            window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
-            carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
-            **accounts.passed(window.start),
-        )
+    _set(
+        transaction,
+        scopes,
+        window_start=window.start,
+        reset_at=window.end,
+        window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
+        carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
+        **accounts.passed(window.start),
     )
 
 
-def _park(transaction: Connection, rows: Sequence[Mapping[Any, Any]], now: datetime) -> None:
-    if rows:
-        transaction.execute(update(budget_state).where(_of_keys(rows)).values(parked_at=now))
+def _set(transaction: Connection, scopes: Sequence[Scope], **columns: Any) -> None:
+    transaction.execute(update(budget_state).where(accounts.among(scopes)).values(columns))
 
 
-def _of_keys(rows: Sequence[Mapping[Any, Any]]) -> ColumnElement[bool]:
-    return and_(
-        budget_state.c.scope == "key",
-        budget_state.c.sub == "",
-        budget_state.c.scope_id.in_([row["scope_id"] for row in rows]),
-    )
-
-
-def _tell(transaction: Connection, moves: Mapping[Window, Sequence[Mapping[Any, Any]]], now: datetime) -> None:
+def _tell(transaction: Connection, moves: Mapping[Window, Sequence[Scope]], now: datetime) -> None:
     """One audit row and one event for the batch: a million keys at midnight are no million messages."""
-    count = sum(map(len, moves.values()))
-    if not count:
+    if not moves:
         return
     batch = str(uuid.uuid4())
     summary = {
-        "keys": count,
+        "scopes": _counted(scope for scopes in moves.values() for scope in scopes),
         "windows": [
-            {"start": iso(window.start), "end": iso(window.end), "keys": len(rows)}
-            for window, rows in moves.items()
+            {"start": iso(window.start), "end": iso(window.end), "scopes": _counted(scopes)}
+            for window, scopes in moves.items()
         ],
     }
     audit.record(transaction, Act(SYSTEM, now), "reset", "budget", [Changed(batch, None, summary)])
     delivery.enqueue(transaction, [Event("budget_reset", "budget", batch, summary)], now)
+
+
+def _counted(scopes: Iterable[Scope]) -> dict[str, int]:
+    """How many there are of each kind."""
+    return dict(sorted(Counter(scope.kind.value for scope in scopes).items()))

@@ -183,7 +183,9 @@ def test_the_list_of_jobs_is_for_administrators_and_holds_the_rest(
         "last_finished_at": iso(clock.now()),
         "next_due_at": iso(clock.now() + timedelta(seconds=7)),
         "last_rows": 0,
+        "last_parked_rows": 0,
         "parked_rows": 0,
+        "parked": [],
         "failures": 1,
         "last_error": "LookupError",
     }

@@ -89,7 +89,11 @@ def test_every_kind_says_something_of_every_entity_even_where_nothing_is_known(k
             event("key_expiring", expires="2026-12-01T00:00:00.000000Z"),
             "API key expires soon: ci, on 2026-12-01 00:00 UTC.",
         ),
-        (event("budget_reset", "budget", keys=120), "Budgets reset: a new window has begun for 120 keys."),
+        (
+            event("budget_reset", "budget", scopes={"key": 120, "key_model": 2, "team": 1, "of_tomorrow": 9}),
+            "Budgets reset: a new window has begun for 120 keys, 2 models of keys, 1 team.",
+        ),
+        (event("budget_reset", "budget"), "Budgets reset."),
         (event("job_silent", "job"), "Job silent: id-of-job: it has never succeeded."),
         (
             event("job_silent", "job", last_success_at="2026-11-18T13:00:00.000000Z"),

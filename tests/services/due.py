@@ -135,7 +135,9 @@ class Reset(Due):
         }
         assert spent == {(0, self.spent)}
         batches = rows(database, audit, action=self.action)
-        assert sum(batch["after"]["keys"] for batch in batches) == (len(states) if moved is None else moved)
+        assert sum(batch["after"]["scopes"]["key"] for batch in batches) == (
+            len(states) if moved is None else moved
+        )
         assert _counted(database, events, kind=self.kind) == Counter(batch["entity_id"] for batch in batches)
 
 

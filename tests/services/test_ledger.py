@@ -128,6 +128,8 @@ def test_a_new_account_is_empty(account: KeyAccount):
         "sub": "",
         "armed_at": None,
         "parked_at": None,
+        "parked_reason": None,
+        "windowless": False,
         "window_start": None,
         "reset_at": None,
         "window_spend_nanos": 0,

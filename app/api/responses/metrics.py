@@ -1,11 +1,12 @@
 """The gauges of the installation in Prometheus's form, looked up whenever somebody asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.services.gauges import DeliveryGauges, Gauges, Readings
+from app.services.job_batches import Parked
 from app.services.jobs import JobRecord
 
 
@@ -17,7 +18,7 @@ class Standing(Collector):
         found = self._gauges.read()
         yield from _stores(found)
         if found.jobs is not None:
-            yield from _jobs(found.jobs)
+            yield from _jobs(found.jobs, found.parked)
         if found.ledger is not None:
             yield _gauge("keyledger_ledger_unfolded_rows", "Rows that wait to be folded.", found.ledger.rows)
             yield _gauge("keyledger_ledger_lag_seconds", "Age of the oldest of them.", found.ledger.lag_seconds)
@@ -34,12 +35,11 @@ def _stores(found: Readings) -> Iterator[Metric]:
     yield up
 
 
-def _jobs(records: list[JobRecord]) -> Iterator[Metric]:
+def _jobs(records: list[JobRecord], parked: Mapping[str, Parked]) -> Iterator[Metric]:
     families = {
         "interval_seconds": "How often the job is sent.",
         "last_success_timestamp_seconds": "When it last ended well; absent before the first time.",
         "last_rows": "Rows that its last run dealt with.",
-        "parked_rows": "Rows that its last run set aside.",
         "failures": "Failed runs since the last success.",
     }
     for name, text in families.items():
@@ -49,6 +49,10 @@ def _jobs(records: list[JobRecord]) -> Iterator[Metric]:
             if value is not None:
                 family.add_metric([record.name], value)
         yield family
+    aside = GaugeMetricFamily("keyledger_job_parked_rows", "Rows that it has set aside.", labels=["job"])
+    for name, found in parked.items():
+        aside.add_metric([name], found.rows)
+    yield aside
 
 
 def _of_job(record: JobRecord, name: str) -> float | None:

@@ -58,6 +58,14 @@ class ModelListSchema(Schema):
     data = fields.List(fields.Nested(ModelSchema()), required=True)
 
 
+class ParkedRowSchema(Schema):
+    scope = fields.String(required=True, metadata={"description": "key, team, member …"})
+    scope_id = fields.String(required=True)
+    sub = fields.String(required=True, metadata={"description": "The model, or the further window, of a key"})
+    reason = fields.String(required=True, allow_none=True)
+    parked_at = fields.String(required=True)
+
+
 class JobSchema(Schema):
     name = fields.String(required=True)
     interval_seconds = fields.Float(required=True, metadata={"description": "How often it is sent"})
@@ -67,7 +75,13 @@ class JobSchema(Schema):
         required=True, allow_none=True, metadata={"description": "An interval after the last start; null: at once"}
     )
     last_rows = fields.Integer(required=True)
-    parked_rows = fields.Integer(required=True)
+    last_parked_rows = fields.Integer(required=True, metadata={"description": "Set aside by the last run"})
+    parked_rows = fields.Integer(required=True, metadata={"description": "Set aside in all, and still so"})
+    parked = fields.List(
+        fields.Nested(ParkedRowSchema()),
+        required=True,
+        metadata={"description": "The first few of them; a valid budget has one looked at again"},
+    )
     failures = fields.Integer(required=True, metadata={"description": "Since the last success"})
     last_error = fields.String(required=True, allow_none=True)
 
