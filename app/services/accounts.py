@@ -109,13 +109,19 @@ def replace_further(
     """Follow a change of the budgets that keys have for models and for further windows, spellings by scope.
 
     One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
-    charges: some may wait yet, and if it comes again its lifetime goes on.
+    charges: some may wait yet, and if it comes again its lifetime goes on. It is not set aside any longer, where its
+    spelling had it so.
     """
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
     # Armed without a window too: what the account was before is another one, in Redis as well.
     restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
     # In one order for everybody: a rollup may hold some of them already.
     open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
+    gone = before.keys() - after.keys()
+    if gone:
+        which = and_(among(gone), budget_state.c.parked_at.is_not(None))
+        lock(transaction, which)
+        transaction.execute(update(budget_state).where(which).values(UNPARKED))
 
 
 def rearm(

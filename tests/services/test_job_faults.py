@@ -1,12 +1,16 @@
 """Jobs killed at any point, or two at once, deal with every row exactly once."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import count
+from operator import itemgetter
+from typing import Any
 
 import pytest
 
 from app.config import Settings
 from app.container import Services
+from app.domain.scopes import ScopeKind
 from app.models import key_secrets
 from app.services.graces import GRACE_BATCH
 from app.services.increases import INCREASE_BATCH
@@ -15,6 +19,7 @@ from app.services.windows import RESET_BATCH
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, everything, rows
+from tests.services import every_scope
 from tests.services.due import DUE, Due, Reset, Stored, restore
 from tests.services.job_processes import COMMIT, JobProcess, die_at, together, wait_for_the_locks
 
@@ -91,6 +96,57 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
             assert (info["spend"], info["total_spend"]) == (0.25, due.spent / NANOS + 0.25)
         restore(services.database, stored)
     assert met == {(True, True), (False, True), (False, False)}
+
+
+@pytest.fixture
+def of_every_scope(services: Services, api: Api, clock: MovableClock) -> Stored:
+    """Windows of every scope that are due: one of each that has passed, one parked, one closed, two of each else."""
+    accounts = every_scope.make(api)
+    every_scope.charge(api, 3)
+    every_scope.fold(services)
+    for scope in accounts.values():
+        every_scope.copy(services.database, scope, 2)
+    every_scope.spell(services.database, accounts[ScopeKind.USER], "fortnightly")
+    every_scope.spell(services.database, accounts[ScopeKind.TEAM], None)
+    clock.advance(timedelta(days=1))
+    return everything(services.database)
+
+
+def states(stored: Stored) -> list[dict[str, Any]]:
+    return sorted(stored["budget_state"], key=itemgetter("scope", "scope_id", "sub"))
+
+
+def test_a_reset_of_every_scope_killed_at_any_point_and_run_again_leaves_the_same_state(
+    services: Services, settings: Settings, clock: MovableClock, of_every_scope: Stored
+):
+    every_scope.reset(services)
+    meant = everything(services.database)
+    restore(services.database, of_every_scope)
+    points = []
+
+    for point, _ in kills(services, settings, clock, Reset(), of_every_scope):
+        points.append(point)
+        every_scope.reset(services)
+        assert states(everything(services.database)) == states(meant)
+        restore(services.database, of_every_scope)
+
+    # The last was not killed.
+    assert states(everything(services.database)) == states(meant) != states(of_every_scope)
+    # What is due, the spellings in six statements, move, park, close, audit, tell; the record; and both commits.
+    assert len([point for point in points if not point.startswith("BEGIN")]) == 15
+
+
+def test_two_processes_that_reset_every_scope_leave_the_state_of_one(
+    services: Services, settings: Settings, clock: MovableClock, of_every_scope: Stored
+):
+    rows_of_one = every_scope.reset(services)
+    meant = everything(services.database)
+    restore(services.database, of_every_scope)
+
+    shares = together(Reset().task, settings, clock.now())
+
+    assert sum(shares) == rows_of_one == len(of_every_scope["budget_state"]) - 1
+    assert states(everything(services.database)) == states(meant)
 
 
 @each_job

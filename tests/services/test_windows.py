@@ -1,0 +1,326 @@
+"""The reset job: whatever scope it is of, a window that has passed is moved once, and nothing keeps the others."""
+
+from collections.abc import Callable, Mapping
+from datetime import time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select
+
+from app.clock import iso
+from app.container import Services
+from app.dispatch import TaskName
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
+from app.domain.spend import spend_of
+from app.domain.windows import Calendar
+from app.models import audit, budget_state, events
+from app.services import spends
+from app.services.spellings import READERS
+from tests.api.counting import statements
+from tests.clients import Api
+from tests.clocks import MovableClock
+from tests.factories import NANOS, on_one_store, rows
+from tests.services.every_scope import (
+    KEY,
+    MODEL,
+    charge,
+    copy,
+    drop,
+    fold,
+    make,
+    reset,
+    spell,
+    state,
+    states,
+    store,
+)
+
+DAY = timedelta(days=1)
+UTC_DAYS = Calendar(ZoneInfo("UTC"), time(0))
+BAD = "fortnightly"
+KINDS = tuple(READERS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+# Whatever hangs on the key goes with it.
+OF_THE_KEY = {ScopeKind.KEY, ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW}
+
+# A valid change of the budget, for each kind of scope.
+CHANGES: Mapping[ScopeKind, Callable[[Scope], tuple[str, str, dict[str, Any]]]] = {
+    ScopeKind.KEY: lambda _: ("POST", "/key/update", {"key": KEY, "budget_duration": "7d"}),
+    ScopeKind.KEY_MODEL: lambda _: (
+        "POST",
+        "/key/update",
+        {"key": KEY, "model_max_budget": {MODEL: {"budget_limit": 50, "time_period": "7d"}}},
+    ),
+    ScopeKind.KEY_WINDOW: lambda _: (
+        "POST",
+        "/key/update",
+        {"key": KEY, "budget_limits": [{"budget_duration": "7d", "max_budget": 50}]},
+    ),
+    ScopeKind.TEAM: lambda _: ("POST", "/team/update", {"team_id": "t", "budget_duration": "7d"}),
+    ScopeKind.MEMBER: lambda _: ("POST", "/team/update", {"team_id": "t", "team_member_budget_duration": "7d"}),
+    ScopeKind.USER: lambda _: ("POST", "/user/update", {"user_id": "u", "budget_duration": "7d"}),
+    ScopeKind.ORGANIZATION: lambda scope: (
+        "PATCH",
+        "/organization/update",
+        {"organization_id": scope.id, "budget_duration": "7d"},
+    ),
+}
+
+
+@pytest.fixture
+def accounts(api: Api, services: Services) -> dict[ScopeKind, Scope]:
+    """An account of every scope, in each of which three dollars were spent."""
+    made = make(api)
+    charge(api, 3)
+    fold(services)
+    assert {row["window_spend_nanos"] for row in states(services.database).values()} == {3 * NANOS}
+    return made
+
+
+def jobs(api: Api) -> dict[str, Any]:
+    """What is told of the reset job."""
+    (told,) = (job for job in api.get("/jobs").body["jobs"] if job["name"] == TaskName.RESET_BUDGETS)
+    return told
+
+
+# --- windows that have passed ------------------------------------------------------------------------------------
+
+
+def test_a_passed_window_of_every_scope_is_moved_once_and_the_one_before_is_kept(
+    services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    before = states(services.database)
+    clock.advance(DAY)
+
+    assert [reset(services) for _ in range(2)] == [len(KINDS), 0]
+
+    after = states(services.database)
+    assert set(accounts.values()) == after.keys() == before.keys()
+    for scope, row in after.items():
+        stored = before[scope]
+        assert row == {
+            **stored,
+            "window_start": stored["reset_at"],
+            "reset_at": stored["reset_at"] + DAY,
+            "window_spend_nanos": 0,
+            "previous_start": stored["window_start"],
+            "previous_end": stored["reset_at"],
+            "previous_spend_nanos": 3 * NANOS,
+        }
+        assert row["lifetime_spend_nanos"] == 3 * NANOS
+    assert services.ledger_check.check(10).drifts == []
+
+
+def test_a_batch_is_told_once_with_how_many_of_each_kind_it_has_moved(
+    services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    copy(services.database, accounts[ScopeKind.TEAM], 2)
+    clock.advance(DAY)
+    reset(services)
+
+    (told,) = rows(services.database, events, kind="budget_reset")
+    (recorded,) = rows(services.database, audit, action="reset")
+    counts = {kind.value: 3 if kind is ScopeKind.TEAM else 1 for kind in KINDS}
+    window = state(services.database, accounts[ScopeKind.KEY])
+    bounds = {"start": iso(window["window_start"]), "end": iso(window["reset_at"])}
+    assert told["payload"] == {"scopes": counts, "windows": [{**bounds, "scopes": counts}]}
+    assert (recorded["after"], recorded["entity_id"]) == (told["payload"], told["entity_id"])
+
+
+@each_kind
+def test_a_window_without_an_end_is_due_whatever_it_is_of(
+    services: Services, accounts: dict[ScopeKind, Scope], kind: ScopeKind
+):
+    before = state(services.database, accounts[kind])
+    store(services.database, accounts[kind], reset_at=None, window_start=None)
+
+    assert [reset(services) for _ in range(2)] == [1, 0]
+
+    after = state(services.database, accounts[kind])
+    assert (after["window_start"], after["reset_at"]) == (before["window_start"], before["reset_at"])
+
+
+def test_the_spelling_of_a_model_is_the_tiers_where_the_key_has_none_of_its_own(
+    api: Api, services: Services, clock: MovableClock
+):
+    of_tier = {MODEL: {"budget_limit": 50, "time_period": "1d"}, "o3": {"budget_limit": 50, "time_period": "1d"}}
+    api.post("/budget/new", {"budget_id": "b", "model_max_budget": of_tier})
+    made = api.generate(
+        key=KEY, budget_id="b", model_max_budget={"o3": {"budget_limit": 50, "time_period": "30d"}}
+    )
+    for model in (MODEL, "o3"):
+        api.post("/key/settle", {"key": KEY, "request_id": model, "model": model, "cost": 1})
+    fold(services)
+    clock.advance(DAY)
+
+    assert reset(services) == 1
+
+    spent = {
+        row["sub"]: row["window_spend_nanos"] for row in rows(services.database, budget_state, scope="key_model")
+    }
+    assert spent == {MODEL: 0, "o3": NANOS}
+    assert made["key_id"] in {row["scope_id"] for row in rows(services.database, budget_state)}
+
+
+# --- what cannot be computed -------------------------------------------------------------------------------------
+
+
+@each_kind
+def test_a_spelling_that_cannot_be_computed_is_parked_with_its_reason_until_the_budget_is_changed(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], kind: ScopeKind
+):
+    bad = spell(services.database, accounts[kind], BAD)
+    clock.advance(DAY)
+
+    assert [reset(services) for _ in range(2)] == [len(KINDS) - 1, 0]
+
+    parked = jobs(api)
+    assert (parked["parked_rows"], parked["last_parked_rows"]) == (1, 0)
+    (told,) = parked["parked"]
+    reason = told.pop("reason")
+    assert told == {
+        "scope": kind.value,
+        "scope_id": bad.id,
+        "sub": bad.sub,
+        "parked_at": iso(clock.now()),
+    }
+    assert reason.startswith(f"'{BAD}': Use a format like")
+    assert state(services.database, bad)["window_spend_nanos"] == 3 * NANOS
+
+    method, path, body = CHANGES[kind](bad)
+    assert api.call(method, path, json=body).status == 200
+
+    assert (jobs(api)["parked_rows"], jobs(api)["parked"]) == (0, [])
+    row = state(services.database, bad)
+    assert (row["parked_at"], row["parked_reason"]) == (None, None)
+    clock.advance(timedelta(days=7))
+    reset(services)
+    row = state(services.database, bad)
+    # The further window is another one, by its spelling; of the former nothing is left to be moved.
+    assert row["windowless"] if kind is ScopeKind.KEY_WINDOW else row["reset_at"] > clock.now()
+    assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (0, 3 * NANOS)
+
+
+@on_one_store
+def test_of_many_that_are_parked_the_first_few_are_named(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    spell(services.database, accounts[ScopeKind.TEAM], BAD)
+    copy(services.database, accounts[ScopeKind.TEAM], 8)
+    clock.advance(DAY)
+    reset(services)
+
+    told = jobs(api)
+
+    assert (told["parked_rows"], told["last_parked_rows"]) == (9, 9)
+    assert [row["scope_id"] for row in told["parked"]] == ["t", *(f"team {n}" for n in range(4))]
+
+
+# --- what has no window any more ---------------------------------------------------------------------------------
+
+
+@each_kind
+def test_a_window_whose_owner_is_gone_is_closed_and_not_looked_at_again(
+    services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], kind: ScopeKind
+):
+    drop(services.database, accounts[kind])
+    clock.advance(DAY)
+
+    assert reset(services) == len(KINDS)
+
+    for scope in (accounts[of] for of in (OF_THE_KEY if kind in OF_THE_KEY else {kind})):
+        row = state(services.database, scope)
+        assert (row["window_start"], row["reset_at"], row["windowless"]) == (None, None, True)
+        assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (0, 3 * NANOS)
+    with statements(services.database) as sent:
+        assert reset(services) == 0
+    assert len(sent) == 2, "what is due, and the record of the run"
+    assert services.ledger_check.check(10).drifts == []
+
+
+@each_kind
+def test_an_account_that_has_lost_its_window_reads_as_before_once_it_is_closed(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], kind: ScopeKind
+):
+    scope = accounts[kind]
+    charge(api, 2)
+    spell(services.database, scope, None)
+    clock.advance(DAY)
+    before, _ = read(services, scope)
+
+    reset(services)
+
+    assert read(services, scope) == (before, before)
+    assert before == 2 * NANOS
+    assert services.ledger_check.check(10).drifts == []
+    fold(services)
+    assert read(services, scope) == (before, before)
+    assert services.ledger_check.check(10).drifts == []
+
+
+def read(services: Services, scope: Scope) -> tuple[int | None, int]:
+    """What is spent without a window: as it is decided by, and as it is shown."""
+    with services.database.read() as connection:
+        armed_at = state(services.database, scope)["armed_at"]
+        (decided,) = spends.current(connection, [Account(scope, None, armed_at)])
+        row = (
+            connection.execute(
+                select(*spends.account_columns()).where(
+                    budget_state.c.scope == scope.kind.value,
+                    budget_state.c.scope_id == scope.id,
+                    budget_state.c.sub == scope.sub,
+                )
+            )
+            .mappings()
+            .one()
+        )
+        shown = spend_of(spends.account_part(row), None, UTC_DAYS, services.clock.now())
+    return decided, shown.window_nanos
+
+
+def test_a_window_that_is_taken_off_leaves_nothing_that_is_due(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    clock.advance(DAY)
+    reset(services)
+    for body in ({"budget_duration": None}, {"model_max_budget": {MODEL: {"budget_limit": 50}}}):
+        assert api.post("/key/update", {"key": KEY, **body}).status == 200
+    armed = states(services.database)
+
+    assert reset(services) == 0
+
+    assert states(services.database) == armed
+    assert {scope.kind for scope, row in armed.items() if row["windowless"]} == {
+        ScopeKind.KEY,
+        ScopeKind.KEY_MODEL,
+    }
+    # And comes again.
+    assert api.post("/key/update", {"key": KEY, "budget_duration": "1d"}).status == 200
+    assert not state(services.database, accounts[ScopeKind.KEY])["windowless"]
+
+
+# --- cost --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_batch_costs_one_statement_for_each_kind_of_scope_however_many_rows_it_has(
+    services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], count: int
+):
+    for scope in accounts.values():
+        copy(services.database, scope, count - 1)
+    clock.advance(DAY)
+
+    with statements(services.database) as sent:
+        assert reset(services) == count * len(KINDS)
+
+    # What is due, the spellings (both further kinds of keys have theirs in one place), move, audit, tell, record.
+    assert len(sent) == 1 + len(KINDS) - 1 + 4
+
+
+def test_nothing_due_is_one_statement(services: Services, accounts: dict[ScopeKind, Scope]):
+    with statements(services.database) as sent:
+        assert reset(services) == 0
+
+    assert len(sent) == 2, "and the record of the run"
