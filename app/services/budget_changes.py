@@ -10,6 +10,7 @@ from app.domain import access
 from app.domain.budgets import tier_changes
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
+from app.models import keys
 from app.services import audit, budget_rows, rearming, watched
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView, budget_view
@@ -60,6 +61,14 @@ class BudgetChanges:
             budget_id,
             before=stored["budget_duration"],
             after=view.columns["budget_duration"],
+            calendar=self._calendar,
+            now=act.at,
+        )
+        rearming.rearm_models(
+            transaction,
+            keys.c.budget_id == budget_id,
+            before=stored["model_max_budget"],
+            after=view.columns["model_max_budget"],
             calendar=self._calendar,
             now=act.at,
         )

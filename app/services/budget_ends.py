@@ -80,6 +80,14 @@ class BudgetEnds:
             return False
         chosen = and_(linked, keys.c.key_id <= last)
         self._rearm(transaction, act, tier, rearming.of_keys(chosen))
+        rearming.rearm_models(
+            transaction,
+            chosen,
+            before=tier["model_max_budget"],
+            after={},
+            calendar=self._calendar,
+            now=act.at,
+        )
         lost = Changed("", {"budget_id": tier["budget_id"]}, {"budget_id": None})
         of_keys = select(keys.c.key_id).where(chosen).subquery()
         audit.record_alike(transaction, act, "update", "key", of_keys.c.key_id, lost)

@@ -4,11 +4,26 @@ Each account's window is computed by the clock from the moment that it was armed
 all in the transaction that stores it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, and_, literal, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    Text,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
+from app.domain.limits import further_accounts
 from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state, keys, organizations, team_members
@@ -33,6 +48,31 @@ def rearm_linked(
     accounts.rearm(transaction, _linked(budget_id), before=before, after=after, calendar=calendar, now=now)
 
 
+def rearm_models(
+    transaction: Connection,
+    linked: ColumnElement[bool],
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    calendar: Calendar,
+    now: datetime,
+) -> None:
+    """Follow a change of a tier's budgets for models, of all linked keys that have none of their own for them.
+
+    By the rules of `accounts.rearm`, two statements for each different change of a window, however many keys.
+    """
+    earlier, later = further_accounts(before, None), further_accounts(after, None)
+    changed: dict[tuple[str | None, str | None], list[ColumnElement[bool]]] = {}
+    for kind, model in sorted(earlier.keys() | later.keys()):
+        change = (earlier.get((kind, model)), later.get((kind, model)))
+        if change[0] != change[1]:
+            changed.setdefault(change, []).append(_of_model(transaction, linked, model))
+    if len(changed) > 1:  # in one order for everybody, which the changes by themselves would not keep
+        accounts.lock(transaction, or_(*(which for several in changed.values() for which in several)))
+    for (spelling, other), which in changed.items():
+        accounts.rearm(transaction, or_(*which), before=spelling, after=other, calendar=calendar, now=now)
+
+
 def of_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
     """The accounts of these keys whose window is the tier's."""
     without_own = select(keys.c.key_id).where(chosen, keys.c.budget_duration.is_(None))
@@ -46,6 +86,18 @@ def of_members(budget_id: str) -> ColumnElement[bool]:
 
 def _of(kind: ScopeKind, ids: Select[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope == kind.value, budget_state.c.sub == "", budget_state.c.scope_id.in_(ids))
+
+
+def _of_model(transaction: Connection, linked: ColumnElement[bool], model: str) -> ColumnElement[bool]:
+    """The accounts for a model of the keys whose budget for it is the tier's."""
+    if transaction.dialect.name == "sqlite":
+        entry = func.json_each(keys.c.model_max_budget).table_valued("key")
+        has_own: ColumnElement[bool] = select(entry.c.key).where(entry.c.key == model).exists()
+    else:
+        has_own = keys.c.model_max_budget.op("?", is_comparison=True)(literal(model, Text))
+    of_tier = select(keys.c.key_id).where(linked, ~has_own)
+    state = budget_state.c
+    return and_(state.scope == ScopeKind.KEY_MODEL.value, state.sub == model, state.scope_id.in_(of_tier))
 
 
 def _linked(budget_id: str) -> ColumnElement[bool]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
 from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.domain.deliveries import Route, Subject
 from app.domain.minting import Secret
+from app.models import keys
 from app.services import delivery
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
@@ -169,6 +171,28 @@ def test_a_job_is_told_with_its_last_success_rows_and_interval(
     assert value(after, "keyledger_job_last_rows", job=name) == 1
     assert value(after, "keyledger_job_failures", job=name) == 0
     assert value(after, "keyledger_job_interval_seconds", job=name) == 5
+
+
+@on_one_store
+def test_what_a_job_has_set_aside_is_told_until_it_is_put_right(
+    api: Api, services: Services, clock: MovableClock
+) -> None:
+    key = api.generate(budget_duration="1d")["key"]
+    with services.database.transaction() as transaction:
+        transaction.execute(update(keys).values(budget_duration="fortnightly"))
+    clock.advance(timedelta(days=1))
+    name = TaskName.RESET_BUDGETS
+
+    def told() -> float:
+        return value(read(api), "keyledger_job_parked_rows", job=name)
+
+    before = told()
+    for _ in range(2):  # the second finds nothing, and what the first has set aside still is
+        services.jobs.run(name, lambda: True)
+    aside = told()
+    api.post("/key/update", {"key": key, "budget_duration": "7d"})
+
+    assert (before, aside, told()) == (0, 1, 0)
 
 
 @on_one_store

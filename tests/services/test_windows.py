@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.clock import iso
 from app.container import Services
@@ -15,7 +15,7 @@ from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
-from app.models import audit, budget_state, events
+from app.models import audit, budget_state, budgets, events
 from app.services import spends
 from app.services.spellings import READERS
 from tests.api.counting import statements
@@ -216,6 +216,73 @@ def test_of_many_that_are_parked_the_first_few_are_named(
 
     assert (told["parked_rows"], told["last_parked_rows"]) == (9, 9)
     assert [row["scope_id"] for row in told["parked"]] == ["t", *(f"team {n}" for n in range(4))]
+
+
+@pytest.fixture
+def of_tier(api: Api, services: Services) -> dict[str, Scope]:
+    """Accounts for two models, of which a key has the one budget from its tier and the other for itself."""
+    budgets = {model: {"budget_limit": 50, "time_period": "1d"} for model in (MODEL, "o3")}
+    api.post("/budget/new", {"budget_id": "b", "model_max_budget": budgets})
+    made = api.generate(key=KEY, budget_id="b", model_max_budget={"o3": budgets["o3"]})
+    for model in budgets:
+        api.post("/key/settle", {"key": KEY, "request_id": model, "model": model, "cost": 1})
+    fold(services)
+    return {model: Scope(ScopeKind.KEY_MODEL, made["key_id"], model) for model in budgets}
+
+
+def change_tier(api: Api, **periods: str | None) -> None:
+    """Give the tier's budgets for both models other windows."""
+    named = {MODEL: periods["shared"], "o3": periods["other"]}
+    budgets = {
+        model: {"budget_limit": 50} | ({} if period is None else {"time_period": period})
+        for model, period in named.items()
+    }
+    assert api.post("/budget/update", {"budget_id": "b", "model_max_budget": budgets}).status == 200
+
+
+def test_a_change_of_a_tiers_budget_for_a_model_unparks_the_accounts_that_run_by_it(
+    api: Api, services: Services, clock: MovableClock, of_tier: dict[str, Scope]
+):
+    with services.database.transaction() as transaction:
+        bad = {MODEL: {"budget_limit": 50, "time_period": BAD}}
+        transaction.execute(update(budgets).values(model_max_budget=bad))
+    clock.advance(DAY)
+    moved = reset(services)
+    parked = jobs(api)
+
+    change_tier(api, shared="7d", other="30d")
+
+    assert (moved, parked["parked_rows"], jobs(api)["parked_rows"]) == (1, 1, 0)
+    clock.advance(timedelta(days=7))
+    assert reset(services) == 2
+    ends = {model: state(services.database, scope)["reset_at"] for model, scope in of_tier.items()}
+    assert ends[MODEL] > ends["o3"] > clock.now(), "what is the key's own runs by that"
+    assert services.ledger_check.check(10).drifts == []
+
+
+def test_the_end_of_a_tier_unparks_the_accounts_that_ran_by_its_budget_for_a_model(
+    api: Api, services: Services, clock: MovableClock, of_tier: dict[str, Scope]
+):
+    store(services.database, of_tier[MODEL], parked_at=clock.now(), parked_reason="for a test")
+
+    assert api.post("/budget/delete", {"id": "b"}).status == 200
+
+    assert jobs(api)["parked_rows"] == 0
+    assert state(services.database, of_tier[MODEL])["windowless"]
+    assert reset(services) == 0
+
+
+def test_a_tier_that_takes_the_window_of_a_model_off_leaves_what_was_spent(
+    api: Api, services: Services, of_tier: dict[str, Scope]
+):
+    own = state(services.database, of_tier["o3"])
+
+    change_tier(api, shared=None, other="30d")
+
+    assert read(services, of_tier[MODEL]) == (NANOS, NANOS)
+    assert state(services.database, of_tier[MODEL])["windowless"]
+    assert state(services.database, of_tier["o3"]) == own
+    assert services.ledger_check.check(10).drifts == []
 
 
 # --- what has no window any more ---------------------------------------------------------------------------------

@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
+from app.db import Database
+from app.models import budget_state
+from tests.clocks import START
 from tests.servers import RedisServer
 from tests.workers.test_cli import environment, run
 
@@ -29,6 +33,27 @@ def test_every_job_is_listed_with_its_last_run(settings: dict[str, str]) -> None
     assert re.fullmatch(r"expire_keys +5 s +never +never +now +0 +0 +0", lines["expire_keys"])
     (line,) = (line for line in after.stdout.splitlines() if line.startswith("expire_keys"))
     assert len(re.findall(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line)) == 3, line
+
+
+def test_what_is_parked_is_counted_and_the_first_few_are_told_with_their_reason(settings: dict[str, str]) -> None:
+    database = Database(settings["DATABASE_URL"])
+    with database.transaction() as transaction:
+        parked = [
+            {"scope": "team", "scope_id": f"team {n}", "sub": "", "parked_at": START, "parked_reason": "no window"}
+            for n in range(7)
+        ]
+        transaction.execute(insert(budget_state), parked)
+    database.close()
+
+    lines = run(["jobs"], settings).stdout.splitlines()
+
+    (line,) = (line for line in lines if re.match(r"reset_budgets +\d", line))
+    assert line.split()[-2:] == ["7", "0"]
+    told = [line for line in lines if "has parked" in line]
+    assert told == [
+        *(f"reset_budgets has parked team team {n}: no window" for n in range(5)),
+        "reset_budgets has parked 2 more",
+    ]
 
 
 def test_a_job_that_does_not_exist_is_answered_with_those_that_do(settings: dict[str, str]) -> None:
