@@ -109,8 +109,8 @@ def replace_further(
     """Follow a change of the budgets that keys have for models and for further windows, spellings by scope.
 
     One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
-    charges: some may wait yet, and if it comes again its lifetime goes on. If it was set aside for its spelling, it
-    is so no longer.
+    charges: some may wait yet, and if it comes again its lifetime goes on. Set aside for its spelling, it is so no
+    longer.
     """
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
     # Armed without a window too: what the account was before is another one, in Redis as well.
