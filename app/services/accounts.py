@@ -115,13 +115,15 @@ def replace_further(
     fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
     # Armed without a window too: what the account was before is another one, in Redis as well.
     restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
-    # In one order for everybody: a rollup may hold some of them already.
-    open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
     gone = before.keys() - after.keys()
+    # In one order for everybody: a rollup may hold some of them already.
     if gone:
-        which = and_(among(gone), budget_state.c.parked_at.is_not(None))
-        lock(transaction, which)
-        transaction.execute(update(budget_state).where(which).values(UNPARKED))
+        lock(transaction, among({*gone, *fresh}))
+    open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
+    if gone:
+        transaction.execute(
+            update(budget_state).where(among(gone), budget_state.c.parked_at.is_not(None)).values(UNPARKED)
+        )
 
 
 def rearm(

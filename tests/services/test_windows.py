@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.clock import iso
 from app.container import Services
@@ -18,6 +18,7 @@ from app.domain.windows import Calendar
 from app.models import audit, budget_state, budgets, events
 from app.services import spends
 from app.services.spellings import READERS
+from app.services.windows import due_at
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
@@ -40,6 +41,7 @@ from tests.services.every_scope import (
 DAY = timedelta(days=1)
 UTC_DAYS = Calendar(ZoneInfo("UTC"), time(0))
 BAD = "fortnightly"
+WINDOWLESS = {"window_start": None, "reset_at": None, "windowless": True}
 KINDS = tuple(READERS)
 each_kind = pytest.mark.parametrize("kind", KINDS)
 # Whatever hangs on the key goes with it.
@@ -384,6 +386,27 @@ def test_a_batch_costs_one_statement_for_each_kind_of_scope_however_many_rows_it
 
     # What is due, the spellings (both further kinds of keys have theirs in one place), move, audit, tell, record.
     assert len(sent) == 1 + len(KINDS) - 1 + 4
+
+
+def test_what_is_due_is_found_by_the_index_that_holds_nothing_else(
+    services: Services, accounts: dict[ScopeKind, Scope]
+):
+    for scope in accounts.values():
+        copy(services.database, scope, 50)
+    plans = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}
+    asked = due_at(services.clock.now())
+    with services.database.transaction() as transaction:
+        transaction.execute(update(budget_state).where(budget_state.c.scope != "key").values(WINDOWLESS))
+        dialect = transaction.dialect
+        if dialect.name == "postgresql":
+            transaction.execute(text("ANALYZE budget_state"))
+            transaction.execute(text("SET LOCAL enable_seqscan = off"))
+        written = str(asked.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        plan = transaction.exec_driver_sql(plans[dialect.name] + written.replace("%%", "%"))
+        lines = [str(line) for line in plan.all()]
+
+    assert len([line for line in lines if "ix_budget_state_due" in line]) == 2, lines
+    assert not [line for line in lines if "ix_budget_state_reset_at" in line or "TEMP B-TREE" in line], lines
 
 
 def test_nothing_due_is_one_statement(services: Services, accounts: dict[ScopeKind, Scope]):
