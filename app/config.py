@@ -25,6 +25,8 @@ WELL_KNOWN_MASTER_KEYS = frozenset({"sk-1234", "sk-12345", "sk-123456", "sk-mast
 MINIMUM_PUBLIC_MASTER_KEY = 16
 # A settle may be sent again for 31 days after its verify, and is told from a new one by its row.
 SHORTEST_LEDGER_DAYS = 32
+# Until then a call that was made before its key was deleted may be charged.
+SHORTEST_ARCHIVE_DAYS = 32
 # What it does can wait for days, and a run goes on batch after batch.
 PURGE_INTERVAL_SECONDS = 3600.0
 
@@ -88,6 +90,11 @@ class Settings:
     reset_interval_seconds: float = 5.0
     # How long the ledger keeps every single row; None keeps them for ever.
     ledger_days: int | None = None
+    # How long a key is kept after its expiry, the archive remembers what was deleted, and the audit is kept; None:
+    # for ever.
+    expired_key_days: int | None = None
+    archive_days: int | None = None
+    audit_days: int | None = None
     # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
     delivery_interval_seconds: float = 2.0
     delivery_hours: int = 72
@@ -153,6 +160,9 @@ class Settings:
             TaskName.ANNOUNCE_EXPIRY: self.expiry_interval_seconds,
             TaskName.WATCH_JOBS: self.watch_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
+            TaskName.PURGE_EXPIRED_KEYS: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_ARCHIVE: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_AUDIT: PURGE_INTERVAL_SECONDS,
             TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
             # One sweep may take twice the seconds of a delivery, and is not silent for that.
             TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
@@ -271,6 +281,9 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_LEDGER_DAYS", "ledger_days", parsers.integer(SHORTEST_LEDGER_DAYS, 36_500)),
+    ("KEYLEDGER_EXPIRED_KEY_DAYS", "expired_key_days", parsers.integer(1, 36_500)),
+    ("KEYLEDGER_ARCHIVE_DAYS", "archive_days", parsers.integer(SHORTEST_ARCHIVE_DAYS, 36_500)),
+    ("KEYLEDGER_AUDIT_DAYS", "audit_days", parsers.integer(1, 36_500)),
     ("KEYLEDGER_DELIVERY_INTERVAL_SECONDS", "delivery_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_DELIVERY_HOURS", "delivery_hours", parsers.integer(1, 8760)),
     ("KEYLEDGER_EVENT_DAYS", "event_days", parsers.integer(1, 36_500)),

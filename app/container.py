@@ -19,7 +19,9 @@ from app.domain.deliveries import Subject
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
+from app.services.archive_retention import ArchiveRetention
 from app.services.audit_reads import AuditReads
+from app.services.audit_retention import AuditRetention
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
@@ -52,6 +54,7 @@ from app.services.key_ends import KeyEnds
 from app.services.key_health import KeyHealth
 from app.services.key_maker import KeyMaker
 from app.services.key_reads import KeyReads
+from app.services.key_retention import KeyRetention
 from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
@@ -242,6 +245,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         TaskName.DELIVER: deliveries.sweep,
         TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
         TaskName.PURGE_CALL_LOGS: CallLogRetention(database, clock, days=settings.call_log_days).purge_due,
+        TaskName.PURGE_EXPIRED_KEYS: KeyRetention(
+            database, policies, clock, calendar, days=settings.expired_key_days
+        ).purge_due,
+        TaskName.PURGE_ARCHIVE: ArchiveRetention(database, clock, days=settings.archive_days).purge_due,
+        TaskName.PURGE_AUDIT: AuditRetention(database, clock, days=settings.audit_days).purge_due,
         TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
     }
     intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}

@@ -27,6 +27,9 @@ class TaskName(StrEnum):
     ANNOUNCE_EXPIRY = "keyledger.announce_expiry"
     WATCH_JOBS = "keyledger.watch_jobs"
     REAP_HOLDS = "keyledger.reap_holds"
+    PURGE_EXPIRED_KEYS = "keyledger.purge_expired_keys"
+    PURGE_ARCHIVE = "keyledger.purge_archive"
+    PURGE_AUDIT = "keyledger.purge_audit"
     PURGE_LEDGER = "keyledger.purge_ledger"
     DELIVER = "keyledger.deliver"
     PURGE_EVENTS = "keyledger.purge_events"
@@ -45,6 +48,9 @@ QUEUE_OF = {
     TaskName.ANNOUNCE_EXPIRY: QueueName.JOBS,
     TaskName.WATCH_JOBS: QueueName.JOBS,
     TaskName.REAP_HOLDS: QueueName.JOBS,
+    TaskName.PURGE_EXPIRED_KEYS: QueueName.JOBS,
+    TaskName.PURGE_ARCHIVE: QueueName.JOBS,
+    TaskName.PURGE_AUDIT: QueueName.JOBS,
     TaskName.PURGE_LEDGER: QueueName.JOBS,
     TaskName.DELIVER: QueueName.DELIVERIES,
     TaskName.PURGE_EVENTS: QueueName.JOBS,

@@ -63,6 +63,21 @@ TABLE = (
         "Closes holds that are past their lease: nothing else gives their money back.",
     ),
     Periodic(
+        "purge expired keys",
+        TaskName.PURGE_EXPIRED_KEYS,
+        "Deletes the keys that expired long ago, into the archive.",
+    ),
+    Periodic(
+        "purge archive",
+        TaskName.PURGE_ARCHIVE,
+        "Forgets keys and teams that were deleted long ago, which only the lists of deleted ones show.",
+    ),
+    Periodic(
+        "purge audit",
+        TaskName.PURGE_AUDIT,
+        "Drops old rows of the audit, and writes down that it has.",
+    ),
+    Periodic(
         "purge ledger",
         TaskName.PURGE_LEDGER,
         "Sums up old rows of the ledger, which no balance needs one by one any more.",

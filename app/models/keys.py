@@ -179,6 +179,7 @@ retired_secrets = Table(
     Column("key_id", Text, nullable=False),
     Column("retired_at", UtcDateTime, nullable=False),
     Index("ix_retired_secrets_token", "token", "retired_at"),
+    Index("ix_retired_secrets_retired_at", "retired_at", "id"),
 )
 
 deleted_keys = Table(
@@ -208,4 +209,5 @@ deleted_keys = Table(
     Index("ix_deleted_keys_key_id", "key_id"),
     Index("ix_deleted_keys_token", "token"),
     Index("ix_deleted_keys_key_alias", "key_alias", "deleted_at"),
+    Index("ix_deleted_keys_deleted_at", "deleted_at", "id"),
 )

@@ -120,12 +120,13 @@ def _named(query: ReportQuery, table: FromClause, now: datetime) -> list[ColumnE
 
 
 def _keys_of(reference: str, now: datetime) -> CompoundSelect[Any]:
-    """The key that a plaintext or a hash names, deleted or not."""
+    """The key that a plaintext or a hash names, deleted or not; by its id, one that the archive has forgotten."""
     token = minting.token_of(reference)
     usable = or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now)
     return union_all(
         select(key_secrets.c.key_id).where(key_secrets.c.token == token, usable),
         select(deleted_keys.c.key_id).where(deleted_keys.c.token == token),
+        select(literal(token)),
     )
 
 

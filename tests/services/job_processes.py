@@ -5,8 +5,9 @@ A process can be told to kill itself, as a power cut would, at any point between
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -15,13 +16,15 @@ from typing import Any
 from sqlalchemy import event, text
 
 from app.config import Settings
-from app.container import build
+from app.container import Services, build
 from app.db import Database
 from app.dispatch import TaskName
 from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
 from tests.conftest import SALT_KEY
+from tests.factories import everything
 from tests.servers import eventually
+from tests.services.due import Stored
 
 PROCESS_SECONDS = 60.0
 COMMIT = "COMMIT"
@@ -47,6 +50,9 @@ class JobProcess:
             "REDIS_URL": settings.redis_url,
             "KEYLEDGER_MASTER_KEY": MASTER_KEY,
             "KEYLEDGER_SALT_KEY": SALT_KEY,
+            "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
+            "KEYLEDGER_ARCHIVE_DAYS": str(settings.archive_days or ""),
+            "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),
         }
         self._process: BaseProcess = _processes.Process(
             target=_run, args=(tell, task, environment, now, listen, told), daemon=True
@@ -94,6 +100,28 @@ def die_at(database: Database, tell: Connection, number: int) -> None:
 
     _listen(database, "before_cursor_execute", reach)
     event.listen(database.engine, "commit", lambda _: reach(COMMIT))
+
+
+def kills(
+    services: Services, settings: Settings, clock: MovableClock, task: TaskName, stored: Stored
+) -> Iterator[tuple[str, bool]]:
+    """Kill the job at its first point, its second, …, until a run ends by itself; each finds the store as `stored`.
+
+    Tells the point, and whether the run has left anything behind. What the test then does it undoes itself.
+    """
+    for number in count(1):
+        point = JobProcess(task, settings, clock.now(), die_at, number).result()
+        if isinstance(point, int):
+            return
+        wait_for_the_locks(services.database)
+        yield point, everything(services.database) != stored
+
+
+def check_one_batch(found: Sequence[tuple[str, bool]]) -> None:
+    """Fail unless those kills went through one batch and its record, and only its commit left something behind."""
+    commits = [index for index, (point, _) in enumerate(found) if point == COMMIT]
+    assert len(commits) == 2
+    assert [left for _, left in found] == [index > commits[0] for index in range(len(found))]
 
 
 def meet(database: Database, _tell: Connection, barrier: Any) -> None:

@@ -1,8 +1,6 @@
 """Jobs killed at any point, or two at once, deal with every row exactly once."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from itertools import count
 from operator import itemgetter
 from typing import Any
 
@@ -21,7 +19,7 @@ from tests.clocks import MovableClock
 from tests.factories import NANOS, everything, rows
 from tests.services import every_scope
 from tests.services.due import DUE, Due, Reset, Stored, restore
-from tests.services.job_processes import COMMIT, JobProcess, die_at, together, wait_for_the_locks
+from tests.services.job_processes import COMMIT, kills, together
 
 LARGEST_BATCH = max(EXPIRY_BATCH, RESET_BATCH, INCREASE_BATCH, GRACE_BATCH)
 # A full batch and the beginning of another; enough for two processes to have a full batch each and some more.
@@ -29,21 +27,6 @@ TWO_BATCHES = LARGEST_BATCH + 3
 THREE_BATCHES = 2 * LARGEST_BATCH + 150
 
 each_job = pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
-
-
-def kills(
-    services: Services, settings: Settings, clock: MovableClock, due: Due, stored: Stored
-) -> Iterator[tuple[str, bool]]:
-    """Kill the job at its first point, its second, …, until a run ends by itself; each finds the store as `stored`.
-
-    Tells the point, and whether the run has left anything behind. What the test then does it undoes itself.
-    """
-    for number in count(1):
-        point = JobProcess(due.task, settings, clock.now(), die_at, number).result()
-        if isinstance(point, int):
-            return
-        wait_for_the_locks(services.database)
-        yield point, everything(services.database) != stored
 
 
 @each_job
@@ -54,7 +37,7 @@ def test_a_job_killed_at_any_point_and_run_again_deals_with_every_row_once(
     stored = everything(services.database)
     found = []
 
-    for point, left in kills(services, settings, clock, due, stored):
+    for point, left in kills(services, settings, clock, due.task, stored):
         found.append((point, left))
         if left:
             services.jobs.run(due.task, lambda: True)
@@ -80,7 +63,7 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
     stored = everything(services.database)
     met = set()
 
-    for _ in kills(services, settings, clock, due, stored):
+    for _ in kills(services, settings, clock, due.task, stored):
         left = due.still_due(services.database)
         met.add((first in left, last in left))
         for key_id in (first, last):
