@@ -13,7 +13,8 @@ import pytest
 
 from app.config import Settings
 from app.container import Services
-from app.models import audit
+from app.dispatch import TaskName
+from app.models import audit, events
 from tests.api.identities import without_redis
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import START, MovableClock
@@ -33,6 +34,7 @@ class World:
 
     secrets: dict[str, str]
     ids: dict[str, str]
+    event_id: str
 
 
 @dataclass(frozen=True)
@@ -195,12 +197,18 @@ CHANGES: dict[str, Change] = {
     "DELETE /organization/member_delete": Change(
         sent(organization_id="acme", user_id="bob"), fixed(("member_delete", "organization", "acme"))
     ),
+    "POST /events/{id}/replay": Change(
+        sent(),
+        lambda world, _: [("replay", "event", world.event_id)],
+        lambda world: f"/events/{world.event_id}/replay",
+        needs_redis=False,
+    ),
 }
 
 
 @pytest.fixture
-def world(api: Api) -> World:
-    """An organization with a team, a member of both, a tier, and keys of each kind."""
+def world(api: Api, services: Services) -> World:
+    """An organization with a team, a member of both, a tier, keys of each kind, and events that nobody waits for."""
 
     def make(path: str, **fields: Any) -> None:
         answer = api.post(path, fields)
@@ -220,8 +228,11 @@ def world(api: Api) -> World:
     make("/team/still/callback", **CALLBACK)
     make("/team/member_update", team_id="crew", user_id="bob", max_budget_in_team=3)
     make("/key/settle", key=made["of the crew"]["key"], request_id="r", cost=2)
+    services.jobs.run(TaskName.DELIVER, lambda: False)
     return World(
-        {name: key["key"] for name, key in made.items()}, {name: key["key_id"] for name, key in made.items()}
+        {name: key["key"] for name, key in made.items()},
+        {name: key["key_id"] for name, key in made.items()},
+        rows(services.database, events)[0]["event_id"],
     )
 
 

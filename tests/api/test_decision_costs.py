@@ -291,6 +291,7 @@ def test_folding_takes_as_many_statements_for_a_hundred_charges_as_for_one(
 
     found = cost(lambda: services.jobs.run(TaskName.FOLD_LEDGER, lambda: True))
 
-    # Twelve in the transaction that folds and before it, the caps of five kinds of scope, and the record of the run.
+    # Twelve in the transaction that folds and before it, five for the caps of the five kinds of scopes, and the
+    # record of the run.
     assert found == Cost(18, 2, ("close", "note", "set"))
     assert rows(services.database, ledger_unfolded) == []
