@@ -134,7 +134,7 @@ _SENTENCES = {
     ),
     "budget_crossed": "The budget of {it} is used up. Calls are refused until it is raised{or_renewed}.",
     "threshold_crossed": "{Part} of the budget of {it} is used. Once all of it is used up, calls are refused.",
-    "max_budget_alert": "{Part} of the budget of {it} is used. Calls go on until all of it is.",
+    "max_budget_alert": "{Part} of the budget of {it} is used. Once all of it is used up, calls are refused.",
     "projected_limit_exceeded": "If {it} goes on spending like this, it passes its soft budget {when}.",
     "key_expiring": (
         "The end of {it} is near: it expires {on} and is refused from then on. If it is still needed, ask for "
