@@ -17,10 +17,10 @@ from app.api.schemas.team_members import (
     TeamMemberUpdateResponseSchema,
 )
 from app.api.schemas.teams import LiteLLM_TeamTableSchema
-from app.domain.teams import UNENFORCED_FIELDS
+from app.domain.teams import MEMBER_UNENFORCED_FIELDS
 from app.errors import Conflict, InvalidRequest, MemberExists, NotFound
 
-team_members = Blueprint("team_members", unenforced=UNENFORCED_FIELDS)
+team_members = Blueprint("team_members", unenforced=MEMBER_UNENFORCED_FIELDS)
 
 
 @team_members.operation(

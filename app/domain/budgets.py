@@ -161,6 +161,9 @@ def budget_limits(
 ) -> list[dict[str, Any]]:
     """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue."""
     running = {limit["budget_duration"]: limit for limit in stored}
+    limits = list(limits)
+    if len({limit["budget_duration"] for limit in limits}) < len(limits):
+        raise InvalidValue("Every one of budget_limits needs a budget_duration of its own", "budget_limits")
     return [_budget_limit(limit, running, calendar, now) for limit in limits]
 
 

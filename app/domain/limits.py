@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain import money
+from app.domain.further_budgets import counting, entry_of
 from app.domain.increases import temporary_increase
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row, Snapshot
@@ -35,10 +36,6 @@ class Account:
 class Budget:
     account: Account
     cap_nanos: int
-
-
-# No row is made for these before they are used; until one was armed later, they run since the key exists.
-_OPENED_BY_USE = frozenset({ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW})
 
 
 class Unit(StrEnum):
@@ -101,11 +98,14 @@ def plan(
     `user_budget_always` holds the owner's budget against the keys of teams too, and not only against its own.
     """
     entries = tuple(_entries(snapshot, model, calendar, now))
-    ignored = ScopeKind.USER if snapshot.key["team_id"] is not None and not user_budget_always else None
+    of_team = snapshot.key["team_id"] is not None
+    ignored = {ScopeKind.USER, ScopeKind.USER_MODEL} if of_team and not user_budget_always else set()
     return Plan(
         accounts=tuple(account for account, _ in entries),
         budgets=tuple(
-            Budget(account, cap) for account, cap in entries if cap is not None and account.scope.kind != ignored
+            Budget(account, cap)
+            for account, cap in entries
+            if cap is not None and account.scope.kind not in ignored
         ),
         rates=tuple(_rates(snapshot, model)),
         slots=tuple(
@@ -114,16 +114,6 @@ def plan(
             if limits["max_parallel_requests"] is not None
         ),
     )
-
-
-def further_accounts(model_max_budget: Mapping[str, Any], budget_limits: Any) -> dict[tuple[ScopeKind, str], Any]:
-    """The further accounts that a key's settings open, each with the spelling of its window, None without one."""
-    subs: dict[tuple[ScopeKind, str], Any] = {
-        (ScopeKind.KEY_MODEL, model): _period(budget) for model, budget in model_max_budget.items()
-    }
-    for limit in budget_limits or ():
-        subs[ScopeKind.KEY_WINDOW, limit["budget_duration"]] = limit["budget_duration"]
-    return subs
 
 
 def tier_rates(own: Row, tier: Row | None) -> dict[str, Any]:
@@ -137,44 +127,41 @@ def tier_rates(own: Row, tier: Row | None) -> dict[str, Any]:
 # --- budgets -----------------------------------------------------------------------------------------------------
 
 
-def _entries(
-    snapshot: Snapshot, model: str | None, calendar: Calendar, now: datetime
-) -> Iterator[tuple[Account, int | None]]:
+_Entry = tuple[Account, int | None]
+
+
+def _entries(snapshot: Snapshot, model: str | None, calendar: Calendar, now: datetime) -> Iterator[_Entry]:
     """Every account with its cap, the nearest to the key first."""
 
-    def account(kind: ScopeKind, identity: str, spelling: str | None, sub: str = "") -> Account:
-        scope = Scope(kind, identity, sub)
-        armed_at = snapshot.armed_at.get((kind, sub))
-        if armed_at is None and kind in _OPENED_BY_USE:
-            armed_at = snapshot.key["created_at"]
+    def account(scope: Scope, spelling: str | None, since: datetime | None = None) -> Account:
+        armed_at = snapshot.armed_at.get((scope.kind, scope.sub)) or since
         return Account(scope, calendar.running(spelling, armed_at, now), armed_at)
 
+    def further(holder: Scope, row: Row | None) -> Iterator[_Entry]:
+        if row is not None:
+            for budget in counting(holder, row, model):
+                yield account(budget.scope, budget.spelling, row["created_at"]), budget.cap_nanos
+
     key, tier = snapshot.key, snapshot.tier
-    key_id = key["key_id"]
-    yield account(ScopeKind.KEY, key_id, _own_or(key, tier, "budget_duration")), key_cap(snapshot, now)
-    budgets = {**(tier["model_max_budget"] if tier else {}), **key["model_max_budget"]}
-    name = _of_model(budgets, model)
-    if name is not None:
-        limit = _limit(budgets[name])
-        yield account(ScopeKind.KEY_MODEL, key_id, _period(budgets[name]), name), limit
-    for limit in key["budget_limits"] or ():
-        spelling = limit["budget_duration"]
-        cap = money.nanos(money.decimal(limit["max_budget"], "budget_limits"), "budget_limits")
-        yield account(ScopeKind.KEY_WINDOW, key_id, spelling, spelling), cap
+    whole = Scope(ScopeKind.KEY, key["key_id"])
+    yield account(whole, _own_or(key, tier, "budget_duration")), key_cap(snapshot, now)
+    yield from further(whole, {**key, "model_max_budget": _model_budgets(key, tier)})
     if key["team_id"] is not None:
-        team = snapshot.team or {}
-        yield account(ScopeKind.TEAM, key["team_id"], team.get("budget_duration")), team.get("max_budget_nanos")
+        team, whole = snapshot.team or {}, Scope(ScopeKind.TEAM, key["team_id"])
+        yield account(whole, team.get("budget_duration")), team.get("max_budget_nanos")
+        yield from further(whole, snapshot.team)
         if key["user_id"] is not None:
             shared = snapshot.member_tier
-            member = member_id(key["team_id"], key["user_id"])
-            yield account(ScopeKind.MEMBER, member, _spelling(shared)), tier_cap(shared, now)
+            whole = Scope(ScopeKind.MEMBER, member_id(key["team_id"], key["user_id"]))
+            yield account(whole, _spelling(shared)), tier_cap(shared, now)
     if snapshot.organization_id is not None:
         shared = snapshot.organization_tier
-        whole = account(ScopeKind.ORGANIZATION, snapshot.organization_id, _spelling(shared))
-        yield whole, tier_cap(shared, now)
+        whole = Scope(ScopeKind.ORGANIZATION, snapshot.organization_id)
+        yield account(whole, _spelling(shared)), tier_cap(shared, now)
     if key["user_id"] is not None:
-        user = snapshot.user or {}
-        yield account(ScopeKind.USER, key["user_id"], user.get("budget_duration")), user.get("max_budget_nanos")
+        user, whole = snapshot.user or {}, Scope(ScopeKind.USER, key["user_id"])
+        yield account(whole, user.get("budget_duration")), user.get("max_budget_nanos")
+        yield from further(whole, snapshot.user)
 
 
 def key_cap(snapshot: Snapshot, now: datetime) -> int | None:
@@ -212,24 +199,9 @@ def _own_or(own: Row, tier: Row | None, name: str) -> Any:
     return own[name] if own[name] is not None or tier is None else tier[name]
 
 
-def _of_model(entries: Mapping[str, Any], model: str | None) -> str | None:
-    """The entry that names this model, with its provider or without."""
-    if model is None:
-        return None
-    if model in entries:
-        return model
-    bare = model.rpartition("/")[2]
-    return bare if bare in entries else None
-
-
-def _limit(budget: Mapping[str, Any]) -> int | None:
-    limit = budget.get("budget_limit", budget.get("max_budget"))
-    return None if limit is None else money.nanos(money.decimal(limit, "model_max_budget"), "model_max_budget")
-
-
-def _period(budget: Mapping[str, Any]) -> str | None:
-    period: str | None = budget.get("time_period", budget.get("budget_duration"))
-    return period
+def _model_budgets(key: Row, tier: Row | None) -> dict[str, Any]:
+    """The budgets for models that hold for a key: its own, and its tier's for other models."""
+    return {**(tier["model_max_budget"] if tier else {}), **key["model_max_budget"]}
 
 
 # --- rates -------------------------------------------------------------------------------------------------------
@@ -254,26 +226,30 @@ def _rates(snapshot: Snapshot, model: str | None) -> Iterator[Rate]:
         yield from _both(scope, limits["rpm_limit"], limits["tpm_limit"])
     if model is None:
         return
-    key_id, tier = snapshot.key["key_id"], snapshot.tier
-    budgets = {**(tier["model_max_budget"] if tier else {}), **snapshot.key["model_max_budget"]}
     for unit, folded, name in (
         (Unit.REQUESTS, "model_rpm_limit", "rpm_limit"),
         (Unit.TOKENS, "model_tpm_limit", "tpm_limit"),
     ):
-        own = _per_model(snapshot.key["metadata"], folded)
-        found = _of_model(own, model)
-        if found is not None:
-            yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, found), unit, own[found])
-        elif (entry := _of_model(budgets, model)) is not None and budgets[entry].get(name) is not None:
-            yield Rate(Scope(ScopeKind.KEY_MODEL, key_id, entry), unit, budgets[entry][name])
-        for kind, row, identity in (
-            (ScopeKind.TEAM_MODEL, snapshot.team, "team_id"),
-            (ScopeKind.ORGANIZATION_MODEL, snapshot.organization, "organization_id"),
-        ):
-            shared = {} if row is None else _per_model(row["metadata"], folded)
-            found = _of_model(shared, model)
-            if row is not None and found is not None:
-                yield Rate(Scope(kind, row[identity], found), unit, shared[found])
+        for kind, identity, metadata, budgets in _of_models(snapshot):
+            own = _per_model(metadata, folded)
+            found = entry_of(own, model)
+            if found is not None:
+                yield Rate(Scope(kind, identity, found), unit, own[found])
+            elif (entry := entry_of(budgets, model)) is not None and budgets[entry].get(name) is not None:
+                yield Rate(Scope(kind, identity, entry), unit, budgets[entry][name])
+
+
+def _of_models(snapshot: Snapshot) -> Iterator[tuple[ScopeKind, str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Whoever may have rates for models: in its metadata and, for other models, in its budgets for models."""
+    key, team, user, organization = snapshot.key, snapshot.team, snapshot.user, snapshot.organization
+    yield ScopeKind.KEY_MODEL, key["key_id"], key["metadata"], _model_budgets(key, snapshot.tier)
+    if team is not None:
+        yield ScopeKind.TEAM_MODEL, team["team_id"], team["metadata"], team["model_max_budget"]
+    if organization is not None:
+        identity = organization["organization_id"]
+        yield ScopeKind.ORGANIZATION_MODEL, identity, organization["metadata"], {}
+    if user is not None:
+        yield ScopeKind.USER_MODEL, key["user_id"], {}, user["model_max_budget"]
 
 
 def _per_model(metadata: Mapping[str, Any], name: str) -> dict[str, int]:

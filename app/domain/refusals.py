@@ -186,8 +186,11 @@ def budget_refused(
         f"exceeded budget for model={sub}",
         "key_window": f"ExceededBudget: Key over {sub} budget. Spend=${spent}, Limit=${cap}",
         "team": f"Budget has been exceeded! Team={key['team_id']} {counted}",
+        "team_model": f"LiteLLM Team: {key['team_id']}, exceeded budget for model={sub}",
+        "team_window": f"ExceededBudget: Team={key['team_id']} over {sub} budget. Spend=${spent}, Limit=${cap}",
         "member": f"Budget has been exceeded! TeamMember={key['user_id']}:{key['team_id']} {counted}",
         "user": f"ExceededBudget: User={key['user_id']} over budget. Spend={spent}, Budget={cap}",
+        "user_model": f"LiteLLM User: {key['user_id']}, exceeded budget for model={sub}",
         "organization": f"Budget has been exceeded! Organization={snapshot.organization_id} {counted}",
     }
     return Refused(Code.BUDGET_EXCEEDED, status, "budget_exceeded", messages[kind])
@@ -230,6 +233,7 @@ _RATE_SCOPES = {
     "team_model": "model_per_team",
     "member": "team_member",
     "user": "user",
+    "user_model": "model_per_user",
     "organization": "organization",
     "organization_model": "model_per_organization",
 }

@@ -86,11 +86,9 @@ UNENFORCED_FIELDS = frozenset(
     {
         "access_group_ids",
         "allowed_passthrough_routes",
-        "budget_limits",
         "default_team_member_models",
         "denied_passthrough_routes",
         "disable_global_guardrails",
-        "model_max_budget",
         "policies",
         "prompts",
         "router_settings",
@@ -99,6 +97,8 @@ UNENFORCED_FIELDS = frozenset(
         "tpd_limit",
     }
 )
+# The same of what is set on a member.
+MEMBER_UNENFORCED_FIELDS = frozenset({"model_max_budget"})
 
 
 def member_id(team_id: str, user_id: str) -> str:

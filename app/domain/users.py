@@ -11,7 +11,7 @@ LIST_FIELDS = frozenset({"models", "policies", "allowed_cache_controls"})
 TEXT_FIELDS = frozenset({"user_email", "user_alias", "user_role", "sso_user_id"})
 
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"allowed_cache_controls", "model_max_budget", "policies", "tpd_limit"})
+UNENFORCED_FIELDS = frozenset({"allowed_cache_controls", "policies", "tpd_limit"})
 
 # What a new user's first key takes from the request; its limits are those of its owner.
 FIRST_KEY_FIELDS = frozenset({"key_alias", "duration", "aliases", "config", "permissions", "send_invite_email"})

@@ -33,7 +33,8 @@ budgets = Table(
 budget_state = Table(
     "budget_state",
     metadata,
-    # key, key_model, key_window, team, member, user, organization; `sub` names the model or the window's spelling.
+    # key, team, user, member, organization; and key_model, team_model, user_model, key_window, team_window, whose
+    # `sub` names the model or the window's spelling.
     Column("scope", Text, primary_key=True),
     Column("scope_id", Text, primary_key=True),
     Column("sub", Text, primary_key=True, server_default=text("''")),

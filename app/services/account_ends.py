@@ -43,7 +43,7 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
 
 
 def _owner(scope: Scope) -> dict[str, str]:
-    """The column of the ledger that names the scope; a member has none."""
+    """The column of the ledger that names the scope; a member has none, nor a further budget."""
     column = _COLUMNS.get(scope.kind)
     return {} if column is None else {column: scope.id}
 

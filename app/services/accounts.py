@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from app.db import insertion
 from app.domain.limits import Account
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
 from app.services import spends
@@ -106,7 +106,7 @@ def replace_further(
     calendar: Calendar,
     now: datetime,
 ) -> None:
-    """Follow a change of the budgets that keys have for models and for further windows, spellings by scope.
+    """Follow a change of budgets for models and for further windows, whoever has them; spellings by scope.
 
     One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
     charges: some may wait yet, and if it comes again its lifetime goes on. Set aside for its spelling, it is so no
@@ -178,7 +178,7 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
     by_use = [account for account in ordered if account.scope.sub]
     if by_use:
         opened = insertion(transaction, budget_state).on_conflict_do_nothing()
-        transaction.execute(opened, [{**names(a.scope), **_columns(a.window, a.armed_at)} for a in by_use])
+        transaction.execute(opened, [_opened_by_use(account) for account in by_use])
     if windowed:
         transaction.execute(
             _MOVE,
@@ -283,6 +283,12 @@ def pages(connection: Connection) -> Iterator[list[Scope]]:
 def names(scope: Scope) -> dict[str, str]:
     """The scope in columns."""
     return {"scope": scope.kind.value, "scope_id": scope.id, "sub": scope.sub}
+
+
+def _opened_by_use(account: Account) -> dict[str, Any]:
+    # Those of keys alone were surely never closed: of the others the ledger may hold what is no longer theirs.
+    carried = 0 if account.scope.kind in OF_KEYS else None
+    return {**names(account.scope), **_columns(account.window, account.armed_at), "carried_nanos": carried}
 
 
 def _order(account: Account) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from app.clock import Clock
 from app.db import Database, insertion
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger, ledger_unfolded
@@ -30,9 +30,6 @@ from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
 
 FOLD_BATCH = 1_000
-
-# Their accounts go with the key; a charge that comes later still counts in those of its team and owner.
-_OF_KEYS = frozenset({ScopeKind.KEY, ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW})
 
 # How much, and when it happened.
 _Charge = tuple[int, datetime]
@@ -81,7 +78,8 @@ class Folding:
         charges = _by_account(waiting)
         if not charges:
             return
-        _open(transaction, [scope for scope in charges if scope.kind not in _OF_KEYS])
+        # A charge that comes after its key is gone still counts in the accounts of its team and owner.
+        _open(transaction, [scope for scope in charges if scope.kind not in OF_KEYS])
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
         folds = [

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from app.clock import Clock, iso
 from app.db import Database
 from app.domain import access, minting
+from app.domain.scopes import OF_KEYS
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, MalformedKey, NothingFound
 from app.models import budget_state, deleted_keys, keys
@@ -172,7 +173,7 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
     transaction.execute(delete(keys).where(keys.c.key_id.in_(key_ids)))
     transaction.execute(
         delete(budget_state).where(
-            budget_state.c.scope_id.in_(key_ids), budget_state.c.scope.in_(("key", "key_model", "key_window"))
+            budget_state.c.scope_id.in_(key_ids), budget_state.c.scope.in_([kind.value for kind in OF_KEYS])
         )
     )
     key_relations.drop_permissions(transaction, views)

@@ -11,8 +11,9 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
+from app.domain.further_budgets import further_accounts
 from app.domain.increases import visible_metadata
-from app.domain.limits import Account, further_accounts
+from app.domain.limits import Account
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
 from app.domain.scopes import Scope, ScopeKind
@@ -53,8 +54,7 @@ class KeyView:
     @property
     def further_accounts(self) -> dict[Scope, str | None]:
         """The scopes that its budgets for models and for further windows open, each with its spelling."""
-        subs = further_accounts(self.columns["model_max_budget"], self.columns["budget_limits"])
-        return {Scope(kind, self.key_id, sub): spelling for (kind, sub), spelling in subs.items()}
+        return further_accounts(Scope(ScopeKind.KEY, self.key_id), self.columns)
 
     @property
     def max_budget(self) -> float | None:

@@ -47,7 +47,7 @@ _TABLES: dict[str, tuple[FromClause, str]] = {
     "team_object_permission": (_team_permission, "object_permission_id"),
 }
 _ADMINISTERED = organization_members.alias("administered")
-# One row of accounts per scope of the key, and one more for each further one that it has.
+# One row of accounts per scope of the key, and one more for each further one that it, its team or its owner has.
 _ACCOUNTS = {
     scope: budget_state.alias(f"{scope}_state") for scope in ("key", "team", "user", "organization", "member")
 }
@@ -132,7 +132,19 @@ def _whole(key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Se
             and_(_ADMINISTERED.c.user_id == key.c.user_id, _ADMINISTERED.c.user_role == "org_admin"),
         )
         .outerjoin(
-            _FURTHER, and_(_FURTHER.c.scope.in_(("key_model", "key_window")), _FURTHER.c.scope_id == key.c.key_id)
+            _FURTHER,
+            or_(
+                *(
+                    and_(_FURTHER.c.scope == kind, _FURTHER.c.scope_id == identity)
+                    for kind, identity in (
+                        ("key_model", key.c.key_id),
+                        ("key_window", key.c.key_id),
+                        ("team_model", key.c.team_id),
+                        ("team_window", key.c.team_id),
+                        ("user_model", key.c.user_id),
+                    )
+                )
+            ),
         )
     )
     if key is keys:

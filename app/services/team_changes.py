@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -92,6 +93,10 @@ class TeamChanges:
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,
             now=act.at,
+        )
+        after = replace(before, columns={**before.columns, **columns})
+        accounts.replace_further(
+            transaction, before.further_accounts, after.further_accounts, self._calendar, act.at
         )
         if watched.bears(before.columns, columns):
             watched.watch(transaction, [Scope(ScopeKind.TEAM, before.team_id)])

@@ -122,8 +122,11 @@ def _archive(transaction: Connection, act: Act, team_ids: Sequence[str], calenda
         budget_rows.locked(transaction, page)
     transaction.execute(insert(deleted_teams), [_archived(act, view) for view in views])
     of_members = select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.team_id.in_(team_ids))
-    of_teams = select(literal(ScopeKind.TEAM.value), teams.c.team_id).where(teams.c.team_id.in_(team_ids))
-    account_ends.close(transaction, act, union_all(of_members, of_teams))
+    of_teams = [
+        select(literal(kind.value), teams.c.team_id).where(teams.c.team_id.in_(team_ids))
+        for kind in (ScopeKind.TEAM, ScopeKind.TEAM_MODEL, ScopeKind.TEAM_WINDOW)
+    ]
+    account_ends.close(transaction, act, union_all(of_members, *of_teams))
     transaction.execute(delete(teams).where(teams.c.team_id.in_(team_ids)))
     for page in tiers:
         budget_rows.remove_unlinked(transaction, page)

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.clock import iso
 from app.domain import spellings
+from app.domain.further_budgets import further_accounts
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
@@ -62,6 +63,11 @@ class TeamView:
     members: Sequence[MemberView]
     member_tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
+
+    @property
+    def further_accounts(self) -> dict[Scope, str | None]:
+        """The scopes that its budgets for models and for further windows open, each with its spelling."""
+        return further_accounts(Scope(ScopeKind.TEAM, self.team_id), self.columns)
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON and to be shown."""

@@ -12,6 +12,7 @@ from app.domain import access
 from app.domain.access import Caller, Standing
 from app.domain.budgets import check_within
 from app.domain.callbacks import Vault
+from app.domain.further_budgets import further_accounts
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import DASHBOARD_TEAM, MEMBER_TIER_FIELDS, columns_of, member_tier
 from app.domain.windows import Calendar
@@ -121,6 +122,8 @@ class Teams:
         account = accounts.open_account(
             transaction, Scope(ScopeKind.TEAM, draft.team_id), spelling, self._calendar, act.at
         )
+        further = further_accounts(account.scope, draft.columns)
+        accounts.replace_further(transaction, {}, further, self._calendar, act.at)
         if watched.bears({}, draft.columns):
             watched.watch(transaction, [account.scope])
         members = newcomers.settle(transaction, act, newcomers.resolve(transaction, draft.members), self._calendar)

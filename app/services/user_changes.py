@@ -1,6 +1,7 @@
 """Changing users: what the API calls update."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -77,6 +78,10 @@ class UserChanges:
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,
             now=act.at,
+        )
+        after = replace(before, columns={**before.columns, **columns})
+        accounts.replace_further(
+            transaction, before.further_accounts, after.further_accounts, self._calendar, act.at
         )
         if watched.bears(before.columns, columns):
             watched.watch(transaction, [Scope(ScopeKind.USER, user_id)])

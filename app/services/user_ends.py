@@ -103,7 +103,10 @@ class UserEnds:
             act,
             union_all(
                 select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.user_id.in_(user_ids)),
-                select(literal(ScopeKind.USER.value), users.c.user_id).where(users.c.user_id.in_(user_ids)),
+                *(
+                    select(literal(kind.value), users.c.user_id).where(users.c.user_id.in_(user_ids))
+                    for kind in (ScopeKind.USER, ScopeKind.USER_MODEL)
+                ),
             ),
         )
         for table in (team_members, organization_members, users):

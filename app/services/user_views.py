@@ -7,7 +7,9 @@ from typing import Any
 from app.clock import iso
 from app.domain import access, spellings
 from app.domain.access import Caller
+from app.domain.further_budgets import further_accounts
 from app.domain.money import dollars, shown
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 
 
@@ -20,6 +22,11 @@ class UserView:
     spend: Spend
     teams: Sequence[str] = ()
     object_permission: Mapping[str, Any] | None = None
+
+    @property
+    def further_accounts(self) -> dict[Scope, str | None]:
+        """The scopes that its budgets for models open, each with the spelling of its window."""
+        return further_accounts(Scope(ScopeKind.USER, self.user_id), self.columns)
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON; never a password."""

@@ -12,6 +12,7 @@ from app.domain import access, minting
 from app.domain import keys as key_rules
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
+from app.domain.further_budgets import further_accounts
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import OWN_TIER_FIELDS, member_tier
 from app.domain.users import FIRST_KEY_FIELDS, columns_of, role_in_organization
@@ -131,6 +132,8 @@ class Users:
         account = accounts.open_account(
             transaction, Scope(ScopeKind.USER, user_id), spelling, self._calendar, act.at
         )
+        further = further_accounts(account.scope, draft.columns)
+        accounts.replace_further(transaction, {}, further, self._calendar, act.at)
         if watched.bears({}, draft.columns):
             watched.watch(transaction, [account.scope])
         role = role_in_organization(request.get("user_role"))

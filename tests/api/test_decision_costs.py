@@ -56,6 +56,10 @@ def everywhere(api: Api) -> dict[str, Any]:
     """The fields of a key with every limit there is, in a team of an organization, of an owner."""
     limits = {"max_budget": 1000, "budget_duration": "1d", "rpm_limit": 1000, "tpm_limit": 10**6}
     parallel = {"max_parallel_requests": 1000}
+    further: dict[str, Any] = {
+        "budget_limits": [{"budget_duration": "1h", "max_budget": 1000}],
+        "model_max_budget": {"gpt-4o": {"budget_limit": 1000, "time_period": "1d"}},
+    }
     bodies: dict[str, dict[str, Any]] = {
         "/organization/new": {"organization_id": "o", "organization_alias": "O", **limits, **parallel},
         "/team/new": {
@@ -64,6 +68,7 @@ def everywhere(api: Api) -> dict[str, Any]:
             **limits,
             **parallel,
             "members_with_roles": [{"role": "user", "user_id": "u"}],
+            **further,
         },
         "/team/member_update": {
             "team_id": "t",
@@ -72,7 +77,7 @@ def everywhere(api: Api) -> dict[str, Any]:
             "budget_duration": "1d",
             "rpm_limit": 1000,
         },
-        "/user/update": {"user_id": "u", **limits, **parallel},
+        "/user/update": {"user_id": "u", **limits, **parallel, "model_max_budget": further["model_max_budget"]},
     }
     for path, body in bodies.items():
         answer = api.post(path, body)
@@ -82,8 +87,7 @@ def everywhere(api: Api) -> dict[str, Any]:
         "user_id": "u",
         **limits,
         **parallel,
-        "budget_limits": [{"budget_duration": "1h", "max_budget": 1000}],
-        "model_max_budget": {"gpt-4o": {"budget_limit": 1000, "time_period": "1d"}},
+        **further,
         "model_rpm_limit": {"gpt-4o": 1000},
     }
 
@@ -106,7 +110,7 @@ def test_a_warm_verify_is_one_round_trip_whatever_limits_there_are(
     api: Api, cost: Measure, gateway: str, everywhere: dict[str, Any]
 ):
     key = api.generate(**everywhere)["key"]
-    assert len(allowed(api, key, caller=gateway)["limits"]) == 21
+    assert len(allowed(api, key, caller=gateway)["limits"]) == 24
 
     assert cost(lambda: allowed(api, key, caller=gateway)) == ONE_ROUND_TRIP
     assert cost(lambda: allowed(api, key, caller=gateway, request_id="r")) == ONE_ROUND_TRIP

@@ -149,6 +149,21 @@ def test_what_is_enforced_for_keys_alone_is_named_for_others(shared_api: Api, pa
     assert (answer.status, answer.headers[UNENFORCED]) == (200, ",".join(sorted(fields))), answer
 
 
+@on_one_store
+def test_a_budget_for_a_model_is_named_where_it_is_a_members_and_not_where_it_is_a_teams_or_a_users(api: Api):
+    budgets = {"model_max_budget": {"m": {"budget_limit": 1}}}
+    windows = {"budget_limits": [{"budget_duration": "1d", "max_budget": 1}]}
+
+    user = api.post("/user/new", {"user_id": "u", **budgets})
+    members = [{"user_id": "u", "role": "user"}]
+    team = api.post("/team/new", {"team_id": "t", "members_with_roles": members, **windows, **budgets})
+    member = api.post("/team/member_update", {"team_id": "t", "user_id": "u", **budgets})
+
+    assert (user.status, team.status, member.status) == (200, 200, 200)
+    assert UNENFORCED not in {*user.headers, *team.headers}
+    assert member.headers[UNENFORCED] == "model_max_budget"
+
+
 def test_what_is_all_used_names_nothing(shared_api: Api):
     used: dict[str, Any] = {
         "models": ["m"],

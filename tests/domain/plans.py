@@ -17,15 +17,14 @@ NANOS = 1_000_000_000
 
 RATES = {"max_parallel_requests": None, "tpm_limit": None, "rpm_limit": None}
 LIMITS = {"max_budget_nanos": None, "budget_duration": None, **RATES}
+FURTHER = {"created_at": ARMED, "model_max_budget": {}, "budget_limits": None}
 KEY = {
     "key_id": "k",
     "team_id": None,
     "user_id": None,
     "organization_id": None,
-    "created_at": ARMED,
     "metadata": {},
-    "model_max_budget": {},
-    "budget_limits": None,
+    **FURTHER,
     **LIMITS,
 }
 TIER = {"model_max_budget": {}, "temp_budget_expiry": None, "temp_budget_increase_nanos": None, **LIMITS}
@@ -43,9 +42,10 @@ def snapshot(
         found[name] = None if row is None else {**(TIER if "tier" in name else LIMITS), "metadata": {}, **row}
     if "team" in rows:
         key["team_id"] = "t"
-        found["team"] = {"team_id": "t", "organization_id": None, **(found["team"] or {})}
+        found["team"] = {"team_id": "t", "organization_id": None, **FURTHER, **(found["team"] or {})}
     if "user" in rows:
         key["user_id"] = "u"
+        found["user"] = {**FURTHER, **(found["user"] or {})}
     if "organization" in rows:
         key["organization_id"] = "o"
         found["organization"] = {"organization_id": "o", **(found["organization"] or {})}

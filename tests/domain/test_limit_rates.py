@@ -59,12 +59,21 @@ def test_rates_per_model_hold_for_that_model_alone(rows: dict[str, Any], scope: 
     assert planned(found, "another").rates == planned(found, None).rates == ()
 
 
-def test_a_rate_inside_a_budget_for_a_model_counts_where_no_other_is_set():
+@pytest.mark.parametrize(
+    ("whose", "scope"),
+    [
+        ("key", Scope(ScopeKind.KEY_MODEL, "k", "m")),
+        ("team", Scope(ScopeKind.TEAM_MODEL, "t", "m")),
+    ],
+)
+def test_a_rate_inside_a_budget_for_a_model_counts_where_no_other_is_set(whose: str, scope: Scope):
     budgets = {"m": {"max_budget": 1, "rpm_limit": 2, "tpm_limit": 3}}
-    scope = Scope(ScopeKind.KEY_MODEL, "k", "m")
-    key = {"model_max_budget": budgets, "metadata": {"model_rpm_limit": {"m": 9}}}
+    row = {"model_max_budget": budgets, "metadata": {"model_rpm_limit": {"m": 9}}}
 
-    assert planned(snapshot(key=key), "m").rates == (Rate(scope, Unit.REQUESTS, 9), Rate(scope, Unit.TOKENS, 3))
+    assert planned(snapshot(**{whose: row}), "m").rates == (
+        Rate(scope, Unit.REQUESTS, 9),
+        Rate(scope, Unit.TOKENS, 3),
+    )
 
 
 @pytest.mark.parametrize("rates", [None, 5, [1], {"m": "5"}, {"m": True}, {"m": 1.5}, {"m": None}])

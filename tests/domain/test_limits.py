@@ -206,6 +206,31 @@ def test_a_budget_for_a_model_is_the_keys_else_its_tiers():
     assert caps(planned(found, "b")) == {Scope(ScopeKind.KEY_MODEL, "k", "b"): 2 * NANOS}
 
 
+MODELS = {"model_max_budget": {"a": {"max_budget": 1}, "m": {"max_budget": 2, "time_period": "2d"}}}
+
+
+def test_further_budgets_of_the_team_and_of_the_owner_hold_beside_the_keys():
+    team = {**MODELS, "budget_limits": [{"budget_duration": "5h", "max_budget": 3}]}
+    found = snapshot(
+        key=MODELS, team=team, user=MODELS, armed={("team_window", "5h"): NOW, ("user_model", "m"): NOW}
+    )
+
+    of_call = planned(found, "m")
+
+    assert list(caps(of_call).items()) == [
+        (Scope(ScopeKind.KEY_MODEL, "k", "m"), 2 * NANOS),
+        (Scope(ScopeKind.TEAM_MODEL, "t", "m"), 2 * NANOS),
+        (Scope(ScopeKind.TEAM_WINDOW, "t", "5h"), 3 * NANOS),
+        (Scope(ScopeKind.USER_MODEL, "u", "m"), 2 * NANOS),
+    ]
+    since = {budget.account.scope.kind: budget.account.armed_at for budget in of_call.budgets}
+    assert since == {"key_model": ARMED, "team_model": ARMED, "team_window": NOW, "user_model": NOW}
+    assert list(caps(planned(found, None))) == [Scope(ScopeKind.TEAM_WINDOW, "t", "5h")]
+    by_choice = planned(found, "m", user_budget_always=False)
+    assert by_choice.accounts == of_call.accounts
+    assert by_choice.budgets == of_call.budgets[:-1]
+
+
 def test_accounts_that_use_opens_run_since_they_were_armed_or_the_key_was_made():
     key = {
         "model_max_budget": {"m": {"budget_limit": 1, "time_period": "2d"}},

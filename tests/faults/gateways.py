@@ -110,8 +110,11 @@ LEVELS = (
     ScopeKind.KEY,
     ScopeKind.KEY_MODEL,
     ScopeKind.TEAM,
+    ScopeKind.TEAM_MODEL,
+    ScopeKind.TEAM_WINDOW,
     ScopeKind.MEMBER,
     ScopeKind.USER,
+    ScopeKind.USER_MODEL,
     ScopeKind.ORGANIZATION,
 )
 
@@ -121,6 +124,10 @@ def make_world(pair: Pair, caps: dict[ScopeKind, float], number_of_keys: int = 1
 
     A team may not have more than its organization: it then has no cap of its own.
     """
+
+    def of_model(level: ScopeKind) -> dict[str, Any]:
+        return {MODEL: {"budget_limit": caps[level], "time_period": "1y"}}
+
     name = uuid.uuid4().hex
     organization, team, user = f"organization-{name}", f"team-{name}", f"user-{name}"
     with Gateway(pair) as gateway:
@@ -130,13 +137,21 @@ def make_world(pair: Pair, caps: dict[ScopeKind, float], number_of_keys: int = 1
             organization_alias=organization,
             max_budget=caps[ScopeKind.ORGANIZATION],
         )
-        gateway.post("/user/new", user_id=user, max_budget=caps[ScopeKind.USER], auto_create_key=False)
+        gateway.post(
+            "/user/new",
+            user_id=user,
+            max_budget=caps[ScopeKind.USER],
+            model_max_budget=of_model(ScopeKind.USER_MODEL),
+            auto_create_key=False,
+        )
         gateway.post(
             "/team/new",
             team_id=team,
             organization_id=organization,
             max_budget=caps[ScopeKind.TEAM] if caps[ScopeKind.TEAM] <= caps[ScopeKind.ORGANIZATION] else None,
             budget_duration="1y",
+            model_max_budget=of_model(ScopeKind.TEAM_MODEL),
+            budget_limits=[{"budget_duration": "1mo", "max_budget": caps[ScopeKind.TEAM_WINDOW]}],
         )
         gateway.post(
             "/team/member_add",
@@ -151,7 +166,7 @@ def make_world(pair: Pair, caps: dict[ScopeKind, float], number_of_keys: int = 1
                 user_id=user,
                 max_budget=caps[ScopeKind.KEY],
                 budget_duration="1y",
-                model_max_budget={MODEL: {"budget_limit": caps[ScopeKind.KEY_MODEL], "time_period": "1y"}},
+                model_max_budget=of_model(ScopeKind.KEY_MODEL),
             )
             for _ in range(number_of_keys)
         ]
