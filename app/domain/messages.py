@@ -33,8 +33,11 @@ _SCOPES = {
     "key_model": ("model of a key", "models of keys"),
     "key_window": ("further window of a key", "further windows of keys"),
     "team": ("team", "teams"),
+    "team_model": ("model of a team", "models of teams"),
+    "team_window": ("further window of a team", "further windows of teams"),
     "member": ("team member", "team members"),
     "user": ("user", "users"),
+    "user_model": ("model of a user", "models of users"),
     "organization": ("organization", "organizations"),
 }
 _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}

@@ -6,6 +6,7 @@ all in the transaction that stores it.
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -23,8 +24,8 @@ from sqlalchemy import (
     union_all,
 )
 
-from app.domain.limits import further_accounts
-from app.domain.scopes import ScopeKind
+from app.domain.further_budgets import further_accounts
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state, keys, organizations, team_members
 from app.services import accounts
@@ -61,12 +62,13 @@ def rearm_models(
 
     By the rules of `accounts.rearm`, two statements for each different change of a window, however many keys.
     """
-    earlier, later = further_accounts(before, None), further_accounts(after, None)
+    anybody = Scope(ScopeKind.KEY, "")
+    earlier, later = (further_accounts(anybody, {"model_max_budget": budgets}) for budgets in (before, after))
     changed: dict[tuple[str | None, str | None], list[ColumnElement[bool]]] = {}
-    for kind, model in sorted(earlier.keys() | later.keys()):
-        change = (earlier.get((kind, model)), later.get((kind, model)))
+    for scope in sorted(earlier.keys() | later.keys(), key=attrgetter("sub")):
+        change = (earlier.get(scope), later.get(scope))
         if change[0] != change[1]:
-            changed.setdefault(change, []).append(_of_model(transaction, linked, model))
+            changed.setdefault(change, []).append(_of_model(transaction, linked, scope.sub))
     if len(changed) > 1:  # in one order for everybody, which the changes by themselves would not keep
         accounts.lock(transaction, or_(*(which for several in changed.values() for which in several)))
     for (spelling, other), which in changed.items():

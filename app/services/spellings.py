@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, tuple_
 
-from app.domain.limits import further_accounts
+from app.domain.further_budgets import further_accounts
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
 from app.models import budgets, keys, organizations, team_members, teams, users
@@ -38,18 +38,39 @@ def _keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
     return {Scope(ScopeKind.KEY, key_id): spelling for key_id, spelling in rows}
 
 
-def _further(connection: Connection, ids: Sequence[str]) -> _Spelled:
+def _further_of_keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
     """Those of the keys' models and of their further windows."""
     rows = connection.execute(
         select(keys.c.key_id, budgets.c.model_max_budget, keys.c.model_max_budget, keys.c.budget_limits)
         .select_from(_with_tiers())
         .where(keys.c.key_id.in_(among(connection, ids)))
     )
-    return {
-        Scope(kind, key_id, sub): spelling
-        for key_id, of_tier, own, limits in rows
-        for (kind, sub), spelling in further_accounts({**(of_tier or {}), **own}, limits).items()
-    }
+    found: _Spelled = {}
+    for key_id, of_tier, own, limits in rows:
+        settings = {"model_max_budget": {**(of_tier or {}), **own}, "budget_limits": limits}
+        found |= further_accounts(Scope(ScopeKind.KEY, key_id), settings)
+    return found
+
+
+def _further_of_teams(connection: Connection, ids: Sequence[str]) -> _Spelled:
+    return _further_of(connection, ScopeKind.TEAM, teams.c.team_id, ids, "model_max_budget", "budget_limits")
+
+
+def _further_of_users(connection: Connection, ids: Sequence[str]) -> _Spelled:
+    return _further_of(connection, ScopeKind.USER, users.c.user_id, ids, "model_max_budget")
+
+
+def _further_of(
+    connection: Connection, kind: ScopeKind, identity: Any, ids: Sequence[str], *settings: str
+) -> _Spelled:
+    columns = (identity.table.c[name] for name in settings)
+    rows = connection.execute(
+        select(identity.label("holder"), *columns).where(identity.in_(among(connection, ids)))
+    ).mappings()
+    found: _Spelled = {}
+    for row in rows:
+        found |= further_accounts(Scope(kind, row["holder"]), {name: row[name] for name in settings})
+    return found
 
 
 def _members(connection: Connection, ids: Sequence[str]) -> _Spelled:
@@ -89,13 +110,16 @@ def _with_tiers() -> Any:
     return keys.outerjoin(budgets, budgets.c.budget_id == keys.c.budget_id)
 
 
-# Of every kind of scope that has an account; what both kinds of further accounts run by is read at once.
+# Of every kind of scope that has an account; what a holder's further accounts run by is read at once.
 READERS: dict[ScopeKind, Callable[[Connection, Sequence[str]], _Spelled]] = {
     ScopeKind.KEY: _keys,
-    ScopeKind.KEY_MODEL: _further,
-    ScopeKind.KEY_WINDOW: _further,
+    ScopeKind.KEY_MODEL: _further_of_keys,
+    ScopeKind.KEY_WINDOW: _further_of_keys,
     ScopeKind.TEAM: _teams,
+    ScopeKind.TEAM_MODEL: _further_of_teams,
+    ScopeKind.TEAM_WINDOW: _further_of_teams,
     ScopeKind.MEMBER: _members,
     ScopeKind.USER: _users,
+    ScopeKind.USER_MODEL: _further_of_users,
     ScopeKind.ORGANIZATION: _organizations,
 }

@@ -22,13 +22,20 @@ KEY = "sk-of-every-scope-0123456789"
 def make(api: Api) -> dict[ScopeKind, Scope]:
     """Make the key and all that it belongs to; its accounts by their kind."""
     organization = api.post("/organization/new", {"organization_alias": "o", "budget_duration": WINDOW}).body
-    api.post("/user/new", {"user_id": "u", "budget_duration": WINDOW, "auto_create_key": False})
+    models = {MODEL: {"budget_limit": 50, "time_period": WINDOW}}
+    windows = [{"budget_duration": WINDOW, "max_budget": 90}]
+    api.post(
+        "/user/new",
+        {"user_id": "u", "budget_duration": WINDOW, "auto_create_key": False, "model_max_budget": models},
+    )
     api.post(
         "/team/new",
         {
             "team_id": "t",
             "organization_id": organization["organization_id"],
             "budget_duration": WINDOW,
+            "model_max_budget": models,
+            "budget_limits": windows,
             "team_member_budget": 90,
             "team_member_budget_duration": WINDOW,
             "members_with_roles": [{"role": "user", "user_id": "u"}],
@@ -39,16 +46,19 @@ def make(api: Api) -> dict[ScopeKind, Scope]:
         team_id="t",
         user_id="u",
         budget_duration=WINDOW,
-        model_max_budget={MODEL: {"budget_limit": 50, "time_period": WINDOW}},
-        budget_limits=[{"budget_duration": WINDOW, "max_budget": 90}],
+        model_max_budget=models,
+        budget_limits=windows,
     )
     ids = {
         ScopeKind.KEY: (made["key_id"], ""),
         ScopeKind.KEY_MODEL: (made["key_id"], MODEL),
         ScopeKind.KEY_WINDOW: (made["key_id"], WINDOW),
         ScopeKind.TEAM: ("t", ""),
+        ScopeKind.TEAM_MODEL: ("t", MODEL),
+        ScopeKind.TEAM_WINDOW: ("t", WINDOW),
         ScopeKind.MEMBER: (member_id("t", "u"), ""),
         ScopeKind.USER: ("u", ""),
+        ScopeKind.USER_MODEL: ("u", MODEL),
         ScopeKind.ORGANIZATION: (organization["organization_id"], ""),
     }
     return {kind: Scope(kind, *names) for kind, names in ids.items()}
@@ -107,7 +117,7 @@ def spell(database: Database, scope: Scope, spelling: str | None) -> Scope:
     """Store another spelling for the account, or none, behind the back of whoever arms it; the account then."""
     with database.transaction() as transaction:
         transaction.execute(_SPELLED[scope.kind](scope, spelling))
-        if scope.kind is not ScopeKind.KEY_WINDOW or spelling is None:
+        if scope.kind not in {ScopeKind.KEY_WINDOW, ScopeKind.TEAM_WINDOW} or spelling is None:
             return scope
         transaction.execute(update(budget_state).where(_of(scope)).values(sub=spelling))
         return replace(scope, sub=spelling)
@@ -127,8 +137,11 @@ OWNERS: Mapping[ScopeKind, tuple[Any, str]] = {
     ScopeKind.KEY_MODEL: (keys, "key_id"),
     ScopeKind.KEY_WINDOW: (keys, "key_id"),
     ScopeKind.TEAM: (teams, "team_id"),
+    ScopeKind.TEAM_MODEL: (teams, "team_id"),
+    ScopeKind.TEAM_WINDOW: (teams, "team_id"),
     ScopeKind.MEMBER: (team_members, "user_id"),
     ScopeKind.USER: (users, "user_id"),
+    ScopeKind.USER_MODEL: (users, "user_id"),
     ScopeKind.ORGANIZATION: (organizations, "organization_id"),
 }
 # What no two of them have in common.
@@ -158,12 +171,12 @@ def _tier(scope: Scope, spelling: str | None) -> Any:
 
 def _model(scope: Scope, spelling: str | None) -> Any:
     budget = {MODEL: {"budget_limit": 50} | ({} if spelling is None else {"time_period": spelling})}
-    return update(keys).where(*_owned(scope)).values(model_max_budget=budget)
+    return update(OWNERS[scope.kind][0]).where(*_owned(scope)).values(model_max_budget=budget)
 
 
 def _further(scope: Scope, spelling: str | None) -> Any:
     limits = None if spelling is None else [{"budget_duration": spelling, "max_budget": 90}]
-    return update(keys).where(*_owned(scope)).values(budget_limits=limits)
+    return update(OWNERS[scope.kind][0]).where(*_owned(scope)).values(budget_limits=limits)
 
 
 _SPELLED: Mapping[ScopeKind, Callable[[Scope, str | None], Any]] = {
@@ -171,7 +184,10 @@ _SPELLED: Mapping[ScopeKind, Callable[[Scope, str | None], Any]] = {
     ScopeKind.KEY_MODEL: _model,
     ScopeKind.KEY_WINDOW: _further,
     ScopeKind.TEAM: _itself,
+    ScopeKind.TEAM_MODEL: _model,
+    ScopeKind.TEAM_WINDOW: _further,
     ScopeKind.MEMBER: _tier,
     ScopeKind.USER: _itself,
+    ScopeKind.USER_MODEL: _model,
     ScopeKind.ORGANIZATION: _tier,
 }
