@@ -44,8 +44,8 @@ BAD = "fortnightly"
 WINDOWLESS = {"window_start": None, "reset_at": None, "windowless": True}
 KINDS = tuple(READERS)
 each_kind = pytest.mark.parametrize("kind", KINDS)
-# Whatever hangs on the key goes with it.
 FURTHER_WINDOWS = {ScopeKind.KEY_WINDOW, ScopeKind.TEAM_WINDOW}
+# Whatever hangs on the key goes with it.
 OF_THE_KEY = {ScopeKind.KEY, ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW}
 
 # A valid change of the budget, for each kind of scope.
