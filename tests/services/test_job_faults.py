@@ -107,7 +107,7 @@ def test_a_reset_of_every_scope_killed_at_any_point_and_run_again_leaves_the_sam
     restore(services.database, of_every_scope)
     points = []
 
-    for point, _ in kills(services, settings, clock, Reset(), of_every_scope):
+    for point, _ in kills(services, settings, clock, Reset().task, of_every_scope):
         points.append(point)
         every_scope.reset(services)
         assert states(everything(services.database)) == states(meant)
@@ -115,8 +115,8 @@ def test_a_reset_of_every_scope_killed_at_any_point_and_run_again_leaves_the_sam
 
     # The last was not killed.
     assert states(everything(services.database)) == states(meant) != states(of_every_scope)
-    # What is due, the spellings in six statements, move, park, close, audit, tell; the record; and both commits.
-    assert len([point for point in points if not point.startswith("BEGIN")]) == 15
+    # What is due, the spellings in eight statements, move, park, close, audit, tell; the record; and both commits.
+    assert len([point for point in points if not point.startswith("BEGIN")]) == 17
 
 
 def test_two_processes_that_reset_every_scope_leave_the_state_of_one(
