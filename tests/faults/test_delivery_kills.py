@@ -99,9 +99,9 @@ def test_whenever_a_process_is_killed_every_event_arrives_and_each_id_is_one_fac
             )
 
         for number in range(KILLS):
-            _tell(running, number)
             # Every other time in the middle of sending, else wherever a sweep is.
             heard = len(receiver.received) if number % 2 else -1
+            _tell(running, number)
             eventually(lambda heard=heard: kills(heard), 60)
         eventually(is_done, 60)
 

@@ -156,6 +156,9 @@ def test_a_part_that_is_killed_comes_back(up: Up, part: str) -> None:
 
 
 def test_jobs_run_again_within_two_intervals_after_redis_has_lost_everything(up: Up) -> None:
+    # The worker may be another one since a moment ago, or be about to be: it must be at work.
+    up.post("/key/generate", key_alias="of-now", duration="1s")
+    eventually(lambda: expiry_is_recorded(up, "of-now"), 30)
     up.post("/key/generate", key_alias="of-before", duration="1h")
     redis_socket = redis.Redis(unix_socket_path=str(up.data / "redis" / "redis.sock"))
 
