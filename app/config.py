@@ -148,6 +148,11 @@ class Settings:
         return _Reader(environment).settings()
 
     @property
+    def silent_after_seconds(self) -> float:
+        """The age at which a last sign of life no longer counts."""
+        return 3 * self.heartbeat_seconds
+
+    @property
     def intervals(self) -> Mapping[TaskName, float]:
         """How often each periodic task is sent, in seconds: beat goes by it, and who judges its silence."""
         return {

@@ -1,6 +1,5 @@
 """The one place where the parts meet."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 
@@ -13,20 +12,18 @@ from app.channels import channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
-from app.dispatch import TaskName
 from app.domain import callback_targets
 from app.domain.deliveries import Subject
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
-from app.services.archive_retention import ArchiveRetention
+from app.job_table import jobs_of
 from app.services.audit_reads import AuditReads
-from app.services.audit_retention import AuditRetention
 from app.services.budget_changes import BudgetChanges
 from app.services.budget_ends import BudgetEnds
 from app.services.budgets import Budgets
 from app.services.calendars import Calendars
-from app.services.call_log_routing import CallLogRetention, CallLogRouting, forget_delivered
+from app.services.call_log_routing import CallLogRouting, forget_delivered
 from app.services.call_logs import CallLogs
 from app.services.callback_probes import CallbackProbes
 from app.services.callback_sender import CallbackSender
@@ -37,16 +34,11 @@ from app.services.deliveries import Deliveries
 from app.services.estimating import Estimating
 from app.services.event_reads import EventReads
 from app.services.event_replay import EventReplay
-from app.services.event_retention import EventRetention
 from app.services.event_routing import EventRouting
 from app.services.explaining import Explaining
-from app.services.folding import Folding
 from app.services.gauges import Gauges
-from app.services.graces import Graces
 from app.services.health import Health
-from app.services.increases import Increases
-from app.services.job_batches import JobBatch, Parked
-from app.services.jobs import Job, Jobs
+from app.services.jobs import Jobs
 from app.services.judging import Judging
 from app.services.key_bulk import KeyBulk
 from app.services.key_changes import KeyChanges
@@ -54,7 +46,6 @@ from app.services.key_ends import KeyEnds
 from app.services.key_health import KeyHealth
 from app.services.key_maker import KeyMaker
 from app.services.key_reads import KeyReads
-from app.services.key_retention import KeyRetention
 from app.services.key_rotation import KeyRotation
 from app.services.key_secrets import KeySecrets
 from app.services.key_spend import KeySpend
@@ -64,7 +55,6 @@ from app.services.mailed_keys import MailedKeys
 from app.services.member_changes import MemberChanges
 from app.services.member_ends import MemberEnds
 from app.services.member_spend import MemberSpend
-from app.services.notices import Notices
 from app.services.organization_changes import OrganizationChanges
 from app.services.organization_ends import OrganizationEnds
 from app.services.organization_lists import OrganizationLists
@@ -75,11 +65,9 @@ from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
 from app.services.reports import Reports
 from app.services.reservations import Reservations
-from app.services.retention import Retention
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
-from app.services.silences import Silences
 from app.services.snapshots import Snapshots
 from app.services.team_callbacks import TeamCallbacks
 from app.services.team_changes import TeamChanges
@@ -93,8 +81,6 @@ from app.services.user_changes import UserChanges
 from app.services.user_ends import UserEnds
 from app.services.user_reads import UserReads
 from app.services.users import Users
-from app.services.watching import Watching
-from app.services.windows import Windows
 from app.store.balances import Balances
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats
@@ -228,39 +214,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
     )
-    windows = Windows(database, clock, calendar)
-    batches: dict[TaskName, Callable[[], JobBatch]] = {
-        TaskName.EXPIRE_KEYS: ends.expire_due,
-        TaskName.RESET_BUDGETS: windows.move_due,
-        TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
-        TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
-        TaskName.FOLD_LEDGER: Folding(
-            database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages
-        ).fold_due,
-        TaskName.WATCH_BUDGETS: Watching(
-            database, clock, calendar, alert_percentages=settings.budget_alert_percentages
-        ).look,
-        TaskName.ANNOUNCE_EXPIRY: Notices(database, clock, calendar, settings.expiry_notice_days).tell_due,
-        TaskName.REAP_HOLDS: reaping.reap_due,
-        TaskName.DELIVER: deliveries.sweep,
-        TaskName.PURGE_EVENTS: EventRetention(database, clock, days=settings.event_days).purge_due,
-        TaskName.PURGE_CALL_LOGS: CallLogRetention(database, clock, days=settings.call_log_days).purge_due,
-        TaskName.PURGE_EXPIRED_KEYS: KeyRetention(
-            database, policies, clock, calendar, days=settings.expired_key_days
-        ).purge_due,
-        TaskName.PURGE_ARCHIVE: ArchiveRetention(database, clock, days=settings.archive_days).purge_due,
-        TaskName.PURGE_AUDIT: AuditRetention(database, clock, days=settings.audit_days).purge_due,
-        TaskName.PURGE_LEDGER: Retention(database, clock, days=settings.ledger_days).purge_due,
-    }
-    intervals = {name: settings.intervals[name] for name in (*batches, TaskName.WATCH_JOBS)}
-    slack_seconds = 3 * settings.heartbeat_seconds
-    batches[TaskName.WATCH_JOBS] = Silences(database, clock, intervals, slack_seconds=slack_seconds).tell
-    parked = {TaskName.RESET_BUDGETS: windows.parked}
-    jobs = Jobs(
-        database,
-        clock,
-        {name: Job(batch, intervals[name], parked.get(name, Parked)) for name, batch in batches.items()},
-    )
+    jobs = jobs_of(settings, database, clock, calendar, policies, rebasing, reaping, ends, deliveries)
     return Services(
         settings=settings,
         clock=clock,
@@ -354,7 +308,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             redis,
             Heartbeats(broker),
             clock,
-            silent_after_seconds=slack_seconds,
+            silent_after_seconds=settings.silent_after_seconds,
             max_clock_skew_seconds=settings.max_clock_skew_seconds,
         ),
     )

@@ -13,13 +13,13 @@ import structlog
 
 from app.db import Database
 from app.domain import access, minting
-from app.domain.finished_calls import FinishedCall
 from app.domain.reservations import SETTLED_WITHIN, Reservation
 from app.domain.snapshots import Snapshot
 from app.errors import InvalidRequest, KeyNotFound, ServiceError, StoreUnavailable
 from app.services import call_logs, ledger
 from app.services.audit import Act
-from app.services.call_logs import CallLogs, Logged
+from app.services.call_logs import CallLogs
+from app.services.charges import Charge, Settled, Usage
 from app.services.estimating import Estimating
 from app.services.judging import Judging, tags_of
 from app.services.ledger import Entry
@@ -33,48 +33,6 @@ _log = structlog.get_logger(__name__)
 
 # A host whose clock is ahead by less than this is believed.
 _AHEAD = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a call has cost, in nano-dollars or in tokens; `occurred_at` only counts where nothing was held.
-
-    `log` is what the callbacks of its key are to hear of it.
-    """
-
-    subject: Subject
-    cost_nanos: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    model: str | None = None
-    user: str | None = None
-    tags: tuple[str, ...] = ()
-    occurred_at: datetime | None = None
-    log: FinishedCall | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A charge as the ledger has it; `held_nanos` is None where nothing was held for the call.
-
-    `logged` is what has become of its log, where it brought one.
-    """
-
-    key_id: str
-    request_id: str
-    model: str | None
-    amount_nanos: int
-    held_nanos: int | None
-    duplicate: bool
-    logged: Logged | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    usage: Usage
-    reservation: Reservation
-    was_held: bool
-    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +75,21 @@ class Settlements:
         """
         found = self._find(act, [usage.subject for usage in usages])
         drafts = [self._drafted(act, usage, found) for usage in usages]
-        sound = [draft for draft in drafts if isinstance(draft, _Draft)]
+        sound = [draft for draft in drafts if isinstance(draft, Charge)]
         telling = [draft for draft in sound if draft.usage.log is not None]
-        logs = self._logs.drafts(act, [(draft.reservation, _finished(draft)) for draft in telling])
+        logs = self._logs.drafts(act, [(draft.reservation, draft.finished()) for draft in telling])
         with self._database.transaction() as transaction:
             is_new = ledger.append(transaction, [draft.entry for draft in sound], act) if sound else []
             kept = call_logs.keep(transaction, logs, act.at)
         logged = {id(draft): answer for draft, answer in zip(telling, kept, strict=True)}
         repeated = [draft for draft, new in zip(sound, is_new, strict=True) if not new]
-        known = self._reaping.charged([_identity(draft) for draft in repeated]) if repeated else []
+        known = self._reaping.charged([draft.identity for draft in repeated]) if repeated else []
         self._apply([draft for draft, new in zip(sound, is_new, strict=True) if new], known)
         recorded = {(row["key_id"], row["request_id"]): row for row in known}
         fresh = {id(draft) for draft, new in zip(sound, is_new, strict=True) if new}
         return [
-            _settled(draft, None if id(draft) in fresh else recorded[_identity(draft)], logged.get(id(draft)))
-            if isinstance(draft, _Draft)
+            draft.settled(None if id(draft) in fresh else recorded[draft.identity], logged.get(id(draft)))
+            if isinstance(draft, Charge)
             else draft
             for draft in drafts
         ]
@@ -164,7 +122,7 @@ class Settlements:
 
     # --- what is meant ---------------------------------------------------------------------------------------
 
-    def _drafted(self, act: Act, usage: Usage, found: _Found) -> _Draft | ServiceError:
+    def _drafted(self, act: Act, usage: Usage, found: _Found) -> Charge | ServiceError:
         try:
             reservation, was_held = self._reservation(act, usage, found)
             amount = self._cost(usage, reservation)
@@ -185,7 +143,7 @@ class Settlements:
         }
         accounts = reservation.accounts
         entry = Entry("charge", reservation.request_id, amount, reservation.held_at, accounts, columns)
-        return _Draft(usage, reservation, was_held, entry)
+        return Charge(usage, reservation, was_held, entry)
 
     def _held(self, act: Act, subject: Subject) -> Reservation:
         reservation, _ = self._reservation(act, Usage(subject), self._find(act, [subject]))
@@ -269,7 +227,7 @@ class Settlements:
     def _cost(self, usage: Usage, reservation: Reservation) -> int:
         if usage.cost_nanos is not None:
             return usage.cost_nanos
-        if usage.input_tokens is None and usage.output_tokens is None:
+        if usage.tokens is None:
             raise InvalidRequest("cost or usage is needed.", "cost")
         cost = self._estimating.cost(
             usage.model or reservation.model,
@@ -283,7 +241,7 @@ class Settlements:
 
     # --- Redis follows ---------------------------------------------------------------------------------------
 
-    def _apply(self, new: Sequence[_Draft], known: Sequence[Mapping[str, Any]]) -> None:
+    def _apply(self, new: Sequence[Charge], known: Sequence[Mapping[str, Any]]) -> None:
         """Close the holds of new charges, and see to it that those of repeated ones are closed.
 
         The charges are committed: what fails here is healed before they are folded.
@@ -293,7 +251,7 @@ class Settlements:
                 draft.reservation.key_id,
                 draft.reservation.request_id,
                 amount_nanos=draft.entry.amount_nanos,
-                tokens=_tokens(draft.usage),
+                tokens=draft.usage.tokens,
                 accounts=draft.reservation.accounts,
             )
             for draft in new
@@ -304,40 +262,3 @@ class Settlements:
                 self._rebasing.heal(known)
         except StoreUnavailable:
             _log.warning("charges_not_applied", charges=len(closings), repeated=len(known))
-
-
-def _identity(draft: _Draft) -> tuple[str, str]:
-    return draft.reservation.key_id, draft.reservation.request_id
-
-
-def _tokens(usage: Usage) -> int | None:
-    if usage.input_tokens is None and usage.output_tokens is None:
-        return None
-    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
-
-
-def _finished(draft: _Draft) -> FinishedCall:
-    """The call as its log tells of it, with what was said of its charge."""
-    usage, columns = draft.usage, draft.entry.columns
-    told = usage.log or FinishedCall(status="success")
-    return told.completed(
-        model=columns["model"],
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost_nanos=draft.entry.amount_nanos,
-        tags=tuple(columns["tags"] or ()),
-        end_user=columns["end_user"],
-    )
-
-
-def _settled(draft: _Draft, recorded: Mapping[str, Any] | None, logged: Logged | None) -> Settled:
-    reservation = draft.reservation
-    return Settled(
-        key_id=reservation.key_id,
-        request_id=reservation.request_id,
-        model=draft.entry.columns["model"] if recorded is None else recorded["model"],
-        amount_nanos=draft.entry.amount_nanos if recorded is None else recorded["amount_nanos"],
-        held_nanos=reservation.amount_nanos if draft.was_held else None,
-        duplicate=recorded is not None,
-        logged=logged,
-    )

@@ -8,8 +8,8 @@ from typing import Any
 from app.config import Settings
 from app.container import build
 from app.services.audit import SYSTEM, Act
+from app.services.charges import Settled, Usage
 from app.services.reservations import Subject
-from app.services.settlements import Settled, Usage
 from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
 from tests.conftest import SALT_KEY
