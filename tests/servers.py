@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -58,7 +59,7 @@ def eventually(ask: Callable[[], T], seconds: float = START_SECONDS) -> T:
     return answer
 
 
-class Server:
+class Server(ABC):
     """One server process and its folder; a context manager that starts and closes it."""
 
     death_signal = signal.SIGKILL
@@ -87,8 +88,9 @@ class Server:
             # What a killed server held (a port, shared memory) may be free a moment later only.
             assert time.monotonic() < deadline, f"ended at once:\n{self.log()}"
 
+    @abstractmethod
     def answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it takes requests already."""
 
     def pids(self) -> list[int]:
         """The server process and its children; none when it does not run."""
@@ -133,8 +135,9 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    @abstractmethod
     def _launch(self) -> subprocess.Popen[bytes]:
-        raise NotImplementedError
+        """Start its process."""
 
     def _spawn(
         self, argv: list[str], *, unprivileged: bool = False, environment: Mapping[str, str] | None = None

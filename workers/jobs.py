@@ -13,13 +13,11 @@ import app.container  # noqa: F401 - loaded before the pool forks, so that its p
 from app import metrics
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
+from app.services.job_batches import PAUSE_SECONDS
 from workers.celery import SOFT_LIMIT_SECONDS, celery
 from workers.resources import services, settings
 
 _log = structlog.get_logger(__name__)
-
-# Between two full batches others get their turn at the store's one writing place.
-PAUSE_SECONDS = 0.05
 
 
 def run_job(task: TaskName) -> None:

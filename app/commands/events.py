@@ -7,9 +7,7 @@ import uuid
 import click
 
 from app.commands.starting import fail, opened, settings
-
-# Between two batches others get their turn at the store's one writing place.
-PAUSE_SECONDS = 0.05
+from app.services.job_batches import PAUSE_SECONDS
 
 
 @click.group()

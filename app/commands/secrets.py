@@ -5,9 +5,7 @@ import time
 import click
 
 from app.commands.starting import fail, opened
-
-# Between two batches others get their turn at the store's one writing place.
-PAUSE_SECONDS = 0.05
+from app.services.job_batches import PAUSE_SECONDS
 
 
 @click.group()

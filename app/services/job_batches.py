@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+# Between two batches others get their turn at the store's one writing place.
+PAUSE_SECONDS = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class JobBatch:

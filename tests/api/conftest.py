@@ -1,9 +1,16 @@
-"""Everybody that tests of rights tell apart, in the application that the tests of a module share."""
+"""Everybody that tests of rights tell apart, and applications with settings of their own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from app.container import Services
+from app.config import Settings
+from app.container import Services, build
+from tests.apps import app_over
 from tests.clients import Api
+from tests.clocks import MovableClock
 from tests.factories import add_organization, add_person, add_team
 
 
@@ -27,3 +34,17 @@ def company(shared_api: Api, shared_services: Services) -> dict[str, str]:
     }
     robot = shared_api.generate(team_id="team", metadata={"service_account_id": "r"})
     return {**keys, "robot": robot["key"]}
+
+
+@pytest.fixture
+def serving(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., Api]]:
+    """Makes an application with some settings changed."""
+    built: list[Services] = []
+
+    def make(**changed: Any) -> Api:
+        built.append(build(replace(settings, **changed), clock))
+        return Api(app_over(built[-1]))
+
+    yield make
+    for services in built:
+        services.close()

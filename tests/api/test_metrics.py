@@ -1,12 +1,10 @@
 """What /metrics tells: the work of this process, and how the installation stands; of no key, and to few."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
@@ -44,20 +42,6 @@ def read(api: Api, key: str | None = None) -> dict[Sample, float]:
 
 def value(samples: dict[Sample, float], name: str, **labels: str) -> float:
     return samples.get((name, frozenset(labels.items())), 0.0)
-
-
-@pytest.fixture
-def opened(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., Api]]:
-    """Makes an application with some settings changed."""
-    built: list[Services] = []
-
-    def make(**changed: Any) -> Api:
-        built.append(build(replace(settings, **changed), clock))
-        return Api(app_over(built[-1]))
-
-    yield make
-    for services in built:
-        services.close()
 
 
 def test_requests_are_counted_by_method_route_and_status(api: Api) -> None:
@@ -209,8 +193,8 @@ def test_no_label_names_a_key_or_anybody(api: Api) -> None:
 
 
 @on_one_store
-def test_a_scraper_with_the_token_is_let_in_and_nobody_else_without_a_role(opened: Callable[..., Api]) -> None:
-    api = opened(metrics_token=Secret(TOKEN))
+def test_a_scraper_with_the_token_is_let_in_and_nobody_else_without_a_role(serving: Callable[..., Api]) -> None:
+    api = serving(metrics_token=Secret(TOKEN))
 
     assert read(api, TOKEN)
     assert api.get("/metrics", "a-scraper-of-somebody-else").status == 401

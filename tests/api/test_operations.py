@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -14,7 +12,7 @@ from redis import Redis
 
 from app.clock import iso
 from app.config import Settings
-from app.container import Services, build
+from app.container import Services
 from app.db import Database
 from app.store.heartbeats import Heartbeats, Part
 from tests.apps import app_over
@@ -36,20 +34,6 @@ def clock(store_url: str, redis_url: str) -> MovableClock:
 def heartbeats(redis_url: str) -> Iterator[Heartbeats]:
     with Redis.from_url(redis_url) as client:
         yield Heartbeats(client)
-
-
-@pytest.fixture
-def serving(settings: Settings, clock: MovableClock) -> Iterator[Callable[..., Api]]:
-    """Makes an application with some settings changed."""
-    built: list[Services] = []
-
-    def make(**changed: Any) -> Api:
-        built.append(build(replace(settings, **changed), clock))
-        return Api(app_over(built[-1]))
-
-    yield make
-    for services in built:
-        services.close()
 
 
 @pytest.fixture(scope="module")
