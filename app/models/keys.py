@@ -1,7 +1,8 @@
 """Keys, the secrets that open them, what they may reach, and the archive of deleted ones.
 
 A key is its stable `key_id`: spend, audit and history hang on that. Secrets are rows under it, the current one
-(`revoke_at` NULL, exactly one) and those still in grace, so a rotation changes no key row.
+(`revoke_at` NULL, exactly one), those still in grace, and one at the most that is on its way to whoever holds the
+key and will be the next (`event_id`). All of them open it, so a rotation changes no key row.
 """
 
 from typing import Any
@@ -118,6 +119,13 @@ keys = Table(
         sqlite_where=text("notice_at IS NOT NULL"),
         postgresql_where=text("notice_at IS NOT NULL"),
     ),
+    Index(
+        "ix_keys_key_rotation_at",
+        "key_rotation_at",
+        "key_id",
+        sqlite_where=text("key_rotation_at IS NOT NULL"),
+        postgresql_where=text("key_rotation_at IS NOT NULL"),
+    ),
     # One for every order of the list.
     *(
         Index(f"ix_keys_by_{column}", column, "key_id")
@@ -152,7 +160,10 @@ key_secrets = Table(
     Column("key_id", Text, ForeignKey("keys.key_id", ondelete="CASCADE"), nullable=False),
     Column("key_name", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Of one on its way beyond every clock: it opens the key until its delivery is decided, however late that is.
     Column("revoke_at", UtcDateTime),
+    # The event by which a secret is on its way, NULL for every other.
+    Column("event_id", Text),
     Index(
         "uq_key_secrets_current",
         "key_id",
@@ -166,6 +177,19 @@ key_secrets = Table(
         "revoke_at",
         sqlite_where=text("revoke_at IS NOT NULL"),
         postgresql_where=text("revoke_at IS NOT NULL"),
+    ),
+    Index(
+        "uq_key_secrets_on_its_way",
+        "key_id",
+        unique=True,
+        sqlite_where=text("event_id IS NOT NULL"),
+        postgresql_where=text("event_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_key_secrets_event_id",
+        "event_id",
+        sqlite_where=text("event_id IS NOT NULL"),
+        postgresql_where=text("event_id IS NOT NULL"),
     ),
 )
 
