@@ -6,6 +6,7 @@ from functools import partial
 from app.clock import Clock
 from app.domain.event_routing import MAIL, Channels
 from app.domain.minting import Secret
+from app.domain.rotations import Carriers
 from app.integrations import ms_teams, slack
 from app.integrations.apprise import Apprise
 from app.integrations.mail import Mail
@@ -27,6 +28,15 @@ def channels_of(messages: MessageSettings) -> Channels:
     return Channels(kinds_of, messages.mail_events if messages.smtp_host else frozenset())
 
 
+def carriers_of(messages: MessageSettings) -> Carriers:
+    """Which of the channels may carry a secret."""
+    signed = messages.webhook_urls if messages.webhook_secret is not None else ()
+    return Carriers(
+        tuple(f"webhook:{place}" for place, url in enumerate(signed) if url.lower().startswith("https://")),
+        mail=messages.smtp_host is not None and messages.mail_keys,
+    )
+
+
 def senders_of(messages: MessageSettings, sealer: Sealer, clock: Clock, seconds: float) -> Mapping[str, Sender]:
     """Who sends to the targets of each channel; none takes longer than these seconds for one delivery."""
     proxy_url = messages.base_url
@@ -37,7 +47,13 @@ def senders_of(messages: MessageSettings, sealer: Sealer, clock: Clock, seconds:
             endpoints("ms_teams", messages.ms_teams_urls), partial(ms_teams.body, proxy_url=proxy_url)
         ),
         "apprise": Apprise(messages.apprise_urls, seconds=seconds, proxy_url=proxy_url),
-        "webhook": Webhook(endpoints("webhook", messages.webhook_urls), messages.webhook_secrets, clock),
+        "webhook": Webhook(
+            endpoints("webhook", messages.webhook_urls),
+            messages.webhook_secrets,
+            clock,
+            partial(_opened, sealer),
+            carriers_of(messages).webhooks,
+        ),
     }
     if messages.smtp_host and messages.smtp_sender:
         server = Server(
@@ -50,7 +66,9 @@ def senders_of(messages: MessageSettings, sealer: Sealer, clock: Clock, seconds:
             implicit_tls=messages.tls_from_the_start,
             seconds=min(messages.smtp_seconds, seconds),
         )
-        senders[MAIL] = Mail(server, messages.letterhead, partial(_opened, sealer))
+        # What was sealed while mails might hold keys is not mailed once they may not.
+        open_key = partial(_opened, sealer) if messages.mail_keys else _unopened
+        senders[MAIL] = Mail(server, messages.letterhead, open_key)
     return senders
 
 
@@ -59,3 +77,7 @@ def _opened(sealer: Sealer, sealed: str) -> Secret | None:
         return Secret(sealer.open(SEALED, sealed))
     except CannotOpen:
         return None
+
+
+def _unopened(_sealed: str) -> None:
+    return None

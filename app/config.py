@@ -74,7 +74,7 @@ class Settings:
     disable_custom_api_keys: bool = False
     # Teams that every user may join.
     available_teams: tuple[str, ...] = ()
-    # How long an old secret lives on after a rotation that does not say.
+    # How long an old secret lives on after a rotation that does not say; None: not at all, or a day if scheduled.
     key_rotation_grace: Duration | None = None
     max_body_bytes: int = 1024 * 1024
     busy_seconds: float = 5.0
@@ -88,6 +88,7 @@ class Settings:
     snapshot_seconds: float = 60.0
     expiry_interval_seconds: float = 5.0
     reset_interval_seconds: float = 5.0
+    rotation_interval_seconds: float = 10.0
     # How long the ledger keeps every single row; None keeps them for ever.
     ledger_days: int | None = None
     # How long a key is kept after its expiry, the archive remembers what was deleted, and the audit is kept; None:
@@ -160,6 +161,7 @@ class Settings:
             TaskName.RESET_BUDGETS: self.reset_interval_seconds,
             TaskName.END_INCREASES: self.expiry_interval_seconds,
             TaskName.END_GRACES: self.expiry_interval_seconds,
+            TaskName.ROTATE_KEYS: self.rotation_interval_seconds,
             TaskName.FOLD_LEDGER: self.fold_interval_seconds,
             TaskName.WATCH_BUDGETS: self.watch_interval_seconds,
             TaskName.ANNOUNCE_EXPIRY: self.expiry_interval_seconds,
@@ -285,6 +287,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_SNAPSHOT_SECONDS", "snapshot_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "expiry_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_RESET_INTERVAL_SECONDS", "reset_interval_seconds", parsers.seconds(1, 3600)),
+    ("KEYLEDGER_ROTATION_INTERVAL_SECONDS", "rotation_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_LEDGER_DAYS", "ledger_days", parsers.integer(SHORTEST_LEDGER_DAYS, 36_500)),
     ("KEYLEDGER_EXPIRED_KEY_DAYS", "expired_key_days", parsers.integer(1, 36_500)),
     ("KEYLEDGER_ARCHIVE_DAYS", "archive_days", parsers.integer(SHORTEST_ARCHIVE_DAYS, 36_500)),

@@ -8,12 +8,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.broker import CeleryDispatch
-from app.channels import channels_of, senders_of
+from app.channels import carriers_of, channels_of, senders_of
 from app.clock import Clock, SystemClock
 from app.config import AfterRedisLoss, Settings, WithoutRedis
 from app.db import Database
 from app.domain import callback_targets
 from app.domain.deliveries import Subject
+from app.domain.rotations import DEFAULT_GRACE
 from app.domain.windows import Calendar
 from app.integrations.destinations import Destinations
 from app.integrations.outbound import Fence
@@ -65,6 +66,9 @@ from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
 from app.services.reports import Reports
 from app.services.reservations import Reservations
+from app.services.rotation_ends import RotationEnds
+from app.services.rotation_ways import RotationWays
+from app.services.rotations import Rotations
 from app.services.sealing import Sealer
 from app.services.secret_rotation import SecretRotation
 from app.services.settlements import Settlements
@@ -190,8 +194,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     secrets = KeySecrets(callers, custom_keys_allowed=not settings.disable_custom_api_keys)
     sealer = Sealer(settings.salt_key, settings.previous_salt_key)
     mailed_keys = MailedKeys(sealer, allowed=settings.messages.mail_keys)
-    maker = KeyMaker(calendar, mailed_keys, settings.expiry_notice_days)
-    changes = KeyChanges(database, policies, callers, calendar, sealer, rebasing, settings.expiry_notice_days)
+    ways = RotationWays(carriers_of(settings.messages))
+    maker = KeyMaker(calendar, mailed_keys, ways, settings.expiry_notice_days)
+    changes = KeyChanges(
+        database, policies, callers, calendar, sealer, rebasing, ways, settings.expiry_notice_days
+    )
     bulk = KeyBulk(database, policies, callers, changes, calendar)
     ends = KeyEnds(database, policies, callers, clock, calendar)
     key_reads = KeyReads(database, calendar)
@@ -214,7 +221,10 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         seconds=settings.outbound_seconds,
         hours=settings.delivery_hours,
     )
-    jobs = jobs_of(settings, database, clock, calendar, policies, rebasing, reaping, ends, deliveries)
+    grace = settings.key_rotation_grace or DEFAULT_GRACE
+    rotation_ends = RotationEnds(database, policies, clock, calendar, grace=grace)
+    rotations = Rotations(database, policies, clock, calendar, ways, rotation_ends, sealer, grace=grace)
+    jobs = jobs_of(settings, database, clock, calendar, policies, rebasing, reaping, ends, deliveries, rotations)
     return Services(
         settings=settings,
         clock=clock,

@@ -22,6 +22,7 @@ class TaskName(StrEnum):
     RESET_BUDGETS = "keyledger.reset_budgets"
     END_INCREASES = "keyledger.end_increases"
     END_GRACES = "keyledger.end_graces"
+    ROTATE_KEYS = "keyledger.rotate_keys"
     FOLD_LEDGER = "keyledger.fold_ledger"
     WATCH_BUDGETS = "keyledger.watch_budgets"
     ANNOUNCE_EXPIRY = "keyledger.announce_expiry"
@@ -43,6 +44,7 @@ QUEUE_OF = {
     TaskName.RESET_BUDGETS: QueueName.JOBS,
     TaskName.END_INCREASES: QueueName.JOBS,
     TaskName.END_GRACES: QueueName.JOBS,
+    TaskName.ROTATE_KEYS: QueueName.JOBS,
     TaskName.FOLD_LEDGER: QueueName.JOBS,
     TaskName.WATCH_BUDGETS: QueueName.JOBS,
     TaskName.ANNOUNCE_EXPIRY: QueueName.JOBS,

@@ -23,6 +23,7 @@ from app.services.notices import Notices
 from app.services.reaping import Reaping
 from app.services.rebasing import Rebasing
 from app.services.retention import Retention
+from app.services.rotations import Rotations
 from app.services.silences import Silences
 from app.services.watching import Watching
 from app.services.windows import Windows
@@ -39,6 +40,7 @@ def jobs_of(
     reaping: Reaping,
     ends: KeyEnds,
     deliveries: Deliveries,
+    rotations: Rotations,
 ) -> Jobs:
     """Every job; the one that looks at the others knows them all."""
     windows = Windows(database, clock, calendar)
@@ -47,6 +49,7 @@ def jobs_of(
         TaskName.RESET_BUDGETS: windows.move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
+        TaskName.ROTATE_KEYS: rotations.rotate_due,
         TaskName.FOLD_LEDGER: Folding(
             database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages
         ).fold_due,

@@ -38,6 +38,11 @@ TABLE = (
         "Drops the secrets whose grace is over, which open nothing any more.",
     ),
     Periodic(
+        "rotate keys",
+        TaskName.ROTATE_KEYS,
+        "Sends new secrets off where they are due, and ends the old ones where they have arrived.",
+    ),
+    Periodic(
         "fold ledger",
         TaskName.FOLD_LEDGER,
         "Adds charges to accounts and daily sums; every reader of an account counts them before already.",

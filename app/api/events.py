@@ -16,7 +16,7 @@ from app.api.schemas.events import (
     TargetQuerySchema,
 )
 from app.clock import iso
-from app.errors import InvalidRequest, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound
 from app.services.event_reads import EventQuery, TargetView
 from app.services.pages import Wanted
 
@@ -96,7 +96,7 @@ def entry(id: str) -> Response:  # noqa: A002 - as in the path
     "replay_event_events__id__replay_post",
     EventSchema(),
     summary="Replay Event",
-    raises=(NotFound,),
+    raises=(NotFound, Conflict),
     changes=True,
     body_optional=True,
 )

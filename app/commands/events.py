@@ -3,6 +3,7 @@
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 
 import click
 
@@ -48,8 +49,11 @@ def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None
 
 @events.command("test")
 def send_test() -> None:
-    """Send a test message to every channel and say what each answered; mail goes to TEST_EMAIL_ADDRESS."""
-    from app.channels import channels_of, senders_of  # noqa: PLC0415
+    """Send a test message to every channel and say what each answered; mail goes to TEST_EMAIL_ADDRESS.
+
+    What a channel has taken confirms it for the secrets of scheduled rotations.
+    """
+    from app.channels import carriers_of, channels_of, senders_of  # noqa: PLC0415
     from app.clock import SystemClock  # noqa: PLC0415
     from app.domain.deliveries import Claimed, StoredEvent, Subject  # noqa: PLC0415
     from app.domain.event_routing import MAIL  # noqa: PLC0415
@@ -63,13 +67,23 @@ def send_test() -> None:
         recipients[MAIL] = found.messages.test_address
     if not recipients:
         fail("No channel is set that could be tested; mail needs TEST_EMAIL_ADDRESS.")
-    failed = False
+    taken = []
     for target, recipient in recipients.items():
         claimed = Claimed(0, Subject.EVENT, event.event_id, recipient, None, event.created_at, event)
         result = senders[target.partition(":")[0]].send(target, [claimed])[0]
-        failed = failed or not result.ok
+        taken += [target] if result.ok else []
         click.echo(f"{target}: {'delivered' if result.ok else result.reason} ({result.milliseconds} ms)")
-    sys.exit(failed)
+    _confirm([target for target in carriers_of(found.messages).targets if target in taken])
+    sys.exit(len(taken) < len(recipients))
+
+
+def _confirm(targets: Sequence[str]) -> None:
+    """Write down that these have taken something; the store is needed for nothing else here."""
+    from app.services import delivery  # noqa: PLC0415
+
+    if targets:
+        with opened() as services, services.database.transaction() as transaction:
+            delivery.confirm(transaction, targets, services.clock.now())
 
 
 def _replay(event_ids: tuple[str, ...]) -> None:

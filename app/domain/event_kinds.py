@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "key_created": Kind("API key created", "new_virtual_key_created"),
     "key_updated": Kind("API key updated", "virtual_key_updated"),
     "key_rotated": Kind("API key rotated", "virtual_key_updated"),
+    "rotation_cancelled": Kind("Rotation of an API key cancelled", "rotation_cancelled", Level.HIGH),
     "key_blocked": Kind("API key blocked", "virtual_key_updated"),
     "key_unblocked": Kind("API key unblocked", "virtual_key_updated"),
     "key_deleted": Kind("API key deleted", "virtual_key_deleted"),
@@ -48,19 +49,30 @@ KINDS: dict[str, Kind] = {
     "job_silent": Kind("Job silent", "job_silent", Level.HIGH),
     "invite_mail": Kind("Your API key", "invite_mail"),
     "test_message": Kind("Test message", "test_message"),
+    "new_secret": Kind("New secret of an API key", "new_secret"),
 }
+
+# The one kind whose delivery holds a secret that its receiver cannot do without: it goes one way and never again.
+NEW_SECRET = "new_secret"  # noqa: S105 - the name of a kind
 
 BUDGET_KINDS = frozenset(
     {"soft_budget_crossed", "max_budget_alert", "threshold_crossed", "budget_crossed", "projected_limit_exceeded"}
 )
 # Orders to send something; what an invitation is about is an event of its own.
-_ORDERS = frozenset({"invite_mail", "test_message"})
+_ORDERS = frozenset({"invite_mail", "test_message", NEW_SECRET})
 
 # What each channel tells by default.
 WEBHOOK_KINDS = frozenset(KINDS) - _ORDERS
-ALERT_KINDS = BUDGET_KINDS | {"key_expiring", "job_silent"}
+ALERT_KINDS = BUDGET_KINDS | {"key_expiring", "job_silent", "rotation_cancelled"}
 MAIL_KINDS = frozenset(
-    {"invite_mail", "max_budget_alert", "soft_budget_crossed", "budget_crossed", "key_expiring"}
+    {
+        "invite_mail",
+        "max_budget_alert",
+        "soft_budget_crossed",
+        "budget_crossed",
+        "key_expiring",
+        "rotation_cancelled",
+    }
 )
 
 

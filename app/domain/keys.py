@@ -75,8 +75,6 @@ UNENFORCED_FIELDS = frozenset(
         "allowed_vector_store_indexes",
         "budget_fallbacks",
         "router_settings",
-        "auto_rotate",
-        "rotation_interval",
     }
 )
 

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import Any
 
 from app.domain.deliveries import StoredEvent
-from app.domain.event_kinds import BUDGET_KINDS, kind_of
+from app.domain.event_kinds import BUDGET_KINDS, NEW_SECRET, kind_of
 from app.domain.messages import group_of, headline_of, instant_shown, message_of, name_of, often, one_line, usd
 from app.domain.minting import Secret
 
@@ -88,6 +88,11 @@ def _subject(event: StoredEvent) -> str:
 def _words(event: StoredEvent, head: Letterhead, key: Secret | None) -> tuple[str, list[str]]:
     if event.kind == "invite_mail":
         return _invitation(event, head, key)
+    if event.kind == NEW_SECRET:
+        return kind_of(event.kind).title, [
+            _ROTATED.format(it=_called(event), **_details(event.payload)),
+            _WITH_KEY,
+        ]
     sentence = _SENTENCES.get(event.kind)
     if sentence is None:
         return kind_of(event.kind).title, [message_of(event)]
@@ -124,6 +129,10 @@ _WITH_KEY = (
     "Here is the key. It is sent only this once: put it where you keep secrets, then delete this mail. Whoever "
     "has the key can spend its budget."
 )
+_ROTATED = (
+    "There is a new secret for {it}{as_planned}. It works already, and the old one goes on working {for_grace}: "
+    "use the new one from now on. Budget, settings and history stay."
+)
 _WITHOUT_KEY = (
     "Keys are not sent by mail here. This one was shown once, to whoever made it: ask them for it, or {contact}."
 )
@@ -139,6 +148,10 @@ _SENTENCES = {
     "key_expiring": (
         "The end of {it} is near: it expires {on} and is refused from then on. If it is still needed, ask for "
         "more time, or for another key."
+    ),
+    "rotation_cancelled": (
+        "The scheduled rotation of {it} came to nothing{why}. Its present secret goes on working, and the next "
+        "rotation is due {again}."
     ),
     "test_message": "This is a test of {it}: what it sends to you arrives.",
     "key_rotated": (
@@ -156,7 +169,13 @@ def _details(payload: Mapping[str, Any]) -> dict[str, str]:
         payload.get("projected_exceeded_date"),
     )
     percent = payload.get("percentage")
+    interval, grace = payload.get("rotation_interval"), payload.get("grace_period")
+    reason, again = payload.get("reason"), payload.get("key_rotation_at")
     return {
+        "as_planned": f", as planned {often(interval)}" if interval else "",
+        "for_grace": f"for {grace} after this mail" if grace else "for some time",
+        "why": f": {one_line(reason)}" if reason else "",
+        "again": f"on {instant_shown(again)}" if again else "when it is set up anew",
         "or_renewed": f", or renewed on {instant_shown(renewed)}" if renewed else "",
         "Part": f"{percent:g} %" if percent is not None else "Most",
         "when": f"on {str(passed)[:10]}" if passed else "before it is renewed",

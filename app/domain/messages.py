@@ -171,6 +171,11 @@ def _expiring(event: StoredEvent) -> str:
     return _plainly(event) if expires is None else f"{headline_of(event)}, on {instant_shown(expires)}."
 
 
+def _cancelled(event: StoredEvent) -> str:
+    reason = event.payload.get("reason")
+    return _plainly(event) if not reason else f"{headline_of(event)}: {one_line(reason)}."
+
+
 def _reset(event: StoredEvent) -> str:
     counts = {name: count for name, count in (event.payload.get("scopes") or {}).items() if name in _SCOPES}
     if not counts:
@@ -192,6 +197,7 @@ _SENTENCES: Mapping[str, Callable[[StoredEvent], str]] = {
     "budget_crossed": _crossed,
     "projected_limit_exceeded": _projected,
     "key_expiring": _expiring,
+    "rotation_cancelled": _cancelled,
     "budget_reset": _reset,
     "job_silent": _silent,
 }

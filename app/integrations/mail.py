@@ -12,13 +12,14 @@ from email.message import EmailMessage
 from hashlib import sha256
 
 from app.domain.deliveries import Claimed, StoredEvent
+from app.domain.event_kinds import NEW_SECRET
 from app.domain.letters import PRODUCT, Letterhead, letter_of, plain
 from app.domain.mail_address import is_mail_address
 from app.domain.minting import Secret
 from app.integrations.destinations import DeliveryResult
 from app.integrations.letter_page import page
 from app.integrations.outbound import Deadline
-from app.integrations.posting import EVENT_IDS, without_event
+from app.integrations.posting import EVENT_IDS, SECRET_IS_GONE, without_event
 from app.integrations.smtp import Fault, Server, Session
 
 
@@ -38,27 +39,32 @@ class Mail:
         A recipient that is refused, for good or for now, does not keep the others from theirs.
         """
         results = without_event(claimed)
-        told = [(each, each.event) for each in claimed if each.event is not None]
+        told = []
+        for each in claimed:
+            key = self._open_key(each.sealed) if each.sealed else None
+            if each.event is not None and each.event.kind == NEW_SECRET and key is None:
+                results[each.delivery_id] = SECRET_IS_GONE
+            elif each.event is not None:
+                told.append((each, each.event, key))
         if not told:
             return results
         deadline = Deadline(self._server.seconds)
         with Session(self._server) as session:
             if session.fault is not None:
                 return results | {told[0][0].delivery_id: _result(session.fault, deadline)}
-            for each, event in told:
+            for each, event, key in told:
                 if deadline.is_over or not session.is_open:
                     break
                 began = Deadline(self._server.seconds)
-                results[each.delivery_id] = _result(self._deliver(session, each, event), began)
+                results[each.delivery_id] = _result(self._deliver(session, each, event, key), began)
         return results
 
-    def _deliver(self, session: Session, claimed: Claimed, event: StoredEvent) -> Fault | None:
+    def _deliver(self, session: Session, claimed: Claimed, event: StoredEvent, key: Secret | None) -> Fault | None:
         if not is_mail_address(claimed.recipient):
             return Fault("the recipient is no mail address", retryable=False)
-        return session.send(self._message(claimed, event), claimed.recipient)
+        return session.send(self._message(claimed, event, key), claimed.recipient)
 
-    def _message(self, claimed: Claimed, event: StoredEvent) -> EmailMessage:
-        key = self._open_key(claimed.sealed) if claimed.sealed else None
+    def _message(self, claimed: Claimed, event: StoredEvent, key: Secret | None) -> EmailMessage:
         letter = letter_of(event, self._letterhead, key)
         sender = _address(self._server.sender, PRODUCT)
         once = sha256(f"{event.event_id} {claimed.recipient}".encode()).hexdigest()[:32]

@@ -20,6 +20,8 @@ from app.integrations.outbound import Deadline, Fence
 # Which events a request tells of, where its body has no place for that.
 EVENT_IDS = "x-keyledger-event-ids"
 NO_TARGET = DeliveryResult(False, None, 0, "no setting names this target any more")
+# Of the new secret of a key: sent without it, the message would look whole and be worth nothing.
+SECRET_IS_GONE = DeliveryResult(False, None, 0, "the secret is kept no longer")
 _NO_EVENT = DeliveryResult(False, None, 0, "the event is kept no longer")
 
 

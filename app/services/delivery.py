@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection, Select, case, func, insert, literal, update
 
 from app.db import insertion
-from app.domain.deliveries import Route
+from app.domain.deliveries import Route, Subject
 from app.models import deliveries, events, targets
 
-# The name under which a plaintext is sealed that a mail shall hold.
+# The name under which a plaintext is sealed that a mail or a webhook shall hold.
 SEALED = "event.sealed"
 
 
@@ -31,26 +31,64 @@ class Event:
     sealed: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """An event that goes to one receiver and nobody else, with the sealed text that it is about.
+
+    The id is given here: it is written down elsewhere as well.
+    """
+
+    event_id: str
+    event: Event
+    target: str
+    recipient: str
+    sealed: str = field(repr=False)
+
+
 def enqueue(transaction: Connection, happened: Sequence[Event], now: datetime) -> None:
     """Write the events down in one statement; a fact that was told before is left alone."""
     if not happened:
         return
     transaction.execute(
         insertion(transaction, events).on_conflict_do_nothing(index_elements=["fact"]),
-        [
-            {
-                "event_id": str(uuid.uuid4()),
-                "kind": event.kind,
-                "entity": event.entity,
-                "entity_id": event.entity_id,
-                "fact": event.fact,
-                "payload": dict(event.payload),
-                "sealed": event.sealed,
-                "created_at": now,
-            }
-            for event in happened
-        ],
+        [_row(str(uuid.uuid4()), event, now) for event in happened],
     )
+
+
+def hand_over(transaction: Connection, handovers: Sequence[Handover], now: datetime) -> None:
+    """Write the events down as routed already, each with its one delivery; three statements."""
+    if not handovers:
+        return
+    transaction.execute(
+        insert(events), [{**_row(each.event_id, each.event, now), "routed_at": now} for each in handovers]
+    )
+    routes = [Route(each.target, Subject.EVENT, each.event_id, each.recipient, each.sealed) for each in handovers]
+    address(transaction, routes, now)
+
+
+def withdraw(
+    transaction: Connection, event_ids: Sequence[str] | Select[Any], why: str, now: datetime
+) -> Sequence[str]:
+    """Send no more of these events what has not arrived yet, and keep nothing sealed of it; one statement.
+
+    Answers those of which something was withdrawn. What was given up before keeps its reason.
+    """
+    waiting = deliveries.c.parked_at.is_(None)
+    withdrawn = transaction.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.subject == Subject.EVENT,
+            deliveries.c.subject_id.in_(event_ids),
+            deliveries.c.delivered_at.is_(None),
+        )
+        .values(
+            last_error=case((waiting, why), else_=deliveries.c.last_error),
+            parked_at=func.coalesce(deliveries.c.parked_at, literal(now, deliveries.c.parked_at.type)),
+            sealed=None,
+        )
+        .returning(deliveries.c.subject_id)
+    )
+    return withdrawn.scalars().all()
 
 
 def address(transaction: Connection, routes: Sequence[Route], now: datetime) -> None:
@@ -88,3 +126,25 @@ def wake(transaction: Connection, names: set[str], now: datetime) -> None:
         statement.on_conflict_do_update(index_elements=["target"], set_={"next_attempt_at": due}),
         [{"target": name, "next_attempt_at": now} for name in sorted(names)],
     )
+
+
+def confirm(transaction: Connection, names: Sequence[str], now: datetime) -> None:
+    """Note that these targets have taken something; one statement."""
+    statement = insertion(transaction, targets)
+    transaction.execute(
+        statement.on_conflict_do_update(index_elements=["target"], set_={"last_delivered_at": now}),
+        [{"target": name, "last_delivered_at": now} for name in sorted(names)],
+    )
+
+
+def _row(event_id: str, event: Event, now: datetime) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "kind": event.kind,
+        "entity": event.entity,
+        "entity_id": event.entity_id,
+        "fact": event.fact,
+        "payload": dict(event.payload),
+        "sealed": event.sealed,
+        "created_at": now,
+    }

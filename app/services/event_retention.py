@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, cast, delete, ex
 from app.clock import Clock
 from app.db import Database
 from app.domain.deliveries import Subject
-from app.models import deliveries, events, targets
+from app.models import deliveries, events, key_secrets, targets
 from app.services.claiming import WAITING
 from app.services.job_batches import JobBatch
 
@@ -78,6 +78,8 @@ class EventRetention:
                 .where(events.c.created_at < before, events.c.routed_at.is_not(None))
                 .where(or_(events.c.fact.is_(None), _window_is_over(before)))
                 .where(~exists().where(_of_event(), WAITING))
+                # What becomes of a secret on its way is read of its delivery.
+                .where(~exists().where(key_secrets.c.event_id == events.c.event_id))
                 .order_by(events.c.created_at, events.c.event_id)
                 .limit(PURGE_BATCH)
                 .with_for_update(skip_locked=True)

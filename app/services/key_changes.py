@@ -11,7 +11,7 @@ from app.db import Database
 from app.domain import access, money
 from app.domain.access import Caller
 from app.domain.callbacks import Vault
-from app.domain.keys import columns_of
+from app.domain.keys import ROTATION_FIELDS, columns_of
 from app.domain.notices import next_notice
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
@@ -34,6 +34,7 @@ from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
+from app.services.rotation_ways import RotationWays, Ways
 from app.services.standings import TeamFacts, hold_teams, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
@@ -54,11 +55,15 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the rules need to know beside the patches: teams, tiers, organizations, memberships to come."""
+    """What the rules need to know beside the patches: teams, tiers, organizations, memberships to come.
+
+    And by which ways new secrets would leave, where a patch is about rotation.
+    """
 
     teams: Mapping[str, TeamFacts]
     relations: Relations
     members: AbstractSet[tuple[str, str]]
+    ways: Ways | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class KeyChanges:
         calendar: Calendar,
         vault: Vault,
         rebasing: Rebasing,
+        ways: RotationWays,
         notice_days: Sequence[int],
     ) -> None:
         self._database = database
@@ -105,6 +111,7 @@ class KeyChanges:
         self._calendar = calendar
         self._vault = vault
         self._rebasing = rebasing
+        self._ways = ways
         self._notice_days = notice_days
 
     def update(self, act: Act, sent: Mapping[str, Any], route: str) -> KeyView:
@@ -187,7 +194,7 @@ class KeyChanges:
         last, both in sets: the number of statements does not grow with that of the keys. The caller of this
         records audit and events.
         """
-        facts = _facts(transaction, act.caller, patches)
+        facts = self._facts(transaction, act.caller, patches)
         allowed: list[_Allowed] = []
         refused: dict[str, ServiceError] = {}
         for patch in patches:
@@ -200,6 +207,28 @@ class KeyChanges:
             self._write(transaction, act, allowed)
         return refused
 
+    def _facts(self, transaction: Connection, caller: Caller, patches: Sequence[Patch]) -> _Facts:
+        moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
+        hold_teams(transaction, [patch.will_be("team_id") for patch in moves])
+        teams = of_teams(
+            transaction,
+            caller,
+            [name for patch in patches for name in (patch.before.target.team_id, patch.will_be("team_id"))],
+        )
+        pairs = [(patch.will_be("team_id"), patch.will_be("user_id")) for patch in moves]
+        rotating = [patch.will_be("user_id") for patch in patches if ROTATION_FIELDS & patch.sent.keys()]
+        return _Facts(
+            teams,
+            key_relations.related(
+                transaction,
+                caller,
+                [patch.will_be("budget_id") for patch in patches],
+                [patch.sent.get("organization_id") for patch in patches],
+            ),
+            key_relations.members(transaction, {(team, user) for team, user in pairs if team in teams and user}),
+            self._ways.read(transaction, rotating) if rotating else None,
+        )
+
     def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> _Allowed:
         before, sent = patch.before, patch.sent
         target = before.target
@@ -210,6 +239,8 @@ class KeyChanges:
         enforce(access.within_own_caps(act.caller, {**columns, **sent}, columns.get("max_budget_nanos")))
         if "expires_at" in columns:
             columns["notice_at"] = next_notice(columns["expires_at"], act.at, self._notice_days)
+        if columns.get("auto_rotate") and facts.ways is not None:
+            facts.ways.of(patch.will_be("user_id"))
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
@@ -273,27 +304,6 @@ def settings_of(
         for name, value in sent.items()
         if name not in others and not (name == "team_id" and value == "")
     }
-
-
-def _facts(transaction: Connection, caller: Caller, patches: Sequence[Patch]) -> _Facts:
-    moves = [patch for patch in patches if patch.will_be("team_id") != patch.before.target.team_id]
-    hold_teams(transaction, [patch.will_be("team_id") for patch in moves])
-    teams = of_teams(
-        transaction,
-        caller,
-        [name for patch in patches for name in (patch.before.target.team_id, patch.will_be("team_id"))],
-    )
-    pairs = [(patch.will_be("team_id"), patch.will_be("user_id")) for patch in moves]
-    return _Facts(
-        teams,
-        key_relations.related(
-            transaction,
-            caller,
-            [patch.will_be("budget_id") for patch in patches],
-            [patch.sent.get("organization_id") for patch in patches],
-        ),
-        key_relations.members(transaction, {(team, user) for team, user in pairs if team in teams and user}),
-    )
 
 
 def _check_move(caller: Caller, before: KeyView, columns: Mapping[str, Any], facts: _Facts) -> None:

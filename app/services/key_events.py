@@ -35,6 +35,11 @@ def of_key(kind: str, view: KeyView, *, fact: str | None = None, **further: Any)
     return Event(kind, "key", view.key_id, {**fields, **further}, once)
 
 
+def of_cancelled_rotation(view: KeyView, reason: str) -> Event:
+    """That a scheduled rotation came to nothing, why, and when the next one is due."""
+    return of_key("rotation_cancelled", view, reason=reason, key_rotation_at=iso(view.columns["key_rotation_at"]))
+
+
 def _invitation(about: str, view: KeyView, sealed: str | None) -> Event:
     """An order to write to the key's user about what has happened, with what the user must know of the key."""
     terms = {

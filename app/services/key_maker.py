@@ -16,14 +16,18 @@ from app.services import accounts, audit, delivery, key_events, key_relations, k
 from app.services.audit import Act, Changed
 from app.services.key_views import KeyView
 from app.services.mailed_keys import MailedKeys
+from app.services.rotation_ways import RotationWays
 
 
 class KeyMaker:
     """Makes keys within the transactions of use cases, which decide whether the caller may."""
 
-    def __init__(self, calendar: Calendar, mailed_keys: MailedKeys, notice_days: Sequence[int]) -> None:
+    def __init__(
+        self, calendar: Calendar, mailed_keys: MailedKeys, ways: RotationWays, notice_days: Sequence[int]
+    ) -> None:
         self._calendar = calendar
         self._mailed_keys = mailed_keys
+        self._ways = ways
         self._notice_days = notice_days
 
     def make(
@@ -34,11 +38,13 @@ class KeyMaker:
         columns: Mapping[str, Any],
         secret: Secret,
     ) -> KeyView:
-        """Make the key that `request` asks for, with these columns; raises InvalidRequest."""
+        """Make the key that `request` asks for, with these columns; raises InvalidRequest and InvalidValue."""
         relations = key_relations.related(
             transaction, act.caller, [columns.get("budget_id")], [request.get("organization_id")]
         )
         spelling = relations.check(columns, request)
+        if columns.get("auto_rotate"):
+            self._ways.read(transaction, [columns.get("user_id")]).of(columns.get("user_id"))
         key_id = str(uuid.uuid4())
         self._insert(transaction, act, key_id, columns, request, secret)
         account = accounts.open_account(

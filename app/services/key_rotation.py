@@ -29,6 +29,8 @@ from app.services.standings import of_teams, other_owner, standing_in
 from app.store import policies
 from app.store.policies import Policies
 
+REGENERATED = "the key was regenerated meanwhile"
+
 # Of the request, what says how to rotate; the rest are settings, with the gates of an update.
 _ROTATION_FIELDS = frozenset({"key", "new_key", "grace_period", "key_type"})
 
@@ -59,7 +61,8 @@ class KeyRotation:
         """Replace the secret of a key, and change the settings that were sent with it.
 
         The old secret stops at once, or at the end of the grace that was asked for; secrets that are in grace
-        already keep theirs. Raises NothingFound, InvalidRequest, BadAlias, Conflict, Forbidden and its kin and
+        already keep theirs. A scheduled rotation that is under way is cancelled, and its secret stops as the old
+        one does. Raises NothingFound, InvalidRequest, BadAlias, Conflict, Forbidden and its kin and
         StoreUnavailable, all without any change, and WriteStands, after which only a secret that the caller chose
         is known to anybody. Sent again, it rotates again; by a secret that opens nothing since the first time it
         raises NothingFound, but not before it has announced the change once more: so a WriteStands is made good.
@@ -127,13 +130,17 @@ class KeyRotation:
         transaction.execute(
             update(keys).where(keys.c.key_id == key_id).values(updated_at=act.at, updated_by=act.caller.user_id)
         )
+        withdrawn = delivery.withdraw(transaction, key_secrets.events_of([key_id]), REGENERATED, act.at)
         key_secrets.retire_current(transaction, key_id, revoke_at, act.at)
         key_secrets.insert_current(transaction, key_id, secret, act.at)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         changes = [Changed(key_id, before.stored_fields(), view.stored_fields())]
         audit.record(transaction, act, "regenerate", "key", changes)
         sealed = self._mailed_keys.sealed(secret, settings)
-        delivery.enqueue(transaction, key_events.of_change("key_rotated", view, settings, sealed), act.at)
+        events = key_events.of_change("key_rotated", view, settings, sealed)
+        if withdrawn:
+            events.append(key_events.of_cancelled_rotation(view, REGENERATED))
+        delivery.enqueue(transaction, events, act.at)
         return view
 
 

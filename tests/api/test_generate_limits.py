@@ -255,14 +255,6 @@ def test_an_object_permission_of_nothing_is_none(
     assert rows(shared_services.database, object_permissions) == before
 
 
-def test_rotation_is_due_after_its_interval(api: Api):
-    made = api.generate(auto_rotate=True, rotation_interval="30d")
-
-    info = api.info(made["key"])
-    assert (info["auto_rotate"], info["rotation_interval"]) == (True, "30d")
-    assert info["key_rotation_at"] == "2026-12-18T13:47:33.000000Z"
-
-
 @pytest.mark.parametrize(
     "fields",
     [

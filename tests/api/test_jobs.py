@@ -23,6 +23,7 @@ from tests.factories import JOBS, on_one_store
 # In seconds; the others run by the interval of the expiry.
 INTERVALS = {
     TaskName.RESET_BUDGETS: 7,
+    TaskName.ROTATE_KEYS: 17,
     TaskName.FOLD_LEDGER: 11,
     TaskName.REAP_HOLDS: 9,
     TaskName.PURGE_EXPIRED_KEYS: 3600,
@@ -55,6 +56,7 @@ def settings(settings: Settings) -> Settings:
             "KEYLEDGER_SALT_KEY": settings.salt_key.reveal(),
             "KEYLEDGER_EXPIRY_INTERVAL_SECONDS": "40",
             "KEYLEDGER_RESET_INTERVAL_SECONDS": "7",
+            "KEYLEDGER_ROTATION_INTERVAL_SECONDS": "17",
             "KEYLEDGER_FOLD_INTERVAL_SECONDS": "11",
             "KEYLEDGER_REAP_INTERVAL_SECONDS": "9",
             "KEYLEDGER_WATCH_INTERVAL_SECONDS": "13",

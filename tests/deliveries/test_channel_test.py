@@ -5,10 +5,13 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from app.commands.events import events
+from app.models import targets
 from tests.clients import MASTER_KEY
 from tests.conftest import SALT_KEY
+from tests.factories import rows
 from tests.integrations.mailboxes import mail_server
 from tests.integrations.receivers import Receiver, answer
+from tests.stores import opened
 
 
 def run(tmp_path: Path, **channels: str) -> Result:
@@ -46,6 +49,27 @@ def test_each_channel_gets_a_test_message_and_tells_what_it_answered(tmp_path: P
 def test_where_all_goes_well_it_ends_well(tmp_path: Path):
     with Receiver() as slack:
         assert run(tmp_path, SLACK_WEBHOOK_URL=slack.url).exit_code == 0
+
+
+def test_what_a_mail_server_has_taken_confirms_it_for_the_secrets_of_rotations(tmp_path: Path, sqlite_url: str):
+    with mail_server() as mailbox:
+        ended = run(
+            tmp_path,
+            DATABASE_URL=sqlite_url,
+            SMTP_HOST="127.0.0.1",
+            SMTP_PORT=str(mailbox.port),
+            SMTP_TLS="False",
+            SMTP_SENDER_EMAIL="keys@keyledger.example",
+            TEST_EMAIL_ADDRESS="ops@example.com",
+            KEYLEDGER_MAIL_KEYS="true",
+        )
+
+    assert (ended.exit_code, len(mailbox.mails)) == (0, 1)
+    with opened(sqlite_url) as database:
+        (target,) = rows(database, targets)
+    assert target["target"] == "mail"
+    assert target["last_delivered_at"] is not None
+    assert target["next_attempt_at"] is None
 
 
 def test_without_a_channel_it_says_so(tmp_path: Path):

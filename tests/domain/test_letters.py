@@ -56,6 +56,14 @@ def test_an_invitation_holds_the_key_where_it_is_handed_one():
     assert KEY.reveal() not in repr(letter)
 
 
+def test_the_letter_of_a_new_secret_holds_it():
+    letter = letter_of(event("new_secret"), HEAD, KEY)
+
+    assert letter.subject == "Keyledger: New secret of an API key: ci"
+    assert f"\n    {KEY.reveal()}\n" in plain(letter)
+    assert "Here is the key. It is sent only this once" in plain(letter)
+
+
 @pytest.mark.parametrize(
     ("about", "subject"),
     [
@@ -99,6 +107,14 @@ def test_a_user_without_a_key_is_welcomed():
         ),
         (event("key_expiring", expires="2026-12-01T00:00:00.000000Z"), "it expires on 2026-12-01 00:00 UTC"),
         (event("key_rotated"), "There is a new secret for the API key ci."),
+        (
+            event("new_secret", rotation_interval="30d", grace_period="24h"),
+            "as planned every month. It works already, and the old one goes on working for 24h after this mail:",
+        ),
+        (
+            event("rotation_cancelled", reason="HTTP 410\n{it}", key_rotation_at="2026-12-01T00:00:00.000000Z"),
+            "nothing: HTTP 410 {it}. Its present secret goes on working, and the next rotation is due on 2026-12-01",
+        ),
         (event("budget_crossed", "team", team_alias="Search"), "The budget of the team Search is used up."),
         (
             event("budget_crossed", "member", user_email="bob@example.com", team_id="search"),

@@ -93,6 +93,11 @@ def test_every_kind_says_something_of_every_entity_even_where_nothing_is_known(k
             event("budget_reset", "budget", scopes={"key": 120, "key_model": 2, "team": 1, "of_tomorrow": 9}),
             "Budgets reset: a new window has begun for 120 keys, 2 models of keys, 1 team.",
         ),
+        (event("rotation_cancelled"), "Rotation of an API key cancelled: ci."),
+        (
+            event("rotation_cancelled", reason="HTTP 410\nsk-"),
+            "Rotation of an API key cancelled: ci: HTTP 410 sk-.",
+        ),
         (event("budget_reset", "budget"), "Budgets reset."),
         (event("job_silent", "job"), "Job silent: id-of-job: it has never succeeded."),
         (

@@ -120,6 +120,16 @@ def test_a_sealed_key_is_opened_for_its_mail_and_without_one_none_is_in_it():
         assert MAILED.encode() not in got.as_bytes()
 
 
+def test_the_mail_of_a_new_secret_is_not_sent_without_it():
+    with mail_server() as mailbox:
+        sender = mail(mailbox.port, open_key={"sealed": Secret(MAILED)}.get)
+        results = [sent(sender, BOB, sealed=sealed, kind="new_secret") for sealed in ("sealed", None, "damaged")]
+
+    assert results == [[TAKEN], *[[(False, "the secret is kept no longer", False)]] * 2]
+    (got,) = mailbox.mails
+    assert all(MAILED in part.get_content() for part in got.iter_parts())
+
+
 def test_nothing_secret_is_in_a_mail():
     with mail_server() as mailbox:
         sent(mail(mailbox.port), BOB)

@@ -27,7 +27,7 @@ OLD, NEW, FOREIGN = secret_of("o"), secret_of("n"), secret_of("f")
 
 
 def webhook(url: str, *secrets: Secret, clock: Any = None) -> Webhook:
-    return Webhook(Endpoints("webhook", [url], seconds=10), secrets, clock or SystemClock())
+    return Webhook(Endpoints("webhook", [url], seconds=10), secrets, clock or SystemClock(), Secret, ["webhook:0"])
 
 
 def received(*secrets: Secret, clock: Any = None) -> Received:
@@ -118,6 +118,22 @@ def test_what_may_pass_stops_the_rest_and_what_will_not_does_not(status: int, tr
 
     assert set(results) == tried
     assert {result.retryable for result in results.values()} == {status == 503}
+
+
+@pytest.mark.parametrize(
+    ("target", "sealed", "reason"),
+    [
+        ("webhook:0", None, "the secret is kept no longer"),
+        ("webhook:1", "sk-sealed-0123456789", "a secret goes to a signed https webhook only"),
+    ],
+)
+def test_a_new_secret_is_sent_whole_or_not_at_all(target: str, sealed: str | None, reason: str):
+    with Receiver() as receiver:
+        sender = webhook(receiver.url, NEW)
+        result = sender.send(target, claimed(event("new_secret"), sealed=sealed))[1]
+
+    assert (result.ok, result.retryable, result.reason) == (False, False, reason)
+    assert receiver.received == []
 
 
 def test_a_delivery_without_its_event_is_told():

@@ -53,6 +53,13 @@ class JobProcess:
             "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
             "KEYLEDGER_ARCHIVE_DAYS": str(settings.archive_days or ""),
             "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),
+            "KEYLEDGER_OUTBOUND_SECONDS": str(settings.outbound_seconds),
+            "KEYLEDGER_KEY_HEALTH_SECONDS": str(settings.key_health_seconds),
+            "KEYLEDGER_MAIL_KEYS": "true" if settings.messages.mail_keys else "",
+            "SMTP_HOST": settings.messages.smtp_host or "",
+            "SMTP_PORT": str(settings.messages.smtp_port),
+            "SMTP_SENDER_EMAIL": settings.messages.smtp_sender or "",
+            "SMTP_TLS": str(settings.messages.smtp_starttls),
         }
         self._process: BaseProcess = _processes.Process(
             target=_run, args=(tell, task, environment, now, listen, told), daemon=True

@@ -208,8 +208,9 @@ def test_a_batch_costs_the_same_statements_however_many_keys_it_has(
     with statements(services.database) as sent:
         assert run(services) == count
 
-    # Find; hold, read, archive, remember the secrets, remove with the accounts, audit and tell; the record.
-    assert len(sent) == 10
+    # Find; hold, read, archive, send no secret any more and remember them, remove with the accounts, audit and tell;
+    # the record.
+    assert len(sent) == 11
     check_once(services, count)
 
 
