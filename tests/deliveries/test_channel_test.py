@@ -6,8 +6,7 @@ from click.testing import CliRunner, Result
 
 from app.commands.events import events
 from app.models import targets
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.factories import rows
 from tests.integrations.mailboxes import mail_server
 from tests.integrations.receivers import Receiver, answer
@@ -18,8 +17,7 @@ def run(tmp_path: Path, **channels: str) -> Result:
     required = {
         "DATABASE_URL": f"sqlite:///{tmp_path}/never-opened.db",
         "REDIS_URL": "redis://127.0.0.1:1",
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
     }
     return CliRunner().invoke(events, ["test"], env=required | channels)
 
