@@ -87,7 +87,7 @@ def _confirm(targets: Sequence[str]) -> None:
 
 
 def _replay(event_ids: tuple[str, ...]) -> None:
-    from app.errors import NotFound  # noqa: PLC0415
+    from app.errors import Conflict, NotFound  # noqa: PLC0415
     from app.services.audit import SYSTEM, Act  # noqa: PLC0415
 
     with opened() as services:
@@ -97,6 +97,8 @@ def _replay(event_ids: tuple[str, ...]) -> None:
                 event = services.event_replay.replay(act, event_id)
             except NotFound:
                 fail(f"There is no event {event_id}; those before it were replayed.")
+            except Conflict as conflict:
+                fail(f"{event_id}: {conflict.message} Those before it were replayed.")
             click.echo(f"{event_id}: {event.state}")
 
 
