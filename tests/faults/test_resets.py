@@ -24,12 +24,12 @@ from app.container import Services
 from app.dispatch import TaskName
 from app.domain.scopes import ScopeKind
 from app.models import budget_state, daily_spend, ledger, ledger_unfolded
-from tests.clients import MASTER_KEY, Api
-from tests.conftest import SALT_KEY
+from tests.clients import Api
 from tests.faults import balance_sheets, families
 from tests.faults.bookkeepers import Gateway, Process, SharedClock, Surroundings, Worker, flag
 from tests.faults.families import BOUNDARY, LENGTHS
 from tests.services.every_scope import fold, reset
+from tests.services.job_processes import environment_of
 
 pytestmark = pytest.mark.processes
 
@@ -59,13 +59,7 @@ class Staff:
     """The processes at work on one store."""
 
     def __init__(self, settings: Settings, clock: SharedClock, folder: Path, keys: int, seed: int) -> None:
-        environment = {
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
-            "KEYLEDGER_BUSY_SECONDS": "30",
-        }
+        environment = environment_of(settings) | {"KEYLEDGER_BUSY_SECONDS": "30"}
         self._charging_ends, self._work_ends = flag(), flag()
 
         def around(name: str, ends: Any) -> Surroundings:

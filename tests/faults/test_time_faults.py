@@ -20,16 +20,14 @@ from app.container import Services, build
 from app.db import metadata
 from app.dispatch import TaskName
 from app.store.heartbeats import Part
-from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
 from tests.factories import JOBS
 from tests.faults import due_world
 from tests.faults.due_world import ENDS, HOUR, World
 from tests.faults.parts import Process
 from tests.servers import eventually
 from tests.services.due import restore
-from tests.services.job_processes import JobProcess, die_at, together, wait_for_the_locks
+from tests.services.job_processes import JobProcess, die_at, environment_of, together, wait_for_the_locks
 
 pytestmark = [
     pytest.mark.processes,
@@ -135,19 +133,13 @@ def test_a_worker_that_is_killed_at_any_statement_leaves_the_state_of_one_that_l
 
 
 def test_two_beats_and_two_workers_leave_the_state_of_one_of_each(
-    store_url: str, redis_url: str, services: Services, undisturbed: State
+    services: Services, settings: Settings, undisturbed: State
 ) -> None:
     real = SystemClock()
     zone, origin = early_afternoon_of_yesterday(real.now())
-    environment = {
-        "DATABASE_URL": store_url,
-        "REDIS_URL": redis_url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
-        "KEYLEDGER_TIMEZONE": zone.key,
-    }
+    environment = environment_of(settings) | {"KEYLEDGER_TIMEZONE": zone.key}
     restore(services.database, {table.name: [] for table in metadata.sorted_tables})
-    with Redis.from_url(redis_url) as redis:
+    with Redis.from_url(settings.redis_url) as redis:
         redis.flushall()
     clock = MovableClock(origin)
     beside = build(Settings.parse(environment), clock)

@@ -33,6 +33,16 @@ _processes = get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What another process needs to work on the same stores."""
+    return {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
+        "KEYLEDGER_SALT_KEY": SALT_KEY,
+    }
+
+
 class JobProcess:
     """One run of a job at an instant, in a process of its own that builds the services for itself."""
 
@@ -46,10 +56,7 @@ class JobProcess:
     ) -> None:
         self._told, tell = _processes.Pipe(duplex=False)
         environment = {
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **environment_of(settings),
             "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
             "KEYLEDGER_ARCHIVE_DAYS": str(settings.archive_days or ""),
             "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),

@@ -10,10 +10,8 @@ from app.container import build
 from app.services.audit import SYSTEM, Act
 from app.services.charges import Settled, Usage
 from app.services.reservations import Subject
-from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
-from tests.services.job_processes import PROCESS_SECONDS
+from tests.services.job_processes import PROCESS_SECONDS, environment_of
 
 _processes = get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -32,13 +30,7 @@ class Settling:
         calls: int,
         cost_nanos: int,
     ) -> None:
-        environment = {
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
-            "KEYLEDGER_BUSY_SECONDS": "30",
-        }
+        environment = environment_of(settings) | {"KEYLEDGER_BUSY_SECONDS": "30"}
         self._barrier = _processes.Barrier(processes)
         self._processes = [
             _processes.Process(
