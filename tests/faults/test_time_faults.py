@@ -152,17 +152,13 @@ def test_two_beats_and_two_workers_leave_the_state_of_one_of_each(
                 assert all(process.pids() for process in running), logs(running)
                 return due_world.state(beside, world) == undisturbed
 
-            wait(
-                is_left,
-                lambda: f"what is otherwise: {otherwise(due_world.state(beside, world), undisturbed)}",
-                running,
-            )
+            def shows() -> str:
+                left = otherwise(due_world.state(beside, world), undisturbed)
+                return f"what is otherwise: {left}\nthe jobs: {beside.jobs.records()}\n{logs(running)}"
+
+            eventually(is_left, PATIENCE_SECONDS, shows=shows)
             done = real.now()
-            wait(
-                lambda: have_run_since(beside, done),
-                lambda: f"every job to run again: {beside.jobs.records()}",
-                running,
-            )
+            eventually(lambda: have_run_since(beside, done), PATIENCE_SECONDS, shows=shows)
             assert due_world.state(beside, world) == undisturbed
     finally:
         beside.close()
@@ -192,13 +188,6 @@ def processes(environment: dict[str, str]) -> Iterator[list[Process]]:
             stack.callback(process.close)
             process.lives()
         yield running
-
-
-def wait(ask: Callable[[], bool], what: Callable[[], str], running: list[Process]) -> None:
-    try:
-        eventually(ask, PATIENCE_SECONDS)
-    except AssertionError as error:
-        pytest.fail(f"waited for {what()}: {error}\n{logs(running)}")
 
 
 def otherwise(found: State, meant: State) -> State:
