@@ -12,7 +12,7 @@ INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requir
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: run test test-kills test-client bench check
+.PHONY: run test test-kills test-resets test-client bench check
 
 run: .venv/.installed
 	@exec $(BIN)/keyledger up
@@ -24,6 +24,9 @@ test: .venv/.installed-dev
 
 test-kills: .venv/.installed-dev
 	$(BIN)/python -m pytest tests/faults/test_settlement_durability.py -rP --calls 20000
+
+test-resets: .venv/.installed-dev
+	$(BIN)/python -m pytest tests/faults/test_resets.py tests/faults/test_time_faults.py -rP --accounts 100000 --kills 50
 
 test-client: .venv/.installed-dev .venv-client/.installed
 	$(BIN)/python -m pytest tests/client

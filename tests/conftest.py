@@ -26,6 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--calls", type=int, default=400, help="how many calls are made while processes are killed (default: 400)"
     )
+    parser.addoption("--accounts", type=int, default=2_000, help="how many accounts' windows pass (default: 2000)")
+    parser.addoption(
+        "--kills", type=int, default=10, help="how often a worker is killed while time passes (default: 10)"
+    )
 
 
 def pytest_configure() -> None:

@@ -177,8 +177,34 @@ def _budget_limit(
     cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
     if spelling in running:
         return {**running[spelling], "max_budget": cap}
-    window = calendar.window(spelling, now, now)
-    return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+    return armed_limit({"budget_duration": spelling, "max_budget": cap}, calendar, now)
+
+
+def armed_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+    """One of several windows, armed at this instant; raises InvalidDuration."""
+    window = calendar.window(limit["budget_duration"], now, now)
+    return {**limit, "armed_at": now.isoformat(), "reset_at": window.end.isoformat()}
+
+
+def running_limits(
+    limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
+) -> list[dict[str, Any]] | None:
+    """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed."""
+    return None if limits is None else [_running_limit(limit, calendar, now) for limit in limits]
+
+
+def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+    # Without a record of its arming, the stored end is still a boundary of the right windows.
+    armed_at = limit.get("armed_at") or limit.get("reset_at")
+    window = armed_at and calendar.running(limit["budget_duration"], datetime.fromisoformat(armed_at), now)
+    return {**limit, "reset_at": window.end.isoformat()} if window else dict(limit)
+
+
+def shown_limits(limits: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Several windows as they are told: when they were armed is ours alone."""
+    if limits is None:
+        return None
+    return [{name: value for name, value in limit.items() if name != "armed_at"} for limit in limits]
 
 
 def check_model_budgets(budgets: Mapping[str, Any]) -> None:

@@ -230,7 +230,4 @@ def restarted_windows(
     """The key's several windows, each armed anew at this instant."""
     if not limits:
         return None
-    return [
-        {**limit, "reset_at": calendar.window(limit["budget_duration"], now, now).end.isoformat()}
-        for limit in limits
-    ]
+    return [budgets.armed_limit(limit, calendar, now) for limit in limits]

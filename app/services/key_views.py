@@ -11,6 +11,7 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
+from app.domain.budgets import shown_limits
 from app.domain.further_budgets import further_accounts
 from app.domain.increases import visible_metadata
 from app.domain.limits import Account
@@ -91,6 +92,7 @@ class KeyView:
             **plain,
             **instants,
             **_CONSTANT,
+            "budget_limits": shown_limits(columns["budget_limits"]),
             "metadata": visible_metadata(columns["metadata"], self.seen_at),
             "expires": iso(columns["expires_at"]),
             "budget_reset_at": iso(self.spend.reset_at),
@@ -148,7 +150,6 @@ _PLAIN = (
     "rotation_count",
     "auto_rotate",
     "rotation_interval",
-    "budget_limits",
 )
 _INSTANTS = (
     "created_at",

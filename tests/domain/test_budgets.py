@@ -1,13 +1,23 @@
 """What a budget may say: the rules that tiers, keys, teams and users share."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.budgets import check_within, limits_nothing, limits_of, present_reset, tier_changes, tier_of
+from app.domain.budgets import (
+    armed_limit,
+    check_within,
+    limits_nothing,
+    limits_of,
+    present_reset,
+    running_limits,
+    shown_limits,
+    tier_changes,
+    tier_of,
+)
 from app.domain.teams import member_id
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
@@ -144,3 +154,33 @@ def test_two_memberships_never_share_a_name():
     names = {member_id(team, user) for team in parts for user in parts}
 
     assert len(names) == len(parts) ** 2
+
+
+@pytest.mark.parametrize(
+    ("spelling", "later", "end"),
+    [
+        ("1h", timedelta(minutes=12), "2026-11-18T14:00:00+00:00"),
+        ("1h", timedelta(minutes=13), "2026-11-18T15:00:00+00:00"),
+        # Counted from the midnight before the arming, not from the end of the first.
+        ("7h", timedelta(days=1), "2026-11-19T18:00:00+00:00"),
+        ("5d", timedelta(days=7), "2026-11-28T00:00:00+00:00"),
+        ("1mo", timedelta(days=14), "2027-01-01T00:00:00+00:00"),
+    ],
+)
+def test_a_further_window_ends_where_the_one_of_the_instant_does(spelling: str, later: timedelta, end: str):
+    armed = armed_limit({"budget_duration": spelling, "max_budget": 1.0}, CALENDAR, NOW)
+
+    (running,) = running_limits([armed], CALENDAR, NOW + later) or []
+
+    assert running == {**armed, "reset_at": end}
+    assert shown_limits([running]) == [{"budget_duration": spelling, "max_budget": 1.0, "reset_at": end}]
+
+
+@pytest.mark.parametrize("known", [{}, {"reset_at": "2026-11-18T14:00:00+00:00"}])
+def test_a_further_window_of_which_the_arming_is_not_known_runs_on_from_its_end(known: dict[str, str]):
+    stored = {"budget_duration": "1h", "max_budget": 1.0, **known}
+
+    later = running_limits([stored], CALENDAR, NOW + timedelta(hours=2))
+
+    assert later == [{**stored, **({"reset_at": "2026-11-18T16:00:00+00:00"} if known else {})}]
+    assert running_limits(None, CALENDAR, NOW) is shown_limits(None) is None

@@ -355,6 +355,9 @@ def test_a_window_that_cannot_be_computed_is_refused(stored: Mapping[str, Any] |
     assert refused(stored, budget_duration=spelling).param == "budget_duration"
 
 
+ARMED = {"armed_at": NOW.isoformat()}
+
+
 def _limit(spelling: str | None, cap: object) -> dict[str, Any]:
     return {"budget_duration": spelling, "max_budget": cap}
 
@@ -364,8 +367,8 @@ def test_several_windows_are_armed_now():
 
     assert found == {
         "budget_limits": [
-            {"budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00+00:00"},
-            {"budget_duration": "30d", "max_budget": 2.5, "reset_at": "2026-12-01T00:00:00+00:00"},
+            {**ARMED, "budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00+00:00"},
+            {**ARMED, "budget_duration": "30d", "max_budget": 2.5, "reset_at": "2026-12-01T00:00:00+00:00"},
         ]
     }
 
@@ -379,7 +382,7 @@ def test_a_window_that_runs_keeps_its_reset_under_another_cap():
 
     assert found["budget_limits"] == [
         {**running, "max_budget": 9.0},
-        {"budget_duration": "1h", "max_budget": 1.0, "reset_at": "2026-11-18T14:00:00+00:00"},
+        {**ARMED, "budget_duration": "1h", "max_budget": 1.0, "reset_at": "2026-11-18T14:00:00+00:00"},
     ]
 
 

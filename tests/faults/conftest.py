@@ -57,3 +57,9 @@ def shared(pair: Pair) -> Iterator[Database]:
 def calls(request: pytest.FixtureRequest) -> int:
     """How many calls are made while processes are killed."""
     return int(request.config.getoption("--calls"))
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often workers are killed while time passes."""
+    return int(request.config.getoption("--kills"))

@@ -1,8 +1,8 @@
-"""The worker and beat as processes of a pair's deployment, to be killed and started again."""
+"""The worker and beat as processes of a deployment, to be killed and started again."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from redis import Redis
@@ -18,17 +18,16 @@ JOB_SECONDS = 1
 
 
 class Process(Server):
-    """One part, with the jobs at intervals of a second."""
+    """One part on the stores of an environment, with its jobs at intervals of a second."""
 
-    def __init__(self, pair: Pair, part: Part) -> None:
+    def __init__(self, environment: Mapping[str, str], part: Part) -> None:
         super().__init__()
         self._part = part
-        self._url = pair.redis.url
+        self._url = environment["REDIS_URL"]
         self._environment = {
-            "PYTHONPATH": str(ROOT),
-            "DATABASE_URL": pair.database_url,
-            "REDIS_URL": pair.redis.url,
             **ENVIRONMENT,
+            **environment,
+            "PYTHONPATH": str(ROOT),
             "KEYLEDGER_DATA_DIR": str(self.folder),
             "KEYLEDGER_HEARTBEAT_SECONDS": str(JOB_SECONDS),
             "KEYLEDGER_FOLD_INTERVAL_SECONDS": str(JOB_SECONDS),
@@ -63,8 +62,9 @@ class Process(Server):
 @contextmanager
 def parts_of(pair: Pair) -> Iterator[tuple[Process, Process]]:
     """Worker and beat, begun."""
+    shared = {"DATABASE_URL": pair.database_url, "REDIS_URL": pair.redis.url}
     with ExitStack() as stack:
-        processes = Process(pair, Part.WORKER), Process(pair, Part.BEAT)
+        processes = Process(shared, Part.WORKER), Process(shared, Part.BEAT)
         for process in processes:
             stack.callback(process.close)
             process.lives()

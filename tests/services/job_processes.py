@@ -32,6 +32,15 @@ _processes = get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What another process needs to work on the same stores."""
+    return {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        **ENVIRONMENT,
+    }
+
+
 class JobProcess:
     """One run of a job at an instant, in a process of its own that builds the services for itself."""
 
@@ -45,9 +54,7 @@ class JobProcess:
     ) -> None:
         self._told, tell = _processes.Pipe(duplex=False)
         environment = {
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            **ENVIRONMENT,
+            **environment_of(settings),
             "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
             "KEYLEDGER_ARCHIVE_DAYS": str(settings.archive_days or ""),
             "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),

@@ -11,8 +11,7 @@ from app.services.audit import SYSTEM, Act
 from app.services.charges import Settled, Usage
 from app.services.reservations import Subject
 from tests.clocks import MovableClock
-from tests.environment import ENVIRONMENT
-from tests.services.job_processes import PROCESS_SECONDS
+from tests.services.job_processes import PROCESS_SECONDS, environment_of
 
 _processes = get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -31,12 +30,7 @@ class Settling:
         calls: int,
         cost_nanos: int,
     ) -> None:
-        environment = {
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            **ENVIRONMENT,
-            "KEYLEDGER_BUSY_SECONDS": "30",
-        }
+        environment = environment_of(settings) | {"KEYLEDGER_BUSY_SECONDS": "30"}
         self._barrier = _processes.Barrier(processes)
         self._processes = [
             _processes.Process(
