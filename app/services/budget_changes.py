@@ -54,6 +54,7 @@ class BudgetChanges:
             raise budget_not_found(budget_id)
         before = budget_view(stored, self._calendar, act.at)
         changes = tier_changes(sent, stored, self._calendar, act.at)
+        rearming.roll_linked(transaction, stored, changes, calendar=self._calendar, now=act.at)
         budget_rows.change(transaction, act, budget_id, changes)
         view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
         rearming.rearm_linked(

@@ -6,7 +6,7 @@ Redis are healed first: while a row waits, whoever starts again does that again.
 
 The accounts are held meanwhile, so what each had spent before and has spent after is exact: a threshold in between
 is told in the same transaction. A charge that is folded after its window has passed counts in that one's spend as
-well, and crosses that one's thresholds.
+well, and crosses that one's thresholds; where that rolls over, what it adds to the windows since is written down.
 """
 
 from collections import defaultdict
@@ -20,10 +20,11 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from app.clock import Clock
 from app.db import Database, insertion
+from app.domain.rollover import Grid, Stretch, opening_at, with_charges
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
-from app.models import budget_state, ledger, ledger_unfolded
+from app.models import budget_state, ledger, ledger_unfolded, rolled_windows
 from app.services import accounts, capped, daily, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
@@ -82,12 +83,67 @@ class Folding:
         _open(transaction, [scope for scope in charges if scope.kind not in OF_KEYS])
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
+        late = self._late(transaction, states, charges)
         folds = [
-            _Fold.of(state, charges[scope], caps.get(scope), self._calendar) for scope, state in states.items()
+            _Fold.of(state, charges[scope], caps.get(scope), late.get(scope), self._calendar)
+            for scope, state in states.items()
         ]
         if folds:
             transaction.execute(_ADD, [fold.columns() for fold in folds])
+        _keep(transaction, late)
         threshold_events.enqueue(transaction, (found for fold in folds for found in fold.crossings(now)), now)
+
+    def _late(
+        self,
+        transaction: Connection,
+        states: Mapping[Scope, Mapping[str, Any]],
+        charges: Mapping[Scope, Sequence[_Charge]],
+    ) -> dict[Scope, "_Late"]:
+        """What charges make of windows that have passed and rolled over; one statement where there are any."""
+        grids: dict[Scope, Grid] = {}
+        for scope, state in states.items():
+            rolled_by, armed_at, start = (state[name] for name in ("rolled_by", "armed_at", "window_start"))
+            if rolled_by is not None and any(at < start for _, at in charges[scope]):
+                grids[scope] = Grid(self._calendar, rolled_by, armed_at)
+        kept = _kept(transaction, list(grids)) if grids else {}
+        late = {}
+        for scope, grid in grids.items():
+            before, start = kept.get(scope, []), states[scope]["window_start"]
+            passed = [(amount, at) for amount, at in charges[scope] if at < start]
+            late[scope] = _Late(grid, before, with_charges(before, passed, grid))
+        return late
+
+
+def _kept(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, list[Stretch]]:
+    found: dict[Scope, list[Stretch]] = defaultdict(list)
+    columns = rolled_windows.c
+    rows = transaction.execute(
+        select(rolled_windows).where(accounts.among(scopes, rolled_windows)).order_by(columns.window_start)
+    )
+    for row in rows:
+        stretch = Stretch(row.window_start, row.used_nanos, row.cap_nanos)
+        found[Scope(ScopeKind(row.scope), row.scope_id, row.sub)].append(stretch)
+    return found
+
+
+def _keep(transaction: Connection, late: Mapping[Scope, "_Late"]) -> None:
+    """Write down the windows that have changed, in one statement where there are any."""
+    changed = [
+        {
+            **accounts.names(scope),
+            "window_start": stretch.start,
+            "used_nanos": stretch.used_nanos,
+            "cap_nanos": stretch.cap_nanos,
+        }
+        for scope, found in late.items()
+        for stretch in found.after
+        if stretch not in found.before
+    ]
+    if changed:
+        statement = insertion(transaction, rolled_windows)
+        place = ["scope", "scope_id", "sub", "window_start"]
+        used = {"used_nanos": statement.excluded.used_nanos}
+        transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), changed)
 
 
 def _waiting() -> Any:
@@ -133,22 +189,41 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
 
 
 @dataclass(frozen=True, slots=True)
+class _Late:
+    """The passed windows of an account that rolls over, before and after charges of them that come late."""
+
+    grid: Grid
+    before: Sequence[Stretch]
+    after: Sequence[Stretch]
+
+    def into(self, start: datetime) -> int:
+        """By how much more the window that begins at `start` begins with."""
+        return opening_at(self.after, start, self.grid) - opening_at(self.before, start, self.grid)
+
+
+@dataclass(frozen=True, slots=True)
 class _Added:
-    """What charges add to the spend of a window, None where the account has none: in the end, and at the most."""
+    """What charges add to the spend of a window, None where the account has none: in the end, and at the most.
+
+    `carried` is the part of it that comes from the windows before.
+    """
 
     window: Window | None
     before: int
     total: int
     most: int
+    carried: int
 
     @classmethod
-    def within(cls, window: Window | None, before: int, charges: Sequence[_Charge]) -> "_Added":
-        total = most = 0
+    def within(
+        cls, window: Window | None, before: int, charges: Sequence[_Charge], late: _Late | None = None
+    ) -> "_Added":
+        total = most = carried = 0 if late is None or window is None else late.into(window.start)
         for amount, at in charges:
             if window is None or window.start <= at < window.end:
                 total += amount
                 most = max(most, total)
-        return cls(window, before, total, most)
+        return cls(window, before, total, max(most, 0), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +238,21 @@ class _Fold:
 
     @classmethod
     def of(
-        cls, state: Mapping[str, Any], charges: Sequence[_Charge], capped: Capped | None, calendar: Calendar
+        cls,
+        state: Mapping[str, Any],
+        charges: Sequence[_Charge],
+        capped: Capped | None,
+        late: _Late | None,
+        calendar: Calendar,
     ) -> "_Fold":
         present = _window(state["window_start"], state["reset_at"])
         previous = _window(state["previous_start"], state["previous_end"])
         if previous is None and present is not None and capped is not None:
-            previous = _before(present, capped.spelling, state["armed_at"], calendar)
+            previous = _before(present, capped.terms.spelling, state["armed_at"], calendar)
         return cls(
             Scope(ScopeKind(state["scope"]), state["scope_id"], state["sub"]),
-            _Added.within(present, state["window_spend_nanos"], charges),
-            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges),
+            _Added.within(present, state["window_spend_nanos"], charges, late),
+            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges, late),
             sum(amount for amount, _ in charges),
             capped,
         )
@@ -184,6 +264,7 @@ class _Fold:
         return {
             **{f"folded_{name}": value for name, value in accounts.names(self.scope).items()},
             "inside": self.present.total,
+            "carried": self.present.carried,
             "late": 0 if kept is None else kept.total,
             "late_start": None if window is None else window.start,
             "late_end": None if window is None else window.end,
@@ -232,6 +313,7 @@ _ADD = (
     )
     .values(
         window_spend_nanos=budget_state.c.window_spend_nanos + bindparam("inside"),
+        carried_nanos=budget_state.c.carried_nanos + bindparam("carried"),
         lifetime_spend_nanos=budget_state.c.lifetime_spend_nanos + bindparam("all"),
         previous_start=bindparam("late_start", type_=budget_state.c.previous_start.type),
         previous_end=bindparam("late_end", type_=budget_state.c.previous_end.type),
