@@ -123,8 +123,10 @@ class Calendar:
 
     def rolls(self, spelling: str | None) -> bool:
         """Whether windows of this spelling carry on what was spent beyond their cap; none of an unreadable one."""
+        if spelling is None:
+            return False
         try:
-            own = None if spelling is None else spellings.read(spelling).rollover
+            own = spellings.read(spelling).rollover
         except InvalidDuration:
             return False
         return self.rollover if own is None else own

@@ -42,7 +42,7 @@ from app.domain.rollover import Terms
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
-from app.services import spends
+from app.services import late_charges, spends
 
 _PAGE = 500
 
@@ -145,7 +145,8 @@ def rearm(
     now: datetime,
     carry_spend: bool = False,
 ) -> None:
-    """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements.
+    """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements,
+    and two more at the most where they roll over.
 
     A window armed where there was none starts at zero, unless it is to `carry_spend`: what was spent so far. One
     that replaces another takes its spend along, and without a window the spend so far stays. One that has passed
@@ -155,6 +156,8 @@ def rearm(
         return
     # In a statement of its own: one that had to wait would see the charges of before beside the state of after.
     lock(transaction, which)
+    if calendar.rolls(before):
+        late_charges.store(transaction, which, calendar)
     window = None if after is None else calendar.window(after, now, now)
     armed = _columns(window, now)
     spent = budget_state.c.window_spend_nanos + spends.unfolded(

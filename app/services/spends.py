@@ -68,7 +68,7 @@ def current(connection: Connection, accounts: Sequence[Account], calendar: Calen
             (stored + unfolded(asked, asked.c.start, asked.c.end)).label("spent"),
             *(budget_state.c[name] for name in ("window_start", "armed_at", "window_spend_nanos", "rolled_by")),
             case((rolls_on, held), else_=0).label("pending_nanos"),
-            *_rolled(),
+            *rolled_columns(),
         )
         .select_from(
             asked.outerjoin(
@@ -101,7 +101,7 @@ def account_columns() -> list[ColumnElement[Any]]:
         *labelled({"state": budget_state}),
         unfolded(budget_state, budget_state.c.window_start, budget_state.c.reset_at).label(_PENDING),
         unfolded(budget_state, None, None).label(_PENDING_LIFETIME),
-        *_rolled(),
+        *rolled_columns(),
     ]
 
 
@@ -119,10 +119,10 @@ def account_part(row: Mapping[Any, Any]) -> dict[str, Any] | None:
     }
 
 
-def _rolled() -> list[ColumnElement[Any]]:
+def rolled_columns() -> list[ColumnElement[Any]]:
     """What waits of windows that have passed and are kept, and these windows, as texts; NULL for nothing."""
     state, charges, kept = budget_state.c, ledger_unfolded.c, rolled_windows.c
-    waits = and_(_same(charges, state), charges.occurred_at < state.window_start)
+    waits = _waits()
     begun = rolled_windows.alias("begun")
     earliest = select(func.min(charges.occurred_at)).where(waits).correlate(budget_state).scalar_subquery()
     first = (
@@ -136,11 +136,20 @@ def _rolled() -> list[ColumnElement[Any]]:
         _same(kept, state), kept.window_start >= func.coalesce(first, kept.window_start)
     )
     rolled = state.rolled_by.is_not(None)
-    any_late = exists().where(waits).correlate(budget_state)
     return [
         case((rolled, late.correlate(budget_state).scalar_subquery())).label(_LATE),
-        case((and_(rolled, any_late), stretches.correlate(budget_state).scalar_subquery())).label(_STRETCHES),
+        case((and_(rolled, any_late()), stretches.correlate(budget_state).scalar_subquery())).label(_STRETCHES),
     ]
+
+
+def any_late() -> ColumnElement[bool]:
+    """Whether anything waits of windows that have passed."""
+    return exists().where(_waits()).correlate(budget_state)
+
+
+def _waits() -> ColumnElement[bool]:
+    charges, state = ledger_unfolded.c, budget_state.c
+    return and_(_same(charges, state), charges.occurred_at < state.window_start)
 
 
 def rolled_part(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,18 +1,26 @@
 """Whatever comes in whatever order, a window begins with what those before it spent beyond their caps."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app.clock import iso
 from app.container import Services
 from app.dispatch import TaskName
-from tests.clients import Api
+from app.domain.thresholds import CrossingKind
+from app.models import events, rolled_windows
+from app.services.rollover import KEPT
+from tests.api.calls import allowed, limit, refused, settle, spent, verify
+from tests.api.counting import statements
+from tests.clients import Answer, Api
 from tests.clocks import MovableClock
+from tests.factories import on_one_store, rows
 
 HOUR = timedelta(hours=1)
 HOURLY = {"budget_duration": "1h", "budget_rollover": True}
@@ -146,3 +154,278 @@ def test_in_any_order_every_surface_shows_what_the_windows_before_leave(
         getattr(of_one, finish)()
         of_one.check()
     assert services.ledger_check.check(10).drifts == []
+
+
+# --- who changes a cap, and who looks ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Something with a cap of 5 and hours that roll over, whose cap is changed, and whose spend is shown."""
+
+    make: Callable[[Api], str]
+    cap: Callable[[Api, str, int | None], Answer]
+    spend: Callable[[Api, str], float]
+
+
+def _key_of_tier(api: Api) -> str:
+    api.post("/budget/new", {"budget_id": "tier", "max_budget": 5, **HOURLY})
+    return str(api.generate(budget_id="tier")["key"])
+
+
+def _key_with_own_hours(api: Api) -> str:
+    api.post("/budget/new", {"budget_id": "tier", "max_budget": 5})
+    return str(api.generate(budget_id="tier", **HOURLY)["key"])
+
+
+def _in_team(api: Api, **limits: Any) -> str:
+    member = [{"role": "user", "user_id": "m"}]
+    assert api.post("/team/new", {"team_id": "t", "members_with_roles": member, **limits}).status == 200
+    return str(api.generate(team_id="t", user_id="m")["key"])
+
+
+def _member(api: Api) -> str:
+    key = _in_team(api)
+    limits = {"max_budget_in_team": 5, **HOURLY}
+    assert api.post("/team/member_update", {"team_id": "t", "user_id": "m", **limits}).status == 200
+    return key
+
+
+def _in_organization(api: Api) -> str:
+    sent = {"organization_id": "o", "organization_alias": "o", "max_budget": 5, **HOURLY}
+    assert api.post("/organization/new", sent).status == 200
+    return str(api.generate(organization_id="o")["key"])
+
+
+def _of_user(api: Api) -> str:
+    assert (
+        api.post("/user/new", {"user_id": "u", "auto_create_key": False, "max_budget": 5, **HOURLY}).status == 200
+    )
+    return str(api.generate(user_id="u")["key"])
+
+
+def _member_spend(api: Api, _key: str) -> float:
+    memberships = api.get("/team/info", team_id="t").body["team_memberships"]
+    return float(next(each["spend"] for each in memberships if each["user_id"] == "m"))
+
+
+HOLDERS = {
+    "key": Holder(
+        lambda api: str(api.generate(max_budget=5, **HOURLY)["key"]),
+        lambda api, key, cap: api.post("/key/update", {"key": key, "max_budget": cap}),
+        lambda api, key: float(api.info(key)["spend"]),
+    ),
+    "tier": Holder(
+        _key_of_tier,
+        lambda api, _, cap: api.post("/budget/update", {"budget_id": "tier", "max_budget": cap}),
+        lambda api, key: float(api.info(key)["spend"]),
+    ),
+    "tier of a key with hours of its own": Holder(
+        _key_with_own_hours,
+        lambda api, _, cap: api.post("/budget/update", {"budget_id": "tier", "max_budget": cap}),
+        lambda api, key: float(api.info(key)["spend"]),
+    ),
+    "team": Holder(
+        lambda api: _in_team(api, max_budget=5, **HOURLY),
+        lambda api, _, cap: api.post("/team/update", {"team_id": "t", "max_budget": cap}),
+        lambda api, _: float(api.get("/team/info", team_id="t").body["team_info"]["spend"]),
+    ),
+    "member": Holder(
+        _member,
+        lambda api, _, cap: api.post(
+            "/team/member_update", {"team_id": "t", "user_id": "m", "max_budget_in_team": cap}
+        ),
+        _member_spend,
+    ),
+    "user": Holder(
+        _of_user,
+        lambda api, _, cap: api.post("/user/update", {"user_id": "u", "max_budget": cap}),
+        lambda api, _: float(api.get("/user/info", user_id="u").body["user_info"]["spend"]),
+    ),
+    "organization": Holder(
+        _in_organization,
+        lambda api, _, cap: api.call(
+            "PATCH", "/organization/update", json={"organization_id": "o", "max_budget": cap}
+        ),
+        lambda api, _: float(api.get("/organization/info", organization_id="o").body["spend"]),
+    ),
+}
+each_holder = pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+
+
+@each_holder
+def test_a_changed_cap_counts_from_the_window_in_which_it_is_changed(
+    api: Api, services: Services, clock: MovableClock, holder: Holder
+) -> None:
+    key = holder.make(api)
+    spent(api, key, 12)
+    assert holder.spend(api, key) == 12
+    clock.advance(HOUR)
+    assert holder.spend(api, key) == 7
+
+    assert holder.cap(api, key, 1).status == 200
+
+    assert holder.spend(api, key) == 7
+    clock.advance(2 * HOUR)
+    assert holder.spend(api, key) == 5
+    run(services, TaskName.FOLD_LEDGER)
+    assert holder.spend(api, key) == 5
+    run(services, TaskName.RESET_BUDGETS)
+    assert holder.spend(api, key) == 5
+    assert services.ledger_check.check(10).drifts == []
+
+
+@each_holder
+@on_one_store
+def test_without_a_cap_nothing_is_carried_on(api: Api, clock: MovableClock, holder: Holder) -> None:
+    key = holder.make(api)
+    spent(api, key, 12)
+    clock.advance(HOUR)
+
+    assert holder.cap(api, key, None).status == 200
+
+    assert holder.spend(api, key) == 7
+    clock.advance(HOUR)
+    assert holder.spend(api, key) == 0
+
+
+def test_a_key_is_refused_by_what_it_carries_and_let_in_a_window_later(
+    api: Api, services: Services, clock: MovableClock
+) -> None:
+    key = api.generate(max_budget=5, **HOURLY)["key"]
+    spent(api, key, 12)
+    run(services, TaskName.FOLD_LEDGER)
+    clock.advance(HOUR)
+
+    assert limit(refused(api, key, 1), "key")["used"] == 7
+    clock.advance(HOUR)
+    found = allowed(api, key, 3)
+    assert limit(found, "key")["used"] == 2
+    assert not verify(api, key, 1)["allowed"], "it is held already"
+
+
+def test_a_temporary_increase_is_an_advance(api: Api, clock: MovableClock) -> None:
+    key = api.generate(max_budget=5, **HOURLY)["key"]
+    expiry = iso(clock.now() + timedelta(minutes=5))
+    sent = {"key": key, "temp_budget_increase": 10, "temp_budget_expiry": expiry}
+    assert api.post("/key/update", sent).status == 200
+    settle(api, allowed(api, key, 12), 12)
+
+    clock.advance(HOUR)
+
+    assert api.info(key)["spend"] == 7
+
+
+def test_a_window_that_opens_beyond_its_thresholds_tells_of_them_once(
+    api: Api, services: Services, clock: MovableClock
+) -> None:
+    key = api.generate(max_budget=5, soft_budget=4, **HOURLY)
+    spent(api, key["key"], 9)
+    for _ in range(2):
+        run(services, TaskName.FOLD_LEDGER)
+        run(services, TaskName.WATCH_BUDGETS)
+    told = len(_crossed(services))
+    clock.advance(HOUR)
+
+    for _ in range(2):
+        run(services, TaskName.RESET_BUDGETS)
+        run(services, TaskName.WATCH_BUDGETS)
+
+    opened = [row for row in _crossed(services)[told:] if row["entity_id"] == key["key_id"]]
+    # Four dollars of five: the soft budget, and four fifths of the hard one.
+    assert told > 0
+    assert {row["kind"] for row in opened} >= {"soft_budget_crossed"}
+    assert len({row["fact"] for row in opened}) == len(opened)
+
+
+def _crossed(services: Services) -> list[dict[str, Any]]:
+    kinds = {kind.value for kind in CrossingKind}
+    return [row for row in rows(services.database, events) if row["kind"] in kinds]
+
+
+def test_another_window_takes_what_was_carried_along(api: Api, clock: MovableClock) -> None:
+    key = api.generate(max_budget=5, **HOURLY)["key"]
+    spent(api, key, 12)
+    clock.advance(HOUR)
+
+    assert api.post("/key/update", {"key": key, "budget_duration": "1d"}).status == 200
+
+    assert api.info(key)["spend"] == 7
+
+
+def test_a_window_that_is_no_longer_to_roll_over_begins_at_zero(api: Api, clock: MovableClock) -> None:
+    key = api.generate(max_budget=5, **HOURLY)["key"]
+    spent(api, key, 12)
+    clock.advance(HOUR)
+    assert api.post("/key/update", {"key": key, "budget_rollover": False}).status == 200
+    assert api.info(key)["spend"] == 7
+
+    clock.advance(HOUR)
+
+    assert api.info(key)["spend"] == 0
+
+
+def test_what_no_charge_can_come_to_any_more_is_let_go(api: Api, services: Services, clock: MovableClock) -> None:
+    key = api.generate(max_budget=1, **HOURLY)["key"]
+    for number in range(3):
+        spent(api, key, 5 + number)
+        run(services, TaskName.FOLD_LEDGER)
+        clock.advance(HOUR)
+        run(services, TaskName.RESET_BUDGETS)
+    assert kept(services) == 3
+    carried = api.info(key)["spend"]
+    clock.advance(KEPT + HOUR)
+
+    assert api.info(key)["spend"] == 0
+    run(services, TaskName.RESET_BUDGETS)
+
+    assert carried == 15
+    # The window that was just left, and the one before it: of what came after that it says the cap.
+    assert kept(services) == 2
+    assert services.ledger_check.check(10).drifts == []
+
+
+def test_a_key_that_is_deleted_takes_its_windows_along(api: Api, services: Services, clock: MovableClock) -> None:
+    key = api.generate(max_budget=1, **HOURLY)["key"]
+    spent(api, key, 5)
+    clock.advance(HOUR)
+    run(services, TaskName.RESET_BUDGETS)
+    assert kept(services) == 1
+
+    assert api.post("/key/delete", {"keys": [key]}).status == 200
+
+    assert kept(services) == 0
+
+
+def kept(services: Services) -> int:
+    return len(rows(services.database, rolled_windows))
+
+
+def run(services: Services, name: TaskName) -> int:
+    return services.jobs.run(name, lambda: True)
+
+
+# --- cost ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rolls", [False, True])
+@on_one_store
+def test_a_charge_costs_one_statement_more_where_its_windows_roll_over(
+    api: Api, services: Services, clock: MovableClock, rolls: bool
+) -> None:
+    key = api.generate(max_budget=5, budget_duration="1h", budget_rollover=rolls)["key"]
+    reservation = allowed(api, key, 1)
+
+    with statements(services.database) as sent:
+        settle(api, reservation, 1)
+    same_window = len(sent)
+    reservation = allowed(api, key, 1)
+    clock.advance(HOUR)
+    reservation_of_next = allowed(api, key, 1)
+    with statements(services.database) as sent:
+        settle(api, reservation_of_next, 1)
+    moving = len(sent)
+
+    # The windows, the ledger, what waits. Of those that roll over: whether one has to move; and where one does, the
+    # lock, the look again, what is let go, what is kept, the move and whoever is to look.
+    assert (same_window, moving) == ((4, 10) if rolls else (3, 3))
