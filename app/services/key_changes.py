@@ -246,9 +246,7 @@ class KeyChanges:
     def _roll(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
         """Move what has passed by the caps that are about to change; no statement where nothing rolls over."""
         rolling = [
-            each.before.key_id
-            for each in allowed
-            if rollover.concerns(each.columns, each.before.spend, self._calendar)
+            each.before.key_id for each in allowed if rollover.concerns(each.columns, each.running, self._calendar)
         ]
         if rolling:
             which = rollover.of_holders(ScopeKind.KEY, rolling)

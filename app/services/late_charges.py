@@ -15,7 +15,7 @@ _NAMES = ("scope", "scope_id", "sub")
 
 
 def store(transaction: Connection, which: ColumnElement[bool], calendar: Calendar) -> None:
-    """Add what waits to the windows of these accounts, which the caller holds; one statement where nothing does."""
+    """Add what waits to the windows of these accounts, which the caller holds; one statement for nothing."""
     kept = spends.rolled_columns()
     found = transaction.execute(
         select(

@@ -111,7 +111,7 @@ class MemberChanges:
         if own_id is not None and budget_rows.is_shared(transaction, own_id):
             own_id = None
         changes = member_tier_changes(sent, OWN_TIER_FIELDS, present, self._calendar, act.at)
-        if member.spend.terms is not None:
+        if self._calendar.rolls(present.get("budget_duration")):
             rollover.move_passed(transaction, accounts.among([member.account.scope]), self._calendar, act.at)
         after = {**budget_rows.limits_in(present), **changes}
         if limits_nothing(after):

@@ -71,7 +71,7 @@ class OrganizationChanges:
         tier = {**tiers[budget_id], **limits}
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
-        if before.spend.terms is not None:
+        if self._calendar.rolls(tiers[present_id]["budget_duration"]):
             which = accounts.among([Scope(ScopeKind.ORGANIZATION, organization_id)])
             rollover.move_passed(transaction, which, self._calendar, act.at)
         columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)

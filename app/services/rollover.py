@@ -36,7 +36,6 @@ from app.domain.limits import Account
 from app.domain.reservations import SETTLED_WITHIN
 from app.domain.rollover import Grid, Terms, allowance
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.spend import Spend
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, rolled_windows, watched
 from app.services import accounts, spellings
@@ -120,12 +119,13 @@ def move_present(transaction: Connection, present: Iterable[Account], calendar: 
     move(transaction, _rolls(transaction, latest, calendar), now)
 
 
-def concerns(columns: Iterable[str], spend: Spend, calendar: Calendar) -> bool:
+def concerns(columns: Iterable[str], spelling: str | None, calendar: Calendar) -> bool:
     """Whether a change of these columns of a key, a team or a user may change how a window of it rolls over.
 
-    What its models and its further windows do is for the installation to say.
+    `spelling` is that of its window so far. What its models and its further windows do is for the installation to
+    say.
     """
-    return not _TERMS.isdisjoint(columns) and (calendar.rollover or spend.terms is not None)
+    return not _TERMS.isdisjoint(columns) and (calendar.rollover or calendar.rolls(spelling))
 
 
 def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
@@ -135,9 +135,10 @@ def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
 
 
 def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: Calendar, now: datetime) -> None:
-    """Move what has passed of these accounts and rolls over, by the spellings and caps that are stored as yet.
+    """Move what has passed of these accounts, by the spellings and caps that are stored as yet.
 
-    One statement where nothing has passed; else a few for every 500.
+    One statement where nothing has passed; else a few for every 500. What does not roll over begins at zero: it is
+    not to carry on by a cap that it gets only now.
     """
     due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
     if not transaction.execute(select(exists().where(due))).scalar():
@@ -149,9 +150,18 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
     while rows:
         states = {scope_of(row): row for row in rows}
         rolls: dict[Roll, list[Scope]] = defaultdict(list)
+        others: list[Account] = []
         for scope, terms in spellings.load(transaction, states).items():
-            if scope in states and (roll := _by_clock(states[scope], terms, calendar, now)) is not None:
+            state = states.get(scope)
+            window = None if state is None else calendar.running(terms.spelling, state.armed_at, now)
+            if state is None or window is None:
+                continue
+            roll = roll_of(state, terms, window, calendar)
+            if roll is None:
+                others.append(Account(scope, window, state.armed_at))
+            else:
                 rolls[roll].append(scope)
+        accounts.move_windows(transaction, others)
         move(transaction, rolls, now)
         last = rows[-1]
         rows = transaction.execute(page.where(tuple_(*place) > (last.scope, last.scope_id, last.sub))).all()
@@ -159,11 +169,6 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
 
 def scope_of(row: Any) -> Scope:
     return Scope(ScopeKind(row.scope), row.scope_id, row.sub)
-
-
-def _by_clock(state: Any, terms: Terms, calendar: Calendar, now: datetime) -> Roll | None:
-    window = calendar.running(terms.spelling, state.armed_at, now)
-    return None if window is None else roll_of(state, terms, window, calendar)
 
 
 def _rolls(

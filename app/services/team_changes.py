@@ -90,7 +90,7 @@ class TeamChanges:
         return view
 
     def _write(self, transaction: Connection, act: Act, before: TeamView, columns: Mapping[str, Any]) -> None:
-        if rollover.concerns(columns, before.spend, self._calendar):
+        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
             which = rollover.of_holders(ScopeKind.TEAM, [before.team_id])
             rollover.move_passed(transaction, which, self._calendar, act.at)
         transaction.execute(

@@ -65,7 +65,7 @@ class UserChanges:
             columns["object_permission_id"] = key_relations.put_permission(
                 transaction, before.object_permission, sent["object_permission"]
             )
-        if rollover.concerns(columns, before.spend, self._calendar):
+        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
             which = rollover.of_holders(ScopeKind.USER, [user_id])
             rollover.move_passed(transaction, which, self._calendar, act.at)
         transaction.execute(

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from app.models import events, rolled_windows
 from app.services.rollover import KEPT
 from tests.api.calls import allowed, limit, refused, settle, spent, verify
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Answer, Api
 from tests.clocks import MovableClock
 from tests.factories import on_one_store, rows
@@ -289,6 +291,24 @@ def test_without_a_cap_nothing_is_carried_on(api: Api, clock: MovableClock, hold
     assert holder.spend(api, key) == 0
 
 
+@each_holder
+@on_one_store
+def test_a_new_cap_carries_nothing_on_of_a_window_that_had_none(
+    api: Api, clock: MovableClock, holder: Holder
+) -> None:
+    key = holder.make(api)
+    holder.cap(api, key, None)
+    spent(api, key, 12)
+    clock.advance(HOUR)
+    assert holder.spend(api, key) == 0
+
+    assert holder.cap(api, key, 5).status == 200
+
+    assert holder.spend(api, key) == 0
+    clock.advance(HOUR)
+    assert holder.spend(api, key) == 0
+
+
 def test_a_key_is_refused_by_what_it_carries_and_let_in_a_window_later(
     api: Api, services: Services, clock: MovableClock
 ) -> None:
@@ -403,6 +423,51 @@ def kept(services: Services) -> int:
 
 def run(services: Services, name: TaskName) -> int:
     return services.jobs.run(name, lambda: True)
+
+
+# --- side by side --------------------------------------------------------------------------------------------------
+
+
+def test_charges_and_jobs_side_by_side_leave_what_the_ledger_says(
+    api: Api, services: Services, clock: MovableClock
+) -> None:
+    made = api.generate(max_budget=5, **HOURLY)
+    book = Book(clock.now(), 5)
+    began = clock.now()
+    clock.advance(3 * HOUR)
+    barrier = Barrier(4)
+    books: list[tuple[datetime, int]] = []
+
+    def charge(which: int) -> None:
+        own = Api(app_over(services))
+        barrier.wait(60)
+        for number in range(12):
+            at = began + (number % 4) * HOUR
+            sent = {"key": made["key"], "request_id": f"{which}-{number}", "cost": 3, "occurred_at": iso(at)}
+            while own.post("/key/settle", sent).status != 200:
+                pass
+            books.append((at, 3))
+
+    def keep(name: TaskName) -> None:
+        barrier.wait(60)
+        for _ in range(12):
+            run(services, name)
+
+    threads = [Thread(target=charge, args=(which,)) for which in range(2)]
+    threads += [Thread(target=keep, args=(name,)) for name in (TaskName.FOLD_LEDGER, TaskName.RESET_BUDGETS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    book.charges = books
+
+    for _ in range(2):
+        assert api.info(made["key"])["spend"] == book.spent(clock.now())
+        clock.advance(HOUR)
+        run(services, TaskName.RESET_BUDGETS)
+        run(services, TaskName.FOLD_LEDGER)
+    assert len(books) == 24
+    assert services.ledger_check.check(10).drifts == []
 
 
 # --- cost ----------------------------------------------------------------------------------------------------------
