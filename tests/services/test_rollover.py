@@ -135,7 +135,7 @@ steps = st.one_of(
 
 # Shrinking takes a new key and many calls for each try: the steps of a failure are few enough as they are.
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
