@@ -49,7 +49,9 @@ class BudgetChanges:
         return view
 
     def _update(self, transaction: Connection, act: Act, budget_id: str, sent: Mapping[str, Any]) -> BudgetView:
-        stored = budget_rows.locked(transaction, [budget_id]).get(budget_id)
+        # Asked of all linked keys: only where the answer may matter.
+        more = [rearming.rolls_beside()] if "max_budget" in sent else []
+        stored = budget_rows.locked(transaction, [budget_id], *more).get(budget_id)
         if stored is None:
             raise budget_not_found(budget_id)
         before = budget_view(stored, self._calendar, act.at)

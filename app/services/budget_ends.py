@@ -53,7 +53,7 @@ class BudgetEnds:
 
     def _remove(self, transaction: Connection, act: Act, budget_id: str, renew: Callable[[], None]) -> BudgetView:
         _hold_linked(transaction, budget_id)
-        stored = budget_rows.locked(transaction, [budget_id]).get(budget_id)
+        stored = budget_rows.locked(transaction, [budget_id], rearming.rolls_beside()).get(budget_id)
         if stored is None:
             raise budget_not_found(budget_id, "id")
         if _caps_organization(transaction, budget_id):

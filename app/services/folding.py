@@ -20,15 +20,15 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from app.clock import Clock
 from app.db import Database, insertion
-from app.domain.rollover import Grid, Stretch, opening_at, with_charges
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
-from app.models import budget_state, ledger, ledger_unfolded, rolled_windows
-from app.services import accounts, capped, daily, threshold_events
+from app.models import budget_state, ledger, ledger_unfolded
+from app.services import accounts, capped, daily, rollover, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
+from app.services.rollover import Late
 
 FOLD_BATCH = 1_000
 
@@ -83,67 +83,15 @@ class Folding:
         _open(transaction, [scope for scope in charges if scope.kind not in OF_KEYS])
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
-        late = self._late(transaction, states, charges)
+        late = rollover.late(transaction, states, charges, self._calendar)
         folds = [
             _Fold.of(state, charges[scope], caps.get(scope), late.get(scope), self._calendar)
             for scope, state in states.items()
         ]
         if folds:
             transaction.execute(_ADD, [fold.columns() for fold in folds])
-        _keep(transaction, late)
+        rollover.keep(transaction, late)
         threshold_events.enqueue(transaction, (found for fold in folds for found in fold.crossings(now)), now)
-
-    def _late(
-        self,
-        transaction: Connection,
-        states: Mapping[Scope, Mapping[str, Any]],
-        charges: Mapping[Scope, Sequence[_Charge]],
-    ) -> dict[Scope, "_Late"]:
-        """What charges make of windows that have passed and rolled over; one statement where there are any."""
-        grids: dict[Scope, Grid] = {}
-        for scope, state in states.items():
-            rolled_by, armed_at, start = (state[name] for name in ("rolled_by", "armed_at", "window_start"))
-            if rolled_by is not None and any(at < start for _, at in charges[scope]):
-                grids[scope] = Grid(self._calendar, rolled_by, armed_at)
-        kept = _kept(transaction, list(grids)) if grids else {}
-        late = {}
-        for scope, grid in grids.items():
-            before, start = kept.get(scope, []), states[scope]["window_start"]
-            passed = [(amount, at) for amount, at in charges[scope] if at < start]
-            late[scope] = _Late(grid, before, with_charges(before, passed, grid))
-        return late
-
-
-def _kept(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, list[Stretch]]:
-    found: dict[Scope, list[Stretch]] = defaultdict(list)
-    columns = rolled_windows.c
-    rows = transaction.execute(
-        select(rolled_windows).where(accounts.among(scopes, rolled_windows)).order_by(columns.window_start)
-    )
-    for row in rows:
-        stretch = Stretch(row.window_start, row.used_nanos, row.cap_nanos)
-        found[Scope(ScopeKind(row.scope), row.scope_id, row.sub)].append(stretch)
-    return found
-
-
-def _keep(transaction: Connection, late: Mapping[Scope, "_Late"]) -> None:
-    """Write down the windows that have changed, in one statement where there are any."""
-    changed = [
-        {
-            **accounts.names(scope),
-            "window_start": stretch.start,
-            "used_nanos": stretch.used_nanos,
-            "cap_nanos": stretch.cap_nanos,
-        }
-        for scope, found in late.items()
-        for stretch in found.after
-        if stretch not in found.before
-    ]
-    if changed:
-        statement = insertion(transaction, rolled_windows)
-        place = ["scope", "scope_id", "sub", "window_start"]
-        used = {"used_nanos": statement.excluded.used_nanos}
-        transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), changed)
 
 
 def _waiting() -> Any:
@@ -189,19 +137,6 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
 
 
 @dataclass(frozen=True, slots=True)
-class _Late:
-    """The passed windows of an account that rolls over, before and after charges of them that come late."""
-
-    grid: Grid
-    before: Sequence[Stretch]
-    after: Sequence[Stretch]
-
-    def into(self, start: datetime) -> int:
-        """By how much more the window that begins at `start` begins with."""
-        return opening_at(self.after, start, self.grid) - opening_at(self.before, start, self.grid)
-
-
-@dataclass(frozen=True, slots=True)
 class _Added:
     """What charges add to the spend of a window, None where the account has none: in the end, and at the most.
 
@@ -216,7 +151,7 @@ class _Added:
 
     @classmethod
     def within(
-        cls, window: Window | None, before: int, charges: Sequence[_Charge], late: _Late | None = None
+        cls, window: Window | None, before: int, charges: Sequence[_Charge], late: Late | None = None
     ) -> "_Added":
         total = most = carried = 0 if late is None or window is None else late.into(window.start)
         for amount, at in charges:
@@ -242,7 +177,7 @@ class _Fold:
         state: Mapping[str, Any],
         charges: Sequence[_Charge],
         capped: Capped | None,
-        late: _Late | None,
+        late: Late | None,
         calendar: Calendar,
     ) -> "_Fold":
         present = _window(state["window_start"], state["reset_at"])

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    exists,
     func,
     literal,
     or_,
@@ -29,9 +30,13 @@ from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spellings import ROLLS
 from app.domain.windows import Calendar
-from app.models import budget_state, keys, organizations, team_members
+from app.models import budget_state, budgets, keys, organizations, team_members
 from app.services import accounts, rollover
 from app.services.team_rows import MEMBER_ID
+
+# What `rolls_beside` is called in the row of a tier.
+BESIDE = "rolls_beside"
+_ROLLS = keys.c.budget_duration.contains(ROLLS, autoescape=True)
 
 
 def roll_linked(
@@ -45,19 +50,21 @@ def roll_linked(
     """Move what has passed of everything linked to a tier, by its terms, which are about to change.
 
     Where neither the tier nor the installation rolls over, keys may that have a window of their own and the tier's
-    cap: one statement finds whether there are any whose window has passed, and none is sent where that cap stays.
+    cap. `rolls_beside`, read with the tier, tells: no statement is sent where there is none.
     """
-    caps = tier["max_budget_nanos"] != changes.get("max_budget_nanos", tier["max_budget_nanos"])
-    windows = any(
-        name in changes and changes[name] != tier[name] for name in ("budget_duration", "model_max_budget")
-    )
+    changed = {name for name in ("max_budget_nanos", "budget_duration", "model_max_budget") if name in changes}
+    changed = {name for name in changed if changes[name] != tier[name]}
     if calendar.rollover or calendar.rolls(tier["budget_duration"]):
-        if caps or windows:
+        if changed:
             rollover.move_passed(transaction, _capped_by(tier["budget_id"]), calendar, now)
-    elif caps:
-        own = keys.c.budget_duration.contains(ROLLS, autoescape=True)
-        with_own = _of(ScopeKind.KEY, select(keys.c.key_id).where(keys.c.budget_id == tier["budget_id"], own))
-        rollover.move_passed(transaction, with_own, calendar, now)
+    elif "max_budget_nanos" in changed and tier[BESIDE]:
+        beside = select(keys.c.key_id).where(keys.c.budget_id == tier["budget_id"], _ROLLS)
+        rollover.move_passed(transaction, _of(ScopeKind.KEY, beside), calendar, now)
+
+
+def rolls_beside() -> ColumnElement[Any]:
+    """Whether keys with a window of their own that rolls over are linked to a tier; read with it."""
+    return exists().where(keys.c.budget_id == budgets.c.budget_id, _ROLLS).correlate(budgets).label(BESIDE)
 
 
 def rearm_linked(

@@ -121,7 +121,9 @@ class TeamChanges:
         budget_id: str | None = team["member_budget_id"]
         if not MEMBER_TIER_FIELDS.keys() & sent.keys():
             return budget_id
-        stored = {} if budget_id is None else budget_rows.locked(transaction, [budget_id])[budget_id]
+        stored = {}
+        if budget_id is not None:
+            stored = budget_rows.locked(transaction, [budget_id], rearming.rolls_beside())[budget_id]
         columns = member_tier_changes(sent, MEMBER_TIER_FIELDS, stored, self._calendar, act.at)
         if budget_id is not None:
             rearming.roll_linked(transaction, stored, columns, calendar=self._calendar, now=act.at)
