@@ -70,6 +70,8 @@ class Settings:
     data_dir: Path = Path(".keyledger")
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     budget_reset_time: time = time(0)
+    # Whether a window that does not say it itself carries on what was spent beyond its cap.
+    budget_rollover: bool = False
     budget_exceeded_status: int = 422
     disable_custom_api_keys: bool = False
     # Teams that every user may join.
@@ -277,6 +279,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_DATA_DIR", "data_dir", Path),
     ("KEYLEDGER_TIMEZONE", "timezone", parsers.zone),
     ("KEYLEDGER_BUDGET_RESET_TIME", "budget_reset_time", parsers.time_of_day),
+    ("KEYLEDGER_BUDGET_ROLLOVER", "budget_rollover", parsers.flag),
     ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", parsers.budget_status),
     ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", parsers.flag),
     ("KEYLEDGER_AVAILABLE_TEAMS", "available_teams", parsers.names),

@@ -167,7 +167,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         settings.redis_url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
     )
     replies = Replies(broker)
-    calendar = Calendar(settings.timezone, settings.budget_reset_time)
+    calendar = Calendar(settings.timezone, settings.budget_reset_time, settings.budget_rollover)
     snapshots = Snapshots(database, policies, seconds=settings.snapshot_seconds)
     callers = Callers(snapshots, master_key=settings.master_key)
     balances = Balances(
@@ -179,7 +179,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             else 0
         ),
     )
-    rebasing = Rebasing(database, balances)
+    rebasing = Rebasing(database, balances, calendar)
     reaping = Reaping(database, balances, rebasing, clock)
     reservations = Reservations(settings.salt_key, settings.previous_salt_key)
     estimating = Estimating(Prices(settings.price_file), default_nanos=settings.default_estimate_nanos)
@@ -277,10 +277,20 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             judging,
             balances,
             reaping,
+            calendar,
             budget_exceeded_status=settings.budget_exceeded_status,
         ),
         settlements=Settlements(
-            database, snapshots, judging, balances, rebasing, reaping, reservations, estimating, call_logs
+            database,
+            snapshots,
+            judging,
+            balances,
+            rebasing,
+            reaping,
+            reservations,
+            estimating,
+            call_logs,
+            calendar,
         ),
         budgets=budgets,
         calendars=Calendars(calendar, key_reads, budgets, teams, user_reads, organizations),

@@ -43,7 +43,7 @@ def jobs_of(
     rotations: Rotations,
 ) -> Jobs:
     """Every job; the one that looks at the others knows them all."""
-    windows = Windows(database, clock, calendar)
+    windows = Windows(database, clock, calendar, rebasing)
     batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: windows.move_due,

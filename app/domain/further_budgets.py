@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain import money
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
 
-_OF_MODELS: Mapping[ScopeKind, ScopeKind] = {
+# The kind of the accounts for models, and for further windows, by that of their holder.
+OF_MODELS: Mapping[ScopeKind, ScopeKind] = {
     ScopeKind.KEY: ScopeKind.KEY_MODEL,
     ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
     ScopeKind.USER: ScopeKind.USER_MODEL,
 }
-_OF_WINDOWS: Mapping[ScopeKind, ScopeKind] = {
+OF_WINDOWS: Mapping[ScopeKind, ScopeKind] = {
     ScopeKind.KEY: ScopeKind.KEY_WINDOW,
     ScopeKind.TEAM: ScopeKind.TEAM_WINDOW,
 }
@@ -25,11 +27,10 @@ _OF_WINDOWS: Mapping[ScopeKind, ScopeKind] = {
 
 @dataclass(frozen=True, slots=True)
 class FurtherBudget:
-    """`spelling` is that of its window, None without one; without a cap it is charged and holds nothing back."""
+    """Its window's spelling and its cap: without that it is charged and holds nothing back."""
 
     scope: Scope
-    spelling: str | None
-    cap_nanos: int | None
+    terms: Terms
 
 
 def counting(holder: Scope, settings: Row, model: str | None) -> Iterator[FurtherBudget]:
@@ -39,10 +40,10 @@ def counting(holder: Scope, settings: Row, model: str | None) -> Iterator[Furthe
     yield from _of_windows(holder, settings)
 
 
-def further_accounts(holder: Scope, settings: Row) -> dict[Scope, str | None]:
-    """The scopes of all of them, each with the spelling of its window; what `settings` lack is not set."""
+def further_accounts(holder: Scope, settings: Row) -> dict[Scope, Terms]:
+    """The scopes of all of them, each with its terms; what `settings` lack is not set."""
     found = [*_of_models(holder, settings, settings.get("model_max_budget", ())), *_of_windows(holder, settings)]
-    return {budget.scope: budget.spelling for budget in found}
+    return {budget.scope: budget.terms for budget in found}
 
 
 def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:
@@ -59,10 +60,10 @@ def _of_models(holder: Scope, settings: Row, models: Iterable[str]) -> Iterator[
     for model in models:
         budget = settings["model_max_budget"][model]
         limit = budget.get("budget_limit", budget.get("max_budget"))
+        cap = None if limit is None else money.nanos(money.decimal(limit, "model_max_budget"), "model_max_budget")
         yield FurtherBudget(
-            Scope(_OF_MODELS[holder.kind], holder.id, model),
-            budget.get("time_period", budget.get("budget_duration")),
-            None if limit is None else money.nanos(money.decimal(limit, "model_max_budget"), "model_max_budget"),
+            Scope(OF_MODELS[holder.kind], holder.id, model),
+            Terms(budget.get("time_period", budget.get("budget_duration")), cap),
         )
 
 
@@ -70,4 +71,4 @@ def _of_windows(holder: Scope, settings: Row) -> Iterator[FurtherBudget]:
     for limit in settings.get("budget_limits") or ():
         spelling = limit["budget_duration"]
         cap = money.nanos(money.decimal(limit["max_budget"], "budget_limits"), "budget_limits")
-        yield FurtherBudget(Scope(_OF_WINDOWS[holder.kind], holder.id, spelling), spelling, cap)
+        yield FurtherBudget(Scope(OF_WINDOWS[holder.kind], holder.id, spelling), Terms(spelling, cap))

@@ -14,6 +14,7 @@ from typing import Any
 from app.domain import money
 from app.domain.further_budgets import counting, entry_of
 from app.domain.increases import temporary_increase
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row, Snapshot
 from app.domain.teams import member_id
@@ -25,11 +26,13 @@ class Account:
     """A scope in one of its windows, or without one: what a charge counts in.
 
     `armed_at` is when it got its window, or lost it: what was counted before is another account. None: never.
+    `terms` are those of one whose windows carry on what they spend beyond their cap.
     """
 
     scope: Scope
     window: Window | None = None
     armed_at: datetime | None = None
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +136,54 @@ _Entry = tuple[Account, int | None]
 def _entries(snapshot: Snapshot, model: str | None, calendar: Calendar, now: datetime) -> Iterator[_Entry]:
     """Every account with its cap, the nearest to the key first."""
 
-    def account(scope: Scope, spelling: str | None, since: datetime | None = None) -> Account:
+    def account(scope: Scope, terms: Terms, since: datetime | None = None) -> Account:
         armed_at = snapshot.armed_at.get((scope.kind, scope.sub)) or since
-        return Account(scope, calendar.running(spelling, armed_at, now), armed_at)
+        return account_at(scope, terms, armed_at, calendar, now)
 
     def further(holder: Scope, row: Row | None) -> Iterator[_Entry]:
         if row is not None:
             for budget in counting(holder, row, model):
-                yield account(budget.scope, budget.spelling, row["created_at"]), budget.cap_nanos
+                yield account(budget.scope, budget.terms, row["created_at"]), budget.terms.cap_nanos
 
     key, tier = snapshot.key, snapshot.tier
     whole = Scope(ScopeKind.KEY, key["key_id"])
-    yield account(whole, _own_or(key, tier, "budget_duration")), key_cap(snapshot, now)
+    yield account(whole, own_terms(key, tier)), key_cap(snapshot, now)
     yield from further(whole, {**key, "model_max_budget": _model_budgets(key, tier)})
     if key["team_id"] is not None:
         team, whole = snapshot.team or {}, Scope(ScopeKind.TEAM, key["team_id"])
-        yield account(whole, team.get("budget_duration")), team.get("max_budget_nanos")
+        yield account(whole, terms_of(team)), team.get("max_budget_nanos")
         yield from further(whole, snapshot.team)
         if key["user_id"] is not None:
             shared = snapshot.member_tier
             whole = Scope(ScopeKind.MEMBER, member_id(key["team_id"], key["user_id"]))
-            yield account(whole, _spelling(shared)), tier_cap(shared, now)
+            yield account(whole, terms_of(shared)), tier_cap(shared, now)
     if snapshot.organization_id is not None:
         shared = snapshot.organization_tier
         whole = Scope(ScopeKind.ORGANIZATION, snapshot.organization_id)
-        yield account(whole, _spelling(shared)), tier_cap(shared, now)
+        yield account(whole, terms_of(shared)), tier_cap(shared, now)
     if key["user_id"] is not None:
         user, whole = snapshot.user or {}, Scope(ScopeKind.USER, key["user_id"])
-        yield account(whole, user.get("budget_duration")), user.get("max_budget_nanos")
+        yield account(whole, terms_of(user)), user.get("max_budget_nanos")
         yield from further(whole, snapshot.user)
+
+
+def account_at(
+    scope: Scope, terms: Terms, armed_at: datetime | None, calendar: Calendar, now: datetime
+) -> Account:
+    """The account in its window of `now`."""
+    window = calendar.running(terms.spelling, armed_at, now)
+    # A window that can be computed has a spelling that can be read.
+    return Account(scope, window, armed_at, terms if window is not None and terms.roll(calendar) else None)
+
+
+def own_terms(key: Row, tier: Row | None) -> Terms:
+    """By what a key runs, without what is added for a time: its own, else its tier's."""
+    return Terms(_own_or(key, tier, "budget_duration"), _own_or(key, tier, "max_budget_nanos"))
+
+
+def terms_of(row: Row | None) -> Terms:
+    """By what a team, a user or whatever has only a tier runs, by its row or the tier's."""
+    return Terms() if row is None else Terms(row.get("budget_duration"), row.get("max_budget_nanos"))
 
 
 def key_cap(snapshot: Snapshot, now: datetime) -> int | None:
@@ -189,10 +211,6 @@ def tier_cap(tier: Row | None, now: datetime) -> int | None:
 def _raised(cap: int, increase: int) -> int:
     # The ceiling keeps every number that Redis compares exact.
     return min(cap + increase, money.MAXIMUM_NANOS)
-
-
-def _spelling(tier: Row | None) -> str | None:
-    return None if tier is None else tier["budget_duration"]
 
 
 def _own_or(own: Row, tier: Row | None, name: str) -> Any:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.limits import Account
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
 
@@ -72,15 +73,17 @@ def _packed_account(account: Account) -> Sequence[Any]:
     if account.armed_at is None:
         return scope
     window = () if account.window is None else (account.window.start, account.window.end)
-    return [*scope, *map(_micros, (account.armed_at, *window))]
+    terms = () if account.terms is None else (account.terms.spelling, account.terms.cap_nanos)
+    return [*scope, *map(_micros, (account.armed_at, *window)), *terms]
 
 
-def _unpacked_account(kind: str, identity: str, sub: str, *instants: int) -> Account:
+def _unpacked_account(kind: str, identity: str, sub: str, *rest: Any) -> Account:
     scope = Scope(ScopeKind(kind), identity, sub)
-    if not instants:
+    if not rest:
         return Account(scope)
-    armed_at, *window = map(_instant, instants)
-    return Account(scope, Window(*window) if window else None, armed_at)
+    armed_at, *window = map(_instant, rest[:3])
+    terms = Terms(*rest[3:]) if rest[3:] else None
+    return Account(scope, Window(*window) if window else None, armed_at, terms)
 
 
 def _micros(instant: datetime) -> int:

@@ -1,7 +1,7 @@
 """The one number: what a scope has spent, in its present window and ever.
 
-The stored state is only moved when somebody writes it; a window that has passed meanwhile reads as zero here,
-so the clock decides and not a job.
+The stored state is only moved when somebody writes it; a window that has passed meanwhile reads here as zero, or
+as what it leaves to the present one, so the clock decides and not a job.
 """
 
 from collections.abc import Mapping
@@ -9,24 +9,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.domain.rollover import Grid, Terms, opening, opening_at, with_charges
 from app.domain.windows import Calendar, Window
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Nano-dollars spent; `window` is None for a scope whose spend is never reset."""
+    """Nano-dollars spent; `window` is None for a scope whose spend is never reset.
+
+    `terms` are told of a scope that carries on what it spends beyond its cap.
+    """
 
     window_nanos: int = 0
     lifetime_nanos: int = 0
     window: Window | None = None
     armed_at: datetime | None = None
+    terms: Terms | None = None
 
     @property
     def reset_at(self) -> datetime | None:
         return None if self.window is None else self.window.end
 
 
-def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Calendar, now: datetime) -> Spend:
+def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, now: datetime) -> Spend:
     """Read a scope's account at `now`: its stored state and its charges that are not folded yet, read with it.
 
     No account is no spend. A window that cannot be computed is none: its spend is kept, and does not stop whoever
@@ -36,7 +41,33 @@ def spend_of(state: Mapping[str, Any] | None, spelling: str | None, calendar: Ca
         return Spend()
     spent = state["window_spend_nanos"] + state["pending_nanos"]
     lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
-    window = calendar.running(spelling, state["armed_at"], now)
+    window = calendar.running(terms.spelling, state["armed_at"], now)
     if window is None:
         return Spend(spent, lifetime)
-    return Spend(spent if state["window_start"] == window.start else 0, lifetime, window, state["armed_at"])
+    rolling = terms if terms.roll(calendar) else None
+    inside = spent if state["window_start"] == window.start else 0
+    carried = carried_into(state, window.start, rolling, calendar)
+    return Spend(inside + carried, lifetime, window, state["armed_at"], rolling)
+
+
+def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None, calendar: Calendar) -> int:
+    """What an account carries into the window that begins at `start`, beside what is stored of that one.
+
+    Of a stored window that has passed by these terms it is all that is left; of the present one, what charges add
+    that wait unfolded and come late. Such charges stand in the state as `late`, amounts and when they happened,
+    and the windows that they may fall into as `stretches`.
+    """
+    stored, armed_at = state["window_start"], state["armed_at"]
+    if stored is None or armed_at is None or stored > start:
+        return 0
+    late = 0
+    if state.get("late"):
+        grid = Grid(calendar, state["rolled_by"], armed_at)
+        after = with_charges(state["stretches"], state["late"], grid)
+        late = opening_at(after, stored, grid) - opening_at(state["stretches"], stored, grid)
+    if stored == start:
+        return late
+    if terms is None or terms.spelling is None or terms.cap_nanos is None:
+        return 0
+    used = state["window_spend_nanos"] + state["pending_nanos"] + late
+    return opening(used, terms.cap_nanos, Grid(calendar, terms.spelling, armed_at).passed(stored, start))

@@ -43,6 +43,9 @@ from app.domain.durations import Duration, InvalidDuration, Unit
 # Keeps what is accepted today computable for millennia, so that no stored spelling turns bad by ageing.
 LONGEST_YEARS = 1_000
 
+# A zone that skips a date moves by a day; none moves as far for another reason.
+_DATE_SKIPPED = timedelta(hours=12)
+_NONE = timedelta(0)
 _EXACT = {Unit.HOUR: timedelta(hours=1), Unit.MINUTE: timedelta(minutes=1), Unit.SECOND: timedelta(seconds=1)}
 
 
@@ -94,10 +97,14 @@ _SIZES = {Unit.DAY: (_DAYS, 1), Unit.WEEK: (_DAYS, 7), Unit.MONTH: (_MONTHS, 1),
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The zone and start of day by which an installation counts windows that have none of their own."""
+    """The zone and start of day by which an installation counts windows that have none of their own.
+
+    `rollover` is what becomes of a spend beyond the cap where a window does not say it itself: carried on, or not.
+    """
 
     zone: ZoneInfo
     day_start: time
+    rollover: bool = False
 
     def window(self, spelling: str, armed_at: datetime, now: datetime) -> Window:
         """Return the window that contains `now`, as `containing` does for the parts of a stored spelling."""
@@ -108,6 +115,21 @@ class Calendar:
         """Yield the next ends of windows after `now`, as `resets` does for the parts of a stored spelling."""
         duration, zone, day_start = self._parts(spelling)
         return resets(duration, zone=zone, day_start=day_start, armed_at=armed_at, now=now, count=count)
+
+    def passed(self, spelling: str, armed_at: datetime, since: datetime, until: datetime) -> int:
+        """How many windows after that of `since` the one of `until` is, as `passed` counts them."""
+        duration, zone, day_start = self._parts(spelling)
+        return passed(duration, zone=zone, day_start=day_start, armed_at=armed_at, since=since, until=until)
+
+    def rolls(self, spelling: str | None) -> bool:
+        """Whether windows of this spelling carry on what was spent beyond their cap; none of an unreadable one."""
+        if spelling is None:
+            return False
+        try:
+            own = spellings.read(spelling).rollover
+        except InvalidDuration:
+            return False
+        return self.rollover if own is None else own
 
     def running(self, spelling: str | None, armed_at: datetime | None, now: datetime) -> Window | None:
         """The window that contains `now`, None where nothing is armed, or a stored spelling cannot be computed."""
@@ -154,6 +176,22 @@ def containing(spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: date
         raise InvalidDuration("The window reaches outside the years 1 to 9999.") from error
 
 
+def passed(
+    spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: datetime, since: datetime, until: datetime
+) -> int:
+    """Count how many windows after that of `since` the one of `until` is; negative where it lies before.
+
+    The cost does not grow with their number, but where a zone has skipped a date. Raises as `containing` does.
+    """
+    first, last = (
+        containing(spelling, zone=zone, day_start=day_start, armed_at=armed_at, now=at) for at in (since, until)
+    )
+    duration = check(spelling)
+    if duration.unit in _EXACT:
+        return (last.start - first.start) // (duration.count * _EXACT[duration.unit])
+    return _Local(zone, day_start).passed(duration, armed_at, first.start, last.start)
+
+
 def resets(
     spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: datetime, now: datetime, count: int
 ) -> Iterator[datetime]:
@@ -196,6 +234,20 @@ class _Local:
         steps = _ALIGNED.get(duration) or self._from_arming(duration, armed_at)
         index = self._index(steps, now)
         return Window(self._boundary(steps, index), self._boundary(steps, index + 1))
+
+    def passed(self, duration: Duration, armed_at: datetime, first: datetime, last: datetime) -> int:
+        """How many windows lie between two starts of windows."""
+        steps = _ALIGNED.get(duration) or self._from_arming(duration, armed_at)
+        begin, end = self._index(steps, first), self._index(steps, last)
+        moved = (last.astimezone(self.zone).utcoffset() or _NONE) - (
+            first.astimezone(self.zone).utcoffset() or _NONE
+        )
+        if steps.in_months or steps.step > 1 or abs(moved) < _DATE_SKIPPED:
+            return end - begin
+        # A date that the zone skipped has no window.
+        low, high = sorted((begin, end))
+        days = len({self._boundary(steps, index) for index in range(low, high + 1)}) - 1
+        return days if begin <= end else -days
 
     def _from_arming(self, duration: Duration, armed_at: datetime) -> _Steps:
         single, size = _SIZES[duration.unit]

@@ -1,6 +1,6 @@
 """Tables and constraints, no rules. Importing this package registers every table."""
 
-from app.models.budgets import budget_state, budgets, watched
+from app.models.budgets import budget_state, budgets, rolled_windows, watched
 from app.models.call_logs import call_logs
 from app.models.events import deliveries, events, targets
 from app.models.jobs import job_runs
@@ -31,6 +31,7 @@ __all__ = [
     "organization_members",
     "organizations",
     "retired_secrets",
+    "rolled_windows",
     "targets",
     "team_members",
     "teams",

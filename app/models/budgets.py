@@ -4,7 +4,7 @@
 holds no setting. A tier is a template: every key linked to it has its own spend against the tier's caps.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, false, text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Table, Text, false, text
 
 from app.db import UtcDateTime, metadata
 from app.models.columns import RowNumber, authorship, json_list, rate_limits, spending_limits
@@ -55,6 +55,9 @@ budget_state = Table(
     Column("previous_start", UtcDateTime),
     Column("previous_end", UtcDateTime),
     Column("previous_spend_nanos", BigInteger, nullable=False, server_default=text("0")),
+    # The spelling by which its passed windows were moved that stand in `rolled_windows`; NULL where none does, and
+    # what stands there yet is of no account.
+    Column("rolled_by", Text),
     Index(
         "ix_budget_state_due",
         "reset_at",
@@ -74,6 +77,26 @@ budget_state = Table(
     Index("ix_budget_state_spend", "scope", "window_spend_nanos", "scope_id"),
     Index("ix_budget_state_lifetime_spend", "scope", "lifetime_spend_nanos", "scope_id"),
     Index("ix_budget_state_reset_at", "scope", "reset_at", "scope_id"),
+)
+
+# Passed windows of accounts that carry on what they spend beyond their cap: charges of them may come late. A row
+# is that of a window that was moved, and of those after it that held nothing, until the next row.
+rolled_windows = Table(
+    "rolled_windows",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("scope_id", Text, primary_key=True),
+    Column("sub", Text, primary_key=True),
+    Column("window_start", UtcDateTime, primary_key=True),
+    # What is folded of it, with what it began with.
+    Column("used_nanos", BigInteger, nullable=False),
+    Column("cap_nanos", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["scope", "scope_id", "sub"],
+        ["budget_state.scope", "budget_state.scope_id", "budget_state.sub"],
+        name="fk_rolled_windows_account",
+        ondelete="CASCADE",
+    ),
 )
 
 # Accounts whose caps were changed: whoever looks at one takes its rows out. Several rows of one are one look.

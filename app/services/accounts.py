@@ -7,7 +7,8 @@ Whoever moves a window keeps the one just before it, `previous_*`, with what was
 is folded later is added there as well. So it crosses that window's thresholds, and what the window has spent
 beyond its cap can be carried on with late charges in it. Where several have passed at once, the one just before
 held nothing when it was left, and none is kept: whoever needs it computes when it was. What is older than that one
-counts in the lifetime alone, whether the windows were moved one by one or at once.
+counts in the lifetime alone, whether the windows were moved one by one or at once. Accounts that carry on what
+they spend beyond their cap are moved by `app.services.rollover`, which keeps more of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,13 +34,15 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.selectable import FromClause
 
 from app.db import insertion
 from app.domain.limits import Account
+from app.domain.rollover import Terms
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
-from app.services import spends
+from app.services import late_charges, spends
 
 _PAGE = 500
 
@@ -50,6 +53,7 @@ _KEPT: Mapping[str, ColumnElement[Any]] = {
     "previous_spend_nanos": budget_state.c.window_spend_nanos,
 }
 _NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
+_NOTHING_ROLLED: Mapping[str, None] = {"rolled_by": None}
 # Whoever arms or moves a window has computed it.
 UNPARKED: Mapping[str, None] = {"parked_at": None, "parked_reason": None}
 
@@ -90,6 +94,7 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
                 "reset_at": new.reset_at,
                 "windowless": new.windowless,
                 **UNPARKED,
+                **_NOTHING_ROLLED,
                 "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
                 "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
                 **_NOTHING_KEPT,
@@ -101,20 +106,24 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
 
 def replace_further(
     transaction: Connection,
-    before: Mapping[Scope, str | None],
-    after: Mapping[Scope, str | None],
+    before: Mapping[Scope, Terms],
+    after: Mapping[Scope, Terms],
     calendar: Calendar,
     now: datetime,
 ) -> None:
-    """Follow a change of budgets for models and for further windows, whoever has them; spellings by scope.
+    """Follow a change of budgets for models and for further windows, whoever has them; terms by scope.
 
     One that is new, or runs by another spelling, starts at zero. The account of one that is gone stays, as do its
     charges: some may wait yet, and if it comes again its lifetime goes on. Set aside for its spelling, it is so no
     longer.
     """
-    fresh = [scope for scope, spelling in after.items() if scope not in before or before[scope] != spelling]
+    fresh = [
+        scope for scope, terms in after.items() if scope not in before or before[scope].spelling != terms.spelling
+    ]
     # Armed without a window too: what the account was before is another one, in Redis as well.
-    restarted = [replace(armed_account(scope, after[scope], calendar, now), armed_at=now) for scope in fresh]
+    restarted = [
+        replace(armed_account(scope, after[scope].spelling, calendar, now), armed_at=now) for scope in fresh
+    ]
     gone = before.keys() - after.keys()
     # In one order for everybody: a rollup may hold some of them already.
     if gone:
@@ -134,24 +143,31 @@ def rearm(
     after: str | None,
     calendar: Calendar,
     now: datetime,
+    carry_spend: bool = False,
 ) -> None:
-    """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements.
+    """Give the accounts that `which` chooses, and that run by one spelling, another window; two statements,
+    and two more at the most where they roll over.
 
-    A window armed where there was none starts at zero; one that replaces another takes its spend along, and
-    without a window the spend so far stays. One that has passed unmoved is kept as the window before. The same
-    spelling again changes nothing, so nothing drifts.
+    A window armed where there was none starts at zero, unless it is to `carry_spend`: what was spent so far. One
+    that replaces another takes its spend along, and without a window the spend so far stays. One that has passed
+    unmoved is kept as the window before. The same spelling again changes nothing, so nothing drifts.
     """
     if before == after:
         return
     # In a statement of its own: one that had to wait would see the charges of before beside the state of after.
     lock(transaction, which)
+    if calendar.rolls(before):
+        late_charges.store(transaction, which, calendar)
     window = None if after is None else calendar.window(after, now, now)
     armed = _columns(window, now)
     spent = budget_state.c.window_spend_nanos + spends.unfolded(
         budget_state, budget_state.c.window_start, budget_state.c.reset_at
     )
     over = budget_state.c.reset_at <= now
-    kept = case((over, 0), else_=spent) if before is not None else spends.ZERO
+    if before is not None:
+        kept: ColumnElement[Any] = case((over, 0), else_=spent)
+    else:
+        kept = spent if carry_spend else spends.ZERO
     everything = budget_state.c.lifetime_spend_nanos + spends.unfolded(budget_state, None, None)
     transaction.execute(
         update(budget_state)
@@ -159,6 +175,7 @@ def rearm(
         .values(
             **armed,
             **UNPARKED,
+            **_NOTHING_ROLLED,
             window_spend_nanos=kept - spends.unfolded(budget_state, armed["window_start"], armed["reset_at"]),
             # What a part of the ledger would sum up to is not read for this: a check starts with the next window.
             carried_nanos=kept - everything if after is None else None,
@@ -218,6 +235,7 @@ def closed() -> dict[str, ColumnElement[Any]]:
         "window_start": null(),
         "reset_at": null(),
         "windowless": true(),
+        "rolled_by": null(),
         "window_spend_nanos": case((without, budget_state.c.window_spend_nanos), else_=0),
         # What the ledger sums up to from now on is all of it.
         "carried_nanos": case((without, budget_state.c.carried_nanos), else_=-budget_state.c.lifetime_spend_nanos),
@@ -252,14 +270,14 @@ def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
     transaction.execute(select(func.count()).select_from(held))
 
 
-def among(scopes: Iterable[Scope]) -> ColumnElement[bool]:
-    """The accounts of these scopes."""
+def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnElement[bool]:
+    """The accounts of these scopes, or what else is named like them."""
     grouped: dict[tuple[ScopeKind, str], list[str]] = {}
     for scope in scopes:
         grouped.setdefault((scope.kind, scope.sub), []).append(scope.id)
     return or_(
         *(
-            and_(budget_state.c.scope == kind.value, budget_state.c.sub == sub, budget_state.c.scope_id.in_(ids))
+            and_(table.c.scope == kind.value, table.c.sub == sub, table.c.scope_id.in_(ids))
             for (kind, sub), ids in grouped.items()
         )
     )
@@ -329,6 +347,7 @@ _MOVE: Update = (
         window_spend_nanos=0,
         carried_nanos=0,
         **UNPARKED,
+        **_NOTHING_ROLLED,
         **passed(_START),
     )
 )

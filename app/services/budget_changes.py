@@ -49,11 +49,14 @@ class BudgetChanges:
         return view
 
     def _update(self, transaction: Connection, act: Act, budget_id: str, sent: Mapping[str, Any]) -> BudgetView:
-        stored = budget_rows.locked(transaction, [budget_id]).get(budget_id)
+        # Asked of all linked keys: only where the answer may matter.
+        more = [rearming.rolls_beside()] if "max_budget" in sent else []
+        stored = budget_rows.locked(transaction, [budget_id], *more).get(budget_id)
         if stored is None:
             raise budget_not_found(budget_id)
         before = budget_view(stored, self._calendar, act.at)
         changes = tier_changes(sent, stored, self._calendar, act.at)
+        rearming.roll_linked(transaction, stored, changes, calendar=self._calendar, now=act.at)
         budget_rows.change(transaction, act, budget_id, changes)
         view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
         rearming.rearm_linked(

@@ -53,7 +53,7 @@ class BudgetEnds:
 
     def _remove(self, transaction: Connection, act: Act, budget_id: str, renew: Callable[[], None]) -> BudgetView:
         _hold_linked(transaction, budget_id)
-        stored = budget_rows.locked(transaction, [budget_id]).get(budget_id)
+        stored = budget_rows.locked(transaction, [budget_id], rearming.rolls_beside()).get(budget_id)
         if stored is None:
             raise budget_not_found(budget_id, "id")
         if _caps_organization(transaction, budget_id):
@@ -63,6 +63,8 @@ class BudgetEnds:
                 "id",
             )
         view = budget_view(stored, self._calendar, act.at)
+        nothing: dict[str, Any] = {"budget_duration": None, "max_budget_nanos": None, "model_max_budget": {}}
+        rearming.roll_linked(transaction, stored, nothing, calendar=self._calendar, now=act.at)
         self._rearm(transaction, act, stored, rearming.of_members(budget_id))
         _unlink_members(transaction, act, budget_id)
         while self._unlink_keys(transaction, act, stored):

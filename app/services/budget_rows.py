@@ -4,7 +4,19 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from app.domain.windows import Calendar
 from app.models import budgets, keys, organization_members, organizations, team_members, teams
@@ -66,12 +78,15 @@ def linked(transaction: Connection, budget_ids: Iterable[str]) -> dict[str, dict
     return _rows(transaction, _chosen(budget_ids).with_for_update(read=True))
 
 
-def locked(transaction: Connection, budget_ids: Iterable[str | None]) -> dict[str, dict[str, Any]]:
+def locked(
+    transaction: Connection, budget_ids: Iterable[str | None], *more: ColumnElement[Any]
+) -> dict[str, dict[str, Any]]:
     """As `rows_of`, for a change: nobody else changes them, or links anything to them, until it ends.
 
-    Tiers come after teams, users, organizations and keys in the order of locks, and before `budget_state`.
+    `more` is told of each beside its row. Tiers come after teams, users, organizations and keys in the order of
+    locks, and before `budget_state`.
     """
-    return _rows(transaction, _chosen(budget_ids).with_for_update())
+    return _rows(transaction, _chosen(budget_ids).add_columns(*more).with_for_update())
 
 
 def is_shared(transaction: Connection, budget_id: str) -> bool:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Select, Text, and_, column, or_, select, valu
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.event_routing import ALERT_EMAILS
-from app.domain.limits import own_cap, tier_cap
+from app.domain.limits import own_cap, own_terms, terms_of, tier_cap
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
 from app.domain.thresholds import Caps, alert_percentages
@@ -23,11 +24,11 @@ from app.services.rows import among, labelled, part
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """An account with a cap: whose it is, as events say, and the spelling of its window."""
+    """An account with a cap: whose it is, as events say, and by what it runs without temporary increases."""
 
     caps: Caps
     whose: Mapping[str, Any]
-    spelling: str | None
+    terms: Terms
 
 
 def load(
@@ -86,12 +87,13 @@ def _keys(connection: Connection, ids: Sequence[str]) -> Select[Any]:
 
 def _key(row: _Row, percentages: Sequence[int], now: datetime) -> tuple[str, Capped]:
     tier = part(row, "tier", budgets, "budget_id")
-    soft, spelling = row["soft_budget_nanos"], row["budget_duration"]
-    if tier is not None:
-        soft = tier["soft_budget_nanos"] if soft is None else soft
-        spelling = tier["budget_duration"] if spelling is None else spelling
+    soft = row["soft_budget_nanos"]
+    if tier is not None and soft is None:
+        soft = tier["soft_budget_nanos"]
     caps = Caps(own_cap(row, tier, now), soft, alert_percentages(row["metadata"], percentages))
-    return row["key_id"], Capped(caps, {**row, ALERT_EMAILS: row["metadata"].get(ALERT_EMAILS)}, spelling)
+    return row["key_id"], Capped(
+        caps, {**row, ALERT_EMAILS: row["metadata"].get(ALERT_EMAILS)}, own_terms(row, tier)
+    )
 
 
 # --- teams, users ------------------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def _users(connection: Connection, ids: Sequence[str]) -> Select[Any]:
 def _by_itself(identity: str) -> _Read:
     def read(row: _Row, percentages: Sequence[int], _now: datetime) -> tuple[str, Capped]:
         caps = Caps(row["max_budget_nanos"], row["soft_budget_nanos"], percentages)
-        return row[identity], Capped(caps, row, row["budget_duration"])
+        return row[identity], Capped(caps, row, terms_of(row))
 
     return read
 
@@ -160,7 +162,7 @@ def _by_tier(identity: Callable[[_Row], str]) -> _Read:
     def read(row: _Row, percentages: Sequence[int], now: datetime) -> tuple[str, Capped]:
         tier = part(row, "tier", budgets, "budget_id") or {}
         caps = Caps(tier_cap(tier, now), tier["soft_budget_nanos"], percentages)
-        return identity(row), Capped(caps, row, tier["budget_duration"])
+        return identity(row), Capped(caps, row, terms_of(tier))
 
     return read
 

@@ -10,6 +10,7 @@ from app.domain import minting, money, verdicts
 from app.domain.limit_states import LimitKind, LimitState
 from app.domain.limits import Numbers
 from app.domain.verdicts import Rule
+from app.domain.windows import Calendar
 from app.services import spends
 from app.services.audit import Act
 from app.services.decisions import Verdict, refusal_of, states_of
@@ -37,6 +38,7 @@ class Explaining:
         judging: Judging,
         balances: Balances,
         reaping: Reaping,
+        calendar: Calendar,
         *,
         budget_exceeded_status: int,
     ) -> None:
@@ -45,6 +47,7 @@ class Explaining:
         self._judging = judging
         self._balances = balances
         self._reaping = reaping
+        self._calendar = calendar
         self._budget_exceeded_status = budget_exceeded_status
 
     def explain(self, act: Act, asked: Asked, at: datetime | None) -> Explanation:
@@ -70,7 +73,7 @@ class Explaining:
         """What is used by the ledger's word, and what is held and counted by Redis's, where it is about now."""
         plan = case.plan
         with self._database.read() as connection:
-            found = spends.current(connection, [budget.account for budget in plan.budgets])
+            found = spends.current(connection, [budget.account for budget in plan.budgets], self._calendar)
         used = [spend or 0 for spend in found]
         if not present:
             nothing = [0] * len(used)

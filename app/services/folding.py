@@ -6,7 +6,7 @@ Redis are healed first: while a row waits, whoever starts again does that again.
 
 The accounts are held meanwhile, so what each had spent before and has spent after is exact: a threshold in between
 is told in the same transaction. A charge that is folded after its window has passed counts in that one's spend as
-well, and crosses that one's thresholds.
+well, and crosses that one's thresholds; where that rolls over, what it adds to the windows since is written down.
 """
 
 from collections import defaultdict
@@ -24,10 +24,11 @@ from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import accounts, capped, daily, threshold_events
+from app.services import accounts, capped, daily, rollover, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
+from app.services.rollover import Late
 
 FOLD_BATCH = 1_000
 
@@ -82,11 +83,14 @@ class Folding:
         _open(transaction, [scope for scope in charges if scope.kind not in OF_KEYS])
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
+        late = rollover.late(transaction, states, charges, self._calendar)
         folds = [
-            _Fold.of(state, charges[scope], caps.get(scope), self._calendar) for scope, state in states.items()
+            _Fold.of(state, charges[scope], caps.get(scope), late.get(scope), self._calendar)
+            for scope, state in states.items()
         ]
         if folds:
             transaction.execute(_ADD, [fold.columns() for fold in folds])
+        rollover.keep(transaction, late)
         threshold_events.enqueue(transaction, (found for fold in folds for found in fold.crossings(now)), now)
 
 
@@ -134,21 +138,27 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What charges add to the spend of a window, None where the account has none: in the end, and at the most."""
+    """What charges add to the spend of a window, None where the account has none: in the end, and at the most.
+
+    `carried` is the part of it that comes from the windows before.
+    """
 
     window: Window | None
     before: int
     total: int
     most: int
+    carried: int
 
     @classmethod
-    def within(cls, window: Window | None, before: int, charges: Sequence[_Charge]) -> "_Added":
-        total = most = 0
+    def within(
+        cls, window: Window | None, before: int, charges: Sequence[_Charge], late: Late | None = None
+    ) -> "_Added":
+        total = most = carried = 0 if late is None or window is None else late.into(window.start)
         for amount, at in charges:
             if window is None or window.start <= at < window.end:
                 total += amount
                 most = max(most, total)
-        return cls(window, before, total, most)
+        return cls(window, before, total, max(most, 0), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +173,21 @@ class _Fold:
 
     @classmethod
     def of(
-        cls, state: Mapping[str, Any], charges: Sequence[_Charge], capped: Capped | None, calendar: Calendar
+        cls,
+        state: Mapping[str, Any],
+        charges: Sequence[_Charge],
+        capped: Capped | None,
+        late: Late | None,
+        calendar: Calendar,
     ) -> "_Fold":
         present = _window(state["window_start"], state["reset_at"])
         previous = _window(state["previous_start"], state["previous_end"])
         if previous is None and present is not None and capped is not None:
-            previous = _before(present, capped.spelling, state["armed_at"], calendar)
+            previous = _before(present, capped.terms.spelling, state["armed_at"], calendar)
         return cls(
             Scope(ScopeKind(state["scope"]), state["scope_id"], state["sub"]),
-            _Added.within(present, state["window_spend_nanos"], charges),
-            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges),
+            _Added.within(present, state["window_spend_nanos"], charges, late),
+            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges, late),
             sum(amount for amount, _ in charges),
             capped,
         )
@@ -184,6 +199,7 @@ class _Fold:
         return {
             **{f"folded_{name}": value for name, value in accounts.names(self.scope).items()},
             "inside": self.present.total,
+            "carried": self.present.carried,
             "late": 0 if kept is None else kept.total,
             "late_start": None if window is None else window.start,
             "late_end": None if window is None else window.end,
@@ -232,6 +248,7 @@ _ADD = (
     )
     .values(
         window_spend_nanos=budget_state.c.window_spend_nanos + bindparam("inside"),
+        carried_nanos=budget_state.c.carried_nanos + bindparam("carried"),
         lifetime_spend_nanos=budget_state.c.lifetime_spend_nanos + bindparam("all"),
         previous_start=bindparam("late_start", type_=budget_state.c.previous_start.type),
         previous_end=bindparam("late_end", type_=budget_state.c.previous_end.type),

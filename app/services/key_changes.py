@@ -13,6 +13,7 @@ from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import ROTATION_FIELDS, columns_of
 from app.domain.notices import next_notice
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
@@ -26,6 +27,7 @@ from app.services import (
     key_relations,
     key_rows,
     ledger,
+    rollover,
     watched,
 )
 from app.services.audit import Act, Changed
@@ -74,6 +76,7 @@ class _Allowed:
     columns: dict[str, Any]
     spelling: str | None
     spend_nanos: int | None
+    carries: bool
 
     @property
     def before(self) -> KeyView:
@@ -244,12 +247,19 @@ class KeyChanges:
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
-        return _Allowed(patch, columns, facts.relations.check({**before.columns, **columns}, sent), spend)
+        spelling = facts.relations.check({**before.columns, **columns}, sent)
+        allowed = _Allowed(patch, columns, spelling, spend, carries=bool(sent.get("carry_spend")))
+        if allowed.carries and (allowed.running is not None or spelling is None):
+            raise InvalidRequest(
+                "carry_spend needs a change that gives a window to a key without one.", "carry_spend"
+            )
+        return allowed
 
     def _write(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
         withdrawn = _put_permissions(transaction, allowed)
         names = {name for each in allowed for name in each.columns}
         stamps = {"updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
+        self._roll(transaction, act, allowed)
         transaction.execute(
             update(keys).where(keys.c.key_id == bindparam("of_key")),
             [
@@ -264,22 +274,39 @@ class KeyChanges:
         for each in allowed:
             self._correct(transaction, act, each)
 
+    def _roll(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        """Move what has passed by the caps that are about to change; no statement where nothing rolls over."""
+        rolling = [
+            each.before.key_id for each in allowed if rollover.concerns(each.columns, each.running, self._calendar)
+        ]
+        if rolling:
+            which = rollover.of_holders(ScopeKind.KEY, rolling)
+            rollover.move_passed(transaction, which, self._calendar, act.at)
+
     def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
         """Arm the windows that change; as many times as there are different changes, however many keys."""
-        moved: dict[tuple[str | None, str | None], list[Scope]] = {}
+        moved: dict[tuple[str | None, str | None, bool], list[Scope]] = {}
         for each in allowed:
             if each.running != each.spelling:
-                moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
+                change = (each.running, each.spelling, each.carries)
+                moved.setdefault(change, []).append(each.before.account.scope)
         if len(moved) > 1:  # in one order for everybody, which the changes by themselves would not keep
             accounts.lock(transaction, accounts.among(scope for scopes in moved.values() for scope in scopes))
-        for (before, after), scopes in moved.items():
-            which = accounts.among(scopes)
-            accounts.rearm(transaction, which, before=before, after=after, calendar=self._calendar, now=act.at)
+        for (before, after, carries), scopes in moved.items():
+            accounts.rearm(
+                transaction,
+                accounts.among(scopes),
+                before=before,
+                after=after,
+                calendar=self._calendar,
+                now=act.at,
+                carry_spend=carries,
+            )
 
     def _replace_further(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
         """Follow what changes of the budgets for models and for further windows; one statement for all keys."""
-        before: dict[Scope, str | None] = {}
-        after: dict[Scope, str | None] = {}
+        before: dict[Scope, Terms] = {}
+        after: dict[Scope, Terms] = {}
         for each in allowed:
             if {"model_max_budget", "budget_limits"} & each.columns.keys():
                 before |= each.before.further_accounts
@@ -292,7 +319,8 @@ class KeyChanges:
             account = each.before.account
             if each.running != each.spelling:
                 account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
-            ledger.correct(transaction, act, account, each.spend_nanos, {"key_id": each.before.key_id})
+            owner = {"key_id": each.before.key_id}
+            ledger.correct(transaction, act, account, each.spend_nanos, owner, self._calendar)
 
 
 def settings_of(

@@ -52,7 +52,8 @@ class KeyMaker:
         )
         if "spend" in request:
             spent = money.nanos(request["spend"], "spend")
-            ledger.append(transaction, [ledger.correction(account, spent, act, {"key_id": key_id})], act)
+            correction = ledger.correction(account, spent, act, {"key_id": key_id})
+            ledger.append(transaction, [correction], act, self._calendar)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
         audit.record(transaction, act, "generate", "key", [Changed(key_id, None, view.stored_fields())])
         sealed = self._mailed_keys.sealed(secret, request)

@@ -14,6 +14,7 @@ from sqlalchemy.sql.selectable import FromClause
 from app.clock import iso
 from app.domain import minting
 from app.domain.budgets import running_limits
+from app.domain.limits import own_terms
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
@@ -46,7 +47,7 @@ def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyVie
         token=row["token"],
         key_name=row["key_name"],
         columns=own(row, keys) | {"budget_limits": running_limits(row["budget_limits"], calendar, now)},
-        spend=spend_of(spends.account_part(row), effective_duration(row, tier), calendar, now),
+        spend=spend_of(spends.account_part(row), own_terms(row, tier), calendar, now),
         seen_at=now,
         tier=tier_fields(tier, calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),

@@ -74,12 +74,12 @@ class KeySpend:
         limits = restarted_windows(before.columns["budget_limits"], self._calendar, act.at)
         if to_nanos == before.spend.window_nanos and limits is None:
             return before, before
-        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id})
+        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id}, self._calendar)
         if limits is not None:
             transaction.execute(update(keys).where(keys.c.key_id == key_id).values(budget_limits=limits))
             windows = {
-                scope: spelling
-                for scope, spelling in before.further_accounts.items()
+                scope: terms
+                for scope, terms in before.further_accounts.items()
                 if scope.kind is ScopeKind.KEY_WINDOW
             }
             accounts.replace_further(transaction, {}, windows, self._calendar, act.at)

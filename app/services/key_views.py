@@ -17,6 +17,7 @@ from app.domain.increases import visible_metadata
 from app.domain.limits import Account
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.services.budget_views import TIER_FIELDS
@@ -50,11 +51,11 @@ class KeyView:
     @property
     def account(self) -> Account:
         """What its charges count in, in the window of this instant."""
-        return Account(Scope(ScopeKind.KEY, self.key_id), self.spend.window, self.spend.armed_at)
+        return Account(Scope(ScopeKind.KEY, self.key_id), self.spend.window, self.spend.armed_at, self.spend.terms)
 
     @property
-    def further_accounts(self) -> dict[Scope, str | None]:
-        """The scopes that its budgets for models and for further windows open, each with its spelling."""
+    def further_accounts(self) -> dict[Scope, Terms]:
+        """The scopes that its budgets for models and for further windows open, each with its terms."""
         return further_accounts(Scope(ScopeKind.KEY, self.key_id), self.columns)
 
     @property

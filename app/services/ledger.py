@@ -10,8 +10,9 @@ from sqlalchemy import Connection, insert
 
 from app.db import insertion
 from app.domain.limits import Account
+from app.domain.windows import Calendar
 from app.models import ledger, ledger_unfolded
-from app.services import spends
+from app.services import rollover, spends
 from app.services.accounts import among, lock, move_windows, names, shift_window
 from app.services.audit import Act
 
@@ -57,29 +58,43 @@ _NOBODY: dict[str, Any] = dict.fromkeys(
 )
 
 
-def correct(transaction: Connection, act: Act, account: Account, to_nanos: int, owner: Mapping[str, str]) -> int:
+def correct(
+    transaction: Connection,
+    act: Act,
+    account: Account,
+    to_nanos: int,
+    owner: Mapping[str, str],
+    calendar: Calendar,
+) -> int:
     """Set what an account has spent in its present window; its lifetime moves by the same amount, the answer.
 
     `owner` holds the column of the ledger that says whose account it is. The caller holds the owner's row, so that
     nobody else corrects it meanwhile.
     """
-    (spent,) = spends.current(transaction, [account])
+    (spent,) = spends.current(transaction, [account], calendar)
     amount = to_nanos - (spent or 0)
     if amount:
-        append(transaction, [correction(account, amount, act, owner)], act)
+        append(transaction, [correction(account, amount, act, owner)], act, calendar)
     return amount
 
 
-def relieve(transaction: Connection, act: Act, account: Account, to_nanos: int, owner: Mapping[str, str]) -> None:
+def relieve(
+    transaction: Connection,
+    act: Act,
+    account: Account,
+    to_nanos: int,
+    owner: Mapping[str, str],
+    calendar: Calendar,
+) -> None:
     """As `correct`, but the account's lifetime stays: what was charged was charged.
 
     So the row in the ledger is one of no amount. It waits to be folded like any other, which has the counters set
     again where whoever wrote it was stopped before it could set them.
     """
-    append(transaction, [correction(account, 0, act, owner)], act)
+    append(transaction, [correction(account, 0, act, owner)], act, calendar)
     # In a statement of its own: a fold that was waited for would show its charges twice, or not at all.
     lock(transaction, among([account.scope]))
-    (spent,) = spends.current(transaction, [account])
+    (spent,) = spends.current(transaction, [account], calendar)
     if spent is not None:
         shift_window(transaction, account.scope, to_nanos - spent)
 
@@ -89,13 +104,16 @@ def correction(account: Account, amount_nanos: int, act: Act, owner: Mapping[str
     return Entry("correction", f"correction-{uuid.uuid4()}", amount_nanos, act.at, (account,), owner)
 
 
-def append(transaction: Connection, entries: Sequence[Entry], act: Act) -> list[bool]:
+def append(transaction: Connection, entries: Sequence[Entry], act: Act, calendar: Calendar) -> list[bool]:
     """Write rows of the ledger, each to be folded into its accounts; tells of each whether it is new.
 
     One whose key id and request id stand there already is left as it is. Two statements and one more where windows
-    move, however many entries. The windows are moved first, so that no charge lies beyond a stored one.
+    move, however many entries; one more where accounts roll over, and a few where such windows move. The windows
+    are moved first, so that no charge lies beyond a stored one.
     """
-    move_windows(transaction, dict.fromkeys(account for entry in entries for account in entry.accounts))
+    present = dict.fromkeys(account for entry in entries for account in entry.accounts)
+    rollover.move_present(transaction, present, calendar, act.at)
+    move_windows(transaction, present)
     statement = insertion(transaction, ledger).on_conflict_do_nothing()
     found = transaction.execute(
         statement.returning(ledger.c.ledger_id, ledger.c.key_id, ledger.c.request_id),

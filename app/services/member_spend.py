@@ -55,7 +55,8 @@ class MemberSpend:
         _check(before, to_nanos)
         if to_nanos == before.spend.window_nanos:
             return before, before
-        ledger.relieve(transaction, act, before.account, to_nanos, {"team_id": team_id, "user_id": user_id})
+        owner = {"team_id": team_id, "user_id": user_id}
+        ledger.relieve(transaction, act, before.account, to_nanos, owner, self._calendar)
         after = self._member(transaction, act, team_id, user_id)
         change = Changed(team_id, {"member": before.fields()}, {"member": after.fields()})
         audit.record(transaction, act, "member_reset_spend", "team", [change])

@@ -14,7 +14,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import organizations
-from app.services import accounts, audit, budget_rows, key_relations, organization_rows, watched
+from app.services import accounts, audit, budget_rows, key_relations, organization_rows, rollover, watched
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.organizations import organization_not_found
@@ -71,6 +71,9 @@ class OrganizationChanges:
         tier = {**tiers[budget_id], **limits}
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
+        if self._calendar.rolls(tiers[present_id]["budget_duration"]):
+            which = accounts.among([Scope(ScopeKind.ORGANIZATION, organization_id)])
+            rollover.move_passed(transaction, which, self._calendar, act.at)
         columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)
         if "object_permission" in sent:
             columns["object_permission_id"] = key_relations.put_permission(

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from app.domain.limits import terms_of
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import (
@@ -48,7 +49,7 @@ def _view(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> Organiza
     return OrganizationView(
         organization_id=row["organization_id"],
         columns=own(row, organizations),
-        spend=spend_of(spends.account_part(row), row["tier.budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), terms_of(part(row, "tier", budgets, "budget_id")), calendar, now),
         tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),
     )

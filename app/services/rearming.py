@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    exists,
     func,
     literal,
     or_,
@@ -25,11 +26,45 @@ from sqlalchemy import (
 )
 
 from app.domain.further_budgets import further_accounts
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
+from app.domain.spellings import ROLLS
 from app.domain.windows import Calendar
-from app.models import budget_state, keys, organizations, team_members
-from app.services import accounts
+from app.models import budget_state, budgets, keys, organizations, team_members
+from app.services import accounts, rollover
 from app.services.team_rows import MEMBER_ID
+
+# What `rolls_beside` is called in the row of a tier.
+BESIDE = "rolls_beside"
+_ROLLS = keys.c.budget_duration.contains(ROLLS, autoescape=True)
+
+
+def roll_linked(
+    transaction: Connection,
+    tier: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    calendar: Calendar,
+    now: datetime,
+) -> None:
+    """Move what has passed of everything linked to a tier, by its terms, which are about to change.
+
+    Where neither the tier nor the installation rolls over, keys may that have a window of their own and the tier's
+    cap. `rolls_beside`, read with the tier, tells: no statement is sent where there is none.
+    """
+    changed = {name for name in ("max_budget_nanos", "budget_duration", "model_max_budget") if name in changes}
+    changed = {name for name in changed if changes[name] != tier[name]}
+    if calendar.rollover or calendar.rolls(tier["budget_duration"]):
+        if changed:
+            rollover.move_passed(transaction, _capped_by(tier["budget_id"]), calendar, now)
+    elif "max_budget_nanos" in changed and tier[BESIDE]:
+        beside = select(keys.c.key_id).where(keys.c.budget_id == tier["budget_id"], _ROLLS)
+        rollover.move_passed(transaction, _of(ScopeKind.KEY, beside), calendar, now)
+
+
+def rolls_beside() -> ColumnElement[Any]:
+    """Whether keys with a window of their own that rolls over are linked to a tier; read with it."""
+    return exists().where(keys.c.budget_id == budgets.c.budget_id, _ROLLS).correlate(budgets).label(BESIDE)
 
 
 def rearm_linked(
@@ -66,7 +101,7 @@ def rearm_models(
     earlier, later = (further_accounts(anybody, {"model_max_budget": budgets}) for budgets in (before, after))
     changed: dict[tuple[str | None, str | None], list[ColumnElement[bool]]] = {}
     for scope in sorted(earlier.keys() | later.keys(), key=attrgetter("sub")):
-        change = (earlier.get(scope), later.get(scope))
+        change = (earlier.get(scope, Terms()).spelling, later.get(scope, Terms()).spelling)
         if change[0] != change[1]:
             changed.setdefault(change, []).append(_of_model(transaction, linked, scope.sub))
     if len(changed) > 1:  # in one order for everybody, which the changes by themselves would not keep
@@ -100,6 +135,13 @@ def _of_model(transaction: Connection, linked: ColumnElement[bool], model: str) 
     of_tier = select(keys.c.key_id).where(linked, ~has_own)
     state = budget_state.c
     return and_(state.scope == ScopeKind.KEY_MODEL.value, state.sub == model, state.scope_id.in_(of_tier))
+
+
+def _capped_by(budget_id: str) -> ColumnElement[bool]:
+    """Every account whose window or whose cap may be the tier's."""
+    of_tier = select(keys.c.key_id).where(keys.c.budget_id == budget_id)
+    kinds = (ScopeKind.KEY.value, ScopeKind.KEY_MODEL.value)
+    return or_(_linked(budget_id), and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(of_tier)))
 
 
 def _linked(budget_id: str) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.db import Database
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.windows import Window
+from app.domain.windows import Calendar, Window
 from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
 from app.services import spends
@@ -24,9 +24,10 @@ _AT_ONCE = 1_000
 
 
 class Rebasing:
-    def __init__(self, database: Database, balances: Balances) -> None:
+    def __init__(self, database: Database, balances: Balances, calendar: Calendar) -> None:
         self._database = database
         self._balances = balances
+        self._calendar = calendar
 
     def seed(self, accounts: Sequence[Account]) -> bool:
         """Set these accounts' counters, made where they are absent; one statement and two round trips.
@@ -45,6 +46,10 @@ class Rebasing:
                 ).mappings()
                 accounts = [_account(row) for row in rows]
             self._rebase(accounts, create=False)
+
+    def counted(self, accounts: Sequence[Account]) -> None:
+        """Set whatever counters there are of these accounts, in the windows that they are given in."""
+        self._rebase(accounts, create=False)
 
     def corrected(self, scopes: Sequence[Scope]) -> None:
         """Let what an administrator has just set count at once; raises WriteStands where that cannot be."""
@@ -74,7 +79,7 @@ class Rebasing:
         if not notes:
             return True
         with self._database.read() as connection:
-            found = spends.current(connection, [note.account for note in notes])
+            found = spends.current(connection, [note.account for note in notes], self._calendar)
         self._balances.set(zip(notes, found, strict=True))
         return None not in found
 

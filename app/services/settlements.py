@@ -13,8 +13,10 @@ import structlog
 
 from app.db import Database
 from app.domain import access, minting
+from app.domain.limits import Account, account_at
 from app.domain.reservations import SETTLED_WITHIN, Reservation
 from app.domain.snapshots import Snapshot
+from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, ServiceError, StoreUnavailable
 from app.services import call_logs, ledger
 from app.services.audit import Act
@@ -55,6 +57,7 @@ class Settlements:
         reservations: Reservations,
         estimating: Estimating,
         logs: CallLogs,
+        calendar: Calendar,
     ) -> None:
         self._database = database
         self._snapshots = snapshots
@@ -65,6 +68,7 @@ class Settlements:
         self._reservations = reservations
         self._estimating = estimating
         self._logs = logs
+        self._calendar = calendar
 
     def settle(self, act: Act, usages: Sequence[Usage]) -> list[Settled | ServiceError]:
         """Charge calls, each on its own: what stands in the way of one is its answer, and no other's.
@@ -79,12 +83,13 @@ class Settlements:
         telling = [draft for draft in sound if draft.usage.log is not None]
         logs = self._logs.drafts(act, [(draft.reservation, draft.finished()) for draft in telling])
         with self._database.transaction() as transaction:
-            is_new = ledger.append(transaction, [draft.entry for draft in sound], act) if sound else []
+            entries = [draft.entry for draft in sound]
+            is_new = ledger.append(transaction, entries, act, self._calendar) if sound else []
             kept = call_logs.keep(transaction, logs, act.at)
         logged = {id(draft): answer for draft, answer in zip(telling, kept, strict=True)}
         repeated = [draft for draft, new in zip(sound, is_new, strict=True) if not new]
         known = self._reaping.charged([draft.identity for draft in repeated]) if repeated else []
-        self._apply([draft for draft, new in zip(sound, is_new, strict=True) if new], known)
+        self._apply([draft for draft, new in zip(sound, is_new, strict=True) if new], known, act.at)
         recorded = {(row["key_id"], row["request_id"]): row for row in known}
         fresh = {id(draft) for draft, new in zip(sound, is_new, strict=True) if new}
         return [
@@ -241,10 +246,11 @@ class Settlements:
 
     # --- Redis follows ---------------------------------------------------------------------------------------
 
-    def _apply(self, new: Sequence[Charge], known: Sequence[Mapping[str, Any]]) -> None:
+    def _apply(self, new: Sequence[Charge], known: Sequence[Mapping[str, Any]], now: datetime) -> None:
         """Close the holds of new charges, and see to it that those of repeated ones are closed.
 
-        The charges are committed: what fails here is healed before they are folded.
+        What comes late for a window that rolls over counts in the present one too. The charges are committed: what
+        fails here is healed before they are folded.
         """
         closings = [
             Closing(
@@ -258,7 +264,18 @@ class Settlements:
         ]
         try:
             self._balances.close(closings)
+            self._rebasing.counted(self._rolled_into(new, now))
             if known:
                 self._rebasing.heal(known)
         except StoreUnavailable:
             _log.warning("charges_not_applied", charges=len(closings), repeated=len(known))
+
+    def _rolled_into(self, new: Sequence[Charge], now: datetime) -> list[Account]:
+        """The accounts, in their present windows, into which something of these charges may have been carried."""
+        late = {
+            account_at(account.scope, account.terms, account.armed_at, self._calendar, now): None
+            for draft in new
+            for account in draft.reservation.accounts
+            if account.terms is not None and account.window is not None and account.window.end <= now
+        }
+        return list(late)

@@ -1,6 +1,7 @@
-"""The spellings by which accounts run, read in sets: one statement for each kind of scope.
+"""The spellings and caps by which accounts run, read in sets: one statement for each kind of scope.
 
-A key's own goes before its tier's; one for a model or a further window stands among the key's budgets for these.
+A key's own go before its tier's; those for a model or a further window stand among the key's budgets for these.
+The caps are without what is added for a time.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,33 +10,34 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select, tuple_
 
 from app.domain.further_budgets import further_accounts
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
 from app.models import budgets, keys, organizations, team_members, teams, users
 from app.services.rows import among, among_pairs
 
-_Spelled = dict[Scope, str | None]
+_Spelled = dict[Scope, Terms]
 
 
-def load(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, str]:
-    """The spellings of those of the scopes that have one, and an owner."""
+def load(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, Terms]:
+    """The terms of those of the scopes that have a spelling, and an owner."""
     ids: dict[Callable[[Connection, Sequence[str]], _Spelled], set[str]] = {}
     for scope in scopes:
         ids.setdefault(READERS[scope.kind], set()).add(scope.id)
-    found: dict[Scope, str] = {}
+    found: dict[Scope, Terms] = {}
     for read, of_kind in ids.items():
         spelled = read(connection, sorted(of_kind))
-        found |= {scope: spelling for scope, spelling in spelled.items() if spelling is not None}
+        found |= {scope: terms for scope, terms in spelled.items() if terms.spelling is not None}
     return found
 
 
 def _keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
     rows = connection.execute(
-        select(keys.c.key_id, func.coalesce(keys.c.budget_duration, budgets.c.budget_duration))
+        select(keys.c.key_id, *(func.coalesce(keys.c[name], budgets.c[name]) for name in _TERMS))
         .select_from(_with_tiers())
         .where(keys.c.key_id.in_(among(connection, ids)))
     )
-    return {Scope(ScopeKind.KEY, key_id): spelling for key_id, spelling in rows}
+    return {Scope(ScopeKind.KEY, key_id): Terms(*terms) for key_id, *terms in rows}
 
 
 def _further_of_keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
@@ -76,39 +78,48 @@ def _further_of(
 def _members(connection: Connection, ids: Sequence[str]) -> _Spelled:
     named = (team_members.c.team_id, team_members.c.user_id)
     rows = connection.execute(
-        select(*named, budgets.c.budget_duration)
+        select(*named, *_of(budgets))
         .select_from(team_members.join(budgets, budgets.c.budget_id == team_members.c.budget_id))
         .where(tuple_(*named).in_(among_pairs(connection, [membership(identity) for identity in ids])))
     )
-    return {Scope(ScopeKind.MEMBER, member_id(team_id, user_id)): spelling for team_id, user_id, spelling in rows}
+    return {
+        Scope(ScopeKind.MEMBER, member_id(team_id, user_id)): Terms(*terms) for team_id, user_id, *terms in rows
+    }
 
 
 def _organizations(connection: Connection, ids: Sequence[str]) -> _Spelled:
     tiers = organizations.join(budgets, budgets.c.budget_id == organizations.c.budget_id)
-    statement = select(organizations.c.organization_id, budgets.c.budget_duration).select_from(tiers)
+    statement = select(organizations.c.organization_id, *_of(budgets)).select_from(tiers)
     return _read(connection, ScopeKind.ORGANIZATION, statement, organizations.c.organization_id, ids)
 
 
 def _teams(connection: Connection, ids: Sequence[str]) -> _Spelled:
-    statement = select(teams.c.team_id, teams.c.budget_duration)
+    statement = select(teams.c.team_id, *_of(teams))
     return _read(connection, ScopeKind.TEAM, statement, teams.c.team_id, ids)
 
 
 def _users(connection: Connection, ids: Sequence[str]) -> _Spelled:
-    statement = select(users.c.user_id, users.c.budget_duration)
+    statement = select(users.c.user_id, *_of(users))
     return _read(connection, ScopeKind.USER, statement, users.c.user_id, ids)
 
 
 def _read(
-    connection: Connection, kind: ScopeKind, statement: Select[Any], identity: Any, ids: Sequence[str]
+    connection: Connection, kind: ScopeKind, statement: Select[*tuple[Any, ...]], identity: Any, ids: Sequence[str]
 ) -> _Spelled:
     rows = connection.execute(statement.where(identity.in_(among(connection, ids))))
-    return {Scope(kind, name): spelling for name, spelling in rows}
+    return {Scope(kind, name): Terms(*terms) for name, *terms in rows}
+
+
+def _of(table: Any) -> list[Any]:
+    return [table.c[name] for name in _TERMS]
 
 
 def _with_tiers() -> Any:
     return keys.outerjoin(budgets, budgets.c.budget_id == keys.c.budget_id)
 
+
+# In the order of `Terms`.
+_TERMS = ("budget_duration", "max_budget_nanos")
 
 # Of every kind of scope that has an account; what a holder's further accounts run by is read at once.
 READERS: dict[ScopeKind, Callable[[Connection, Sequence[str]], _Spelled]] = {

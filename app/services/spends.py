@@ -1,14 +1,16 @@
 """The one number: what a scope has spent in a window, charges that are not folded yet included.
 
 Every statement that shows or compares a spend reads the stored state and the unfolded charges at once, so that a
-rollup between two reads can neither hide a charge nor count it twice.
+rollup between two reads can neither hide a charge nor count it twice. What a window carries on is computed from
+what the same statement reads: of an account that carries nothing on, it reads nothing more.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Integer,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     case,
     cast,
     column,
+    exists,
     func,
     literal,
     null,
@@ -27,8 +30,11 @@ from sqlalchemy import (
 
 from app.db import UtcDateTime
 from app.domain.limits import Account
+from app.domain.rollover import Stretch
 from app.domain.scopes import Scope
-from app.models import budget_state, ledger_unfolded
+from app.domain.spend import carried_into
+from app.domain.windows import Calendar
+from app.models import budget_state, ledger_unfolded, rolled_windows
 from app.services.rows import labelled, part
 
 ZERO: ColumnElement[Any] = literal(0)
@@ -37,9 +43,10 @@ _STORED = func.coalesce(budget_state.c.window_spend_nanos, 0)
 _NEVER = cast(null(), UtcDateTime)
 _PENDING = "state.pending_nanos"
 _PENDING_LIFETIME = "state.pending_lifetime_nanos"
+_LATE, _STRETCHES = "state.late", "state.stretches"
 
 
-def current(connection: Connection, accounts: Sequence[Account]) -> list[int | None]:
+def current(connection: Connection, accounts: Sequence[Account], calendar: Calendar) -> list[int | None]:
     """What each of these accounts has been charged, in nano-dollars, in their order; one statement.
 
     None where the stored window is a later one already: what the account's held is no longer known, and nothing
@@ -54,8 +61,15 @@ def current(connection: Connection, accounts: Sequence[Account]) -> list[int | N
         (start > asked.c.start, None),
         else_=0,
     )
+    rolls_on = and_(asked.c.rolls, start < asked.c.start)
+    held = unfolded(budget_state, start, budget_state.c.reset_at)
     found = connection.execute(
-        select(stored + unfolded(asked, asked.c.start, asked.c.end))
+        select(
+            (stored + unfolded(asked, asked.c.start, asked.c.end)).label("spent"),
+            *(budget_state.c[name] for name in ("window_start", "armed_at", "window_spend_nanos", "rolled_by")),
+            case((rolls_on, held), else_=0).label("pending_nanos"),
+            *rolled_columns(),
+        )
         .select_from(
             asked.outerjoin(
                 budget_state,
@@ -68,7 +82,17 @@ def current(connection: Connection, accounts: Sequence[Account]) -> list[int | N
         )
         .order_by(asked.c.position)
     )
-    return [None if spend is None else int(spend) for spend in found.scalars()]
+    return [_spent(row, account, calendar) for row, account in zip(found.mappings(), accounts, strict=True)]
+
+
+def _spent(row: Mapping[Any, Any], account: Account, calendar: Calendar) -> int | None:
+    if row["spent"] is None:
+        return None
+    spent = int(row["spent"])
+    if account.window is None or row["window_start"] is None:
+        return spent
+    state = {**row, "pending_nanos": int(row["pending_nanos"]), **rolled_part(row)}
+    return spent + carried_into(state, account.window.start, account.terms, calendar)
 
 
 def account_columns() -> list[ColumnElement[Any]]:
@@ -77,6 +101,7 @@ def account_columns() -> list[ColumnElement[Any]]:
         *labelled({"state": budget_state}),
         unfolded(budget_state, budget_state.c.window_start, budget_state.c.reset_at).label(_PENDING),
         unfolded(budget_state, None, None).label(_PENDING_LIFETIME),
+        *rolled_columns(),
     ]
 
 
@@ -90,7 +115,75 @@ def account_part(row: Mapping[Any, Any]) -> dict[str, Any] | None:
         **state,
         "pending_nanos": int(row[_PENDING]),
         "pending_lifetime_nanos": int(row[_PENDING_LIFETIME]),
+        **rolled_part(row),
     }
+
+
+def rolled_columns() -> list[ColumnElement[Any]]:
+    """What waits of windows that have passed and are kept, and these windows, as texts; NULL for nothing."""
+    state, charges, kept = budget_state.c, ledger_unfolded.c, rolled_windows.c
+    waits = _waits()
+    begun = rolled_windows.alias("begun")
+    earliest = select(func.min(charges.occurred_at)).where(waits).correlate(budget_state).scalar_subquery()
+    first = (
+        select(func.max(begun.c.window_start))
+        .where(_same(begun.c, state), begun.c.window_start <= earliest)
+        .correlate(budget_state)
+        .scalar_subquery()
+    )
+    late = select(_joined(charges.amount_nanos, charges.occurred_at)).where(waits)
+    stretches = select(_joined(kept.used_nanos, kept.window_start, kept.cap_nanos)).where(
+        _same(kept, state), kept.window_start >= func.coalesce(first, kept.window_start)
+    )
+    rolled = state.rolled_by.is_not(None)
+    return [
+        case((rolled, late.correlate(budget_state).scalar_subquery())).label(_LATE),
+        case((and_(rolled, any_late()), stretches.correlate(budget_state).scalar_subquery())).label(_STRETCHES),
+    ]
+
+
+def any_late() -> ColumnElement[bool]:
+    """Whether anything waits of windows that have passed."""
+    return exists().where(_waits()).correlate(budget_state)
+
+
+def _waits() -> ColumnElement[bool]:
+    charges, state = ledger_unfolded.c, budget_state.c
+    return and_(_same(charges, state), charges.occurred_at < state.window_start)
+
+
+def rolled_part(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The same as `app.domain.spend` reads it."""
+    return {
+        "late": [(int(amount), _read(at)) for amount, at in _parted(row[_LATE])],
+        "stretches": sorted(
+            (Stretch(_read(at), int(used), int(cap)) for used, at, cap in _parted(row[_STRETCHES])),
+            key=lambda stretch: stretch.start,
+        ),
+    }
+
+
+def _joined(*columns: ColumnElement[Any]) -> ColumnElement[str]:
+    """All rows in one text: it is asked for where there is next to none."""
+    parts = [cast(column, Text) for column in columns]
+    entry: ColumnElement[str] = parts[0]
+    for other in parts[1:]:
+        entry = entry + literal("|") + other
+    return func.aggregate_strings(entry, ",")
+
+
+def _parted(text: str | None) -> list[list[str]]:
+    return [entry.split("|") for entry in text.split(",")] if text else []
+
+
+def _read(instant: str) -> datetime:
+    """An instant as a store writes it in text: SQLite without an offset."""
+    found = datetime.fromisoformat(instant)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _same(one: Any, other: Any) -> ColumnElement[bool]:
+    return and_(*(one[name] == other[name] for name in ("scope", "scope_id", "sub")))
 
 
 def of_state(scope: str, identity: ColumnElement[str]) -> ColumnElement[bool]:
@@ -111,6 +204,7 @@ def _asked(accounts: Sequence[Account]) -> Any:
                 scope.sub,
                 _NEVER if window is None else window.start,
                 _NEVER if window is None else window.end,
+                account.terms is not None,
             )
         )
     return (
@@ -121,6 +215,7 @@ def _asked(accounts: Sequence[Account]) -> Any:
             column("sub", Text),
             column("start", UtcDateTime),
             column("end", UtcDateTime),
+            column("rolls", Boolean),
             name="asked",
         )
         .data(rows)

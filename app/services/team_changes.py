@@ -17,7 +17,17 @@ from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
 from app.errors import Conflict
 from app.models import team_members, teams
-from app.services import accounts, audit, budget_rows, delivery, key_relations, rearming, team_rows, watched
+from app.services import (
+    accounts,
+    audit,
+    budget_rows,
+    delivery,
+    key_relations,
+    rearming,
+    rollover,
+    team_rows,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.delivery import Event
 from app.services.refusals import enforce, rules, unknown_reference
@@ -80,6 +90,9 @@ class TeamChanges:
         return view
 
     def _write(self, transaction: Connection, act: Act, before: TeamView, columns: Mapping[str, Any]) -> None:
+        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
+            which = rollover.of_holders(ScopeKind.TEAM, [before.team_id])
+            rollover.move_passed(transaction, which, self._calendar, act.at)
         transaction.execute(
             update(teams).where(teams.c.team_id == before.team_id).values({**columns, "updated_at": act.at})
         )
@@ -108,9 +121,12 @@ class TeamChanges:
         budget_id: str | None = team["member_budget_id"]
         if not MEMBER_TIER_FIELDS.keys() & sent.keys():
             return budget_id
-        stored = {} if budget_id is None else budget_rows.locked(transaction, [budget_id])[budget_id]
+        stored = {}
+        if budget_id is not None:
+            stored = budget_rows.locked(transaction, [budget_id], rearming.rolls_beside())[budget_id]
         columns = member_tier_changes(sent, MEMBER_TIER_FIELDS, stored, self._calendar, act.at)
         if budget_id is not None:
+            rearming.roll_linked(transaction, stored, columns, calendar=self._calendar, now=act.at)
             budget_rows.change(transaction, act, budget_id, columns)
         elif limits_nothing(columns):
             return None

@@ -12,6 +12,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
 from app.domain.budgets import running_limits
+from app.domain.limits import terms_of
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import (
@@ -162,13 +163,12 @@ def _members(
 
 def _member(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> MemberView:
     tier = part(row, "tier", budgets, "budget_id")
-    spelling = None if tier is None else tier["budget_duration"]
     return MemberView(
         team_id=row["team_id"],
         user_id=row["user_id"],
         user_email=row["known_email"],
         role=row["role"],
-        spend=spend_of(spends.account_part(row), spelling, calendar, now),
+        spend=spend_of(spends.account_part(row), terms_of(tier), calendar, now),
         tier=tier_fields(tier, calendar, now),
         shares_tier=row["budget_id"] is not None and row["budget_id"] == row["member_budget_id"],
     )
@@ -185,7 +185,7 @@ def _view(row: Mapping[str, Any], members: Sequence[MemberView], calendar: Calen
     return TeamView(
         team_id=row["team_id"],
         columns=own(row, teams) | {"budget_limits": running_limits(row["budget_limits"], calendar, now)},
-        spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), terms_of(row), calendar, now),
         members=members,
         member_tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),

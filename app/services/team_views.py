@@ -12,6 +12,7 @@ from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
 from app.domain.payloads import payload
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.domain.teams import member_id, shown_metadata
@@ -33,7 +34,7 @@ class MemberView:
     def account(self) -> Account:
         """What its charges count in, in the window of this instant."""
         scope = Scope(ScopeKind.MEMBER, member_id(self.team_id, self.user_id))
-        return Account(scope, self.spend.window, self.spend.armed_at)
+        return Account(scope, self.spend.window, self.spend.armed_at, self.spend.terms)
 
     def role_fields(self) -> dict[str, Any]:
         """The entry in a team's `members_with_roles`."""
@@ -66,8 +67,8 @@ class TeamView:
     object_permission: Mapping[str, Any] | None = None
 
     @property
-    def further_accounts(self) -> dict[Scope, str | None]:
-        """The scopes that its budgets for models and for further windows open, each with its spelling."""
+    def further_accounts(self) -> dict[Scope, Terms]:
+        """The scopes that its budgets for models and for further windows open, each with its terms."""
         return further_accounts(Scope(ScopeKind.TEAM, self.team_id), self.columns)
 
     def fields(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users
-from app.services import accounts, audit, key_relations, ledger, user_rows, watched
+from app.services import accounts, audit, key_relations, ledger, rollover, user_rows, watched
 from app.services.audit import Act, Changed
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
@@ -65,6 +65,9 @@ class UserChanges:
             columns["object_permission_id"] = key_relations.put_permission(
                 transaction, before.object_permission, sent["object_permission"]
             )
+        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
+            which = rollover.of_holders(ScopeKind.USER, [user_id])
+            rollover.move_passed(transaction, which, self._calendar, act.at)
         transaction.execute(
             update(users).where(users.c.user_id == user_id).values({**columns, "updated_at": act.at})
         )
@@ -94,8 +97,8 @@ class UserChanges:
     def _correct(self, transaction: Connection, act: Act, user_id: str, to_nanos: int) -> None:
         """Set the user's spend, in the window that it has after everything else has changed."""
         spend = self._load(transaction, act, user_id).spend
-        account = Account(Scope(ScopeKind.USER, user_id), spend.window, spend.armed_at)
-        ledger.correct(transaction, act, account, to_nanos, {"user_id": user_id})
+        account = Account(Scope(ScopeKind.USER, user_id), spend.window, spend.armed_at, spend.terms)
+        ledger.correct(transaction, act, account, to_nanos, {"user_id": user_id}, self._calendar)
 
     def _load(self, transaction: Connection, act: Act, user_id: str) -> UserView:
         found = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
+from app.domain.limits import terms_of
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, object_permissions, team_members, users
@@ -55,7 +56,7 @@ def _view(rows: Sequence[Mapping[Any, Any]], calendar: Calendar, now: datetime) 
     return UserView(
         user_id=row["user_id"],
         columns=own(row, users),
-        spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
+        spend=spend_of(spends.account_part(row), terms_of(row), calendar, now),
         teams=[found["member_of"] for found in rows if found["member_of"] is not None],
         object_permission=part(row, "permission", object_permissions, "object_permission_id"),
     )

@@ -9,6 +9,7 @@ from app.domain import access, spellings
 from app.domain.access import Caller
 from app.domain.further_budgets import further_accounts
 from app.domain.money import dollars, shown
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 
@@ -24,7 +25,7 @@ class UserView:
     object_permission: Mapping[str, Any] | None = None
 
     @property
-    def further_accounts(self) -> dict[Scope, str | None]:
+    def further_accounts(self) -> dict[Scope, Terms]:
         """The scopes that its budgets for models open, each with the spelling of its window."""
         return further_accounts(Scope(ScopeKind.USER, self.user_id), self.columns)
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 
 from app.clock import Clock
 from app.db import Database
-from app.domain.limits import Account
+from app.domain.limits import Account, account_at
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import crossings
 from app.domain.windows import Calendar
@@ -48,7 +48,7 @@ class Watching:
             caps = capped.load(transaction, scopes, self._alert_percentages, now)
             if caps:
                 present = self._accounts(transaction, caps, now)
-                spent = zip(present, spends.current(transaction, present), strict=True)
+                spent = zip(present, spends.current(transaction, present, self._calendar), strict=True)
                 crossed = (
                     (caps[account.scope], crossing)
                     for account, spend in spent
@@ -71,6 +71,5 @@ class Watching:
         found = []
         for row in rows:
             scope = Scope(ScopeKind(row.scope), row.scope_id)
-            window = self._calendar.running(caps[scope].spelling, row.armed_at, now)
-            found.append(Account(scope, window, row.armed_at))
+            found.append(account_at(scope, caps[scope].terms, row.armed_at, self._calendar, now))
         return found

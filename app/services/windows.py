@@ -15,18 +15,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, case, func, select, union_all, update
 
 from app.clock import Clock, iso
 from app.db import Database
 from app.domain.durations import InvalidDuration
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.rollover import Terms
+from app.domain.scopes import Scope
 from app.domain.windows import Calendar, Window
+from app.errors import StoreUnavailable
 from app.models import budget_state
-from app.services import accounts, audit, delivery, spellings
+from app.services import accounts, audit, delivery, rollover, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
+from app.services.rebasing import Rebasing
+from app.services.rollover import Roll, roll_of, scope_of
 
 RESET_BATCH = 500
 # So many of those set aside are told by name.
@@ -35,42 +40,46 @@ TOLD = 5
 LONGEST_TOLD = 80
 
 
+_log = structlog.get_logger(__name__)
+
+
 class Windows:
-    def __init__(self, database: Database, clock: Clock, calendar: Calendar) -> None:
+    def __init__(self, database: Database, clock: Clock, calendar: Calendar, rebasing: Rebasing) -> None:
         self._database = database
         self._clock = clock
         self._calendar = calendar
+        self._rebasing = rebasing
 
     def move_due(self) -> JobBatch:
         """Move up to RESET_BATCH windows that have passed, or were never computed, into the present one.
 
-        The spend of a passed window becomes zero, exactly once: it is kept where the window's start is the
-        present one already, as every reader has it. Run twice, late, killed half-way or side by side, it leaves
-        the same state. A window whose spelling cannot be computed is parked and does not keep the others; one
-        that has no spelling any more is closed.
+        The spend of a passed window becomes zero, or what rolls over, exactly once: it is kept where the window's
+        start is the present one already, as every reader has it. Run twice, late, killed half-way or side by
+        side, it leaves the same state. A window whose spelling cannot be computed is parked and does not keep the
+        others; one that has no spelling any more is closed.
 
         One statement finds them, one for each kind of scope reads the spellings, one for each window moves all
-        accounts that come into it. Accounts that somebody holds are left to the next run, so it waits for nobody,
-        in whatever order it finds them.
+        accounts that come into it; where they roll over, two for each window and cap, and two more. Accounts that
+        somebody holds are left to the next run, so it waits for nobody, in whatever order it finds them.
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
-            due = {
-                Scope(ScopeKind(row.scope), row.scope_id, row.sub): row.armed_at
-                for row in transaction.execute(due_at(now))
-            }
+            due = {scope_of(row): row for row in transaction.execute(due_at(now))}
             if not due:
                 return JobBatch(0)
             found = self._sorted(due, spellings.load(transaction, due), now)
             for window, scopes in found.moves.items():
                 _move(transaction, window, scopes)
+            rollover.move(transaction, found.rolls, now)
             for reason, scopes in found.parked.items():
                 _set(transaction, scopes, parked_at=now, parked_reason=reason)
             if found.closed:
                 _set(transaction, found.closed, **accounts.closed())
-            _tell(transaction, found.moves, now)
+            opened = found.opened()
+            _tell(transaction, opened, now)
+        self._rebase([scope for scopes in found.rolls.values() for scope in scopes])
         return JobBatch(
-            sum(map(len, found.moves.values())) + len(found.closed),
+            sum(map(len, opened.values())) + len(found.closed),
             parked=sum(map(len, found.parked.values())),
             more=len(due) == RESET_BATCH,
         )
@@ -94,29 +103,52 @@ class Windows:
         told = [ParkedRow(row.scope, row.scope_id, row.sub, row.parked_reason, row.parked_at) for row in found]
         return Parked(found[0].rows if found else 0, tuple(told))
 
-    def _sorted(self, due: Mapping[Scope, datetime], spelled: Mapping[Scope, str], now: datetime) -> "_Found":
+    def _rebase(self, scopes: Sequence[Scope]) -> None:
+        """Let a charge count at once that came between the first call of a window and the move into it."""
+        try:
+            self._rebasing.present(scopes)
+        except StoreUnavailable:
+            # The next charge that is folded does it.
+            _log.warning("windows_not_rebased", accounts=len(scopes))
+
+    def _sorted(self, due: Mapping[Scope, Any], spelled: Mapping[Scope, Terms], now: datetime) -> "_Found":
         """What is to become of each; accounts with one spelling share their window, so groups are few."""
         found = _Found()
-        for scope, armed_at in due.items():
-            if scope not in spelled:
+        for scope, state in due.items():
+            terms = spelled.get(scope)
+            if terms is None or terms.spelling is None:
                 found.closed.append(scope)
                 continue
             try:
-                window = self._calendar.window(spelled[scope], armed_at, now)
+                window = self._calendar.window(terms.spelling, state.armed_at, now)
+                roll = roll_of(state, terms, window, self._calendar)
             except InvalidDuration as error:
-                found.parked[f"'{spelled[scope][:LONGEST_TOLD]}': {error}"].append(scope)
-            else:
+                found.parked[f"'{terms.spelling[:LONGEST_TOLD]}': {error}"].append(scope)
+                continue
+            if roll is None:
                 found.moves[window].append(scope)
+            else:
+                found.rolls[roll].append(scope)
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The accounts by the window they belong in, by the reason for which they are set aside, and the rest."""
+    """The accounts by the window they belong in, those that roll over by how they come there, by the reason for
+    which they are set aside, and the rest.
+    """
 
     moves: dict[Window, list[Scope]] = field(default_factory=lambda: defaultdict(list))
+    rolls: dict[Roll, list[Scope]] = field(default_factory=lambda: defaultdict(list))
     parked: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))
     closed: list[Scope] = field(default_factory=list)
+
+    def opened(self) -> dict[Window, list[Scope]]:
+        """All that begin a window, by that."""
+        windows = {window: list(scopes) for window, scopes in self.moves.items()}
+        for roll, scopes in self.rolls.items():
+            windows.setdefault(roll.window, []).extend(scopes)
+        return windows
 
 
 def due_at(now: datetime) -> Any:
@@ -125,7 +157,6 @@ def due_at(now: datetime) -> Any:
     Asked for at once they would be no stretch of it, and every batch would sort all that is due.
     """
     end = budget_state.c.reset_at
-    columns = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub, budget_state.c.armed_at)
     of_index = (
         budget_state.c.armed_at.is_not(None),
         budget_state.c.parked_at.is_(None),
@@ -135,7 +166,7 @@ def due_at(now: datetime) -> Any:
         budget_state.c.scope.concat("").in_([kind.value for kind in spellings.READERS]),
     )
     found = (
-        select(*columns)
+        select(*rollover.STATE)
         .where(*of_index, condition)
         .order_by(end)
         .limit(RESET_BATCH)
@@ -160,6 +191,7 @@ def _move(transaction: Connection, window: Window, scopes: Sequence[Scope]) -> N
         reset_at=window.end,
         window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
         carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
+        rolled_by=case((inside, budget_state.c.rolled_by), else_=None),
         **accounts.passed(window.start),
     )
 

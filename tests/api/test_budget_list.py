@@ -73,11 +73,13 @@ def test_the_settings_of_a_tier_say_what_each_field_is_and_holds(api: Api):
         **{name: value for name, value in FIELDS.items() if name != "budget_id"},
         "budget_start_time": None,
         "budget_timezone": None,
+        "budget_rollover": None,
     }
     assert {entry["field_name"]: entry["field_type"] for entry in found} == {
         **dict.fromkeys(("max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"), "Integer"),
         **dict.fromkeys(("max_budget", "soft_budget"), "Float"),
         **dict.fromkeys(("budget_duration", "budget_start_time", "budget_timezone"), "String"),
+        "budget_rollover": "Boolean",
         "model_max_budget": "Object",
     }
     assert all(entry["field_description"] for entry in found)

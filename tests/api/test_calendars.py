@@ -122,6 +122,30 @@ def test_another_zone_moves_the_reset_and_a_null_goes_back_to_the_installations(
 
 
 @every_entity
+@on_one_store
+def test_whether_a_budget_rolls_over_is_its_own_to_say(api: Api, entity: Entity) -> None:
+    assert entity.make(api, {**TOKYO, "budget_rollover": True}).status == 200
+    shown = [entity.read(api)]
+    for sent in ({"budget_rollover": False}, {"budget_timezone": "UTC"}, {"budget_rollover": None}):
+        changed = entity.change(api, sent)
+        assert changed.status == 200, changed
+        shown.append(entity.read(api))
+
+    assert [found["budget_rollover"] for found in shown] == [True, False, False, None]
+    assert {found["budget_duration"] for found in shown} == {"1d"}
+
+
+@on_one_store
+@pytest.mark.parametrize(("own", "told"), [(True, True), (False, False), (None, False)])
+def test_a_preview_tells_whether_the_window_rolls_over(api: Api, own: bool | None, told: bool) -> None:
+    sent = {"budget_duration": "1d"} | ({} if own is None else {"budget_rollover": own})
+    api.post("/team/new", {"team_id": "t", **sent})
+
+    assert preview(api, **sent)["budget_rollover"] is told
+    assert preview(api, team_id="t")["budget_rollover"] is told
+
+
+@every_entity
 @pytest.mark.parametrize(
     ("limits", "param"),
     [
@@ -131,6 +155,8 @@ def test_another_zone_moves_the_reset_and_a_null_goes_back_to_the_installations(
         ({**TOKYO, "budget_start_time": "6"}, "budget_start_time"),
         ({"budget_timezone": "Asia/Tokyo"}, "budget_duration"),
         ({"budget_start_time": "06:00"}, "budget_duration"),
+        ({"budget_rollover": True}, "budget_duration"),
+        ({"budget_rollover": False}, "budget_duration"),
         ({**TOKYO, "budget_duration": "1d UTC"}, "budget_duration"),
     ],
 )

@@ -83,6 +83,7 @@ def test_everything_is_answered_under_the_names_of_the_request(api: Api):
         **sent,
         "budget_start_time": None,
         "budget_timezone": None,
+        "budget_rollover": None,
         **INCREASE,
         "temp_budget_expiry": "2026-12-24T18:00:00.000000Z",
     }

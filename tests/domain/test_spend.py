@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.rollover import Terms
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar, Window
 
@@ -30,7 +31,7 @@ def state(**changed: Any) -> dict[str, Any]:
 
 
 def test_no_state_is_no_spend():
-    assert spend_of(None, "1d", CALENDAR, ARMED) == Spend(0, 0, None)
+    assert spend_of(None, Terms("1d"), CALENDAR, ARMED) == Spend(0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_no_state_is_no_spend():
     ],
 )
 def test_a_window_that_has_passed_reads_zero_at_its_very_end(now: datetime, spent: int):
-    found = spend_of(state(), "1d", CALENDAR, now)
+    found = spend_of(state(), Terms("1d"), CALENDAR, now)
 
     assert (found.window_nanos, found.lifetime_nanos) == (spent, 12)
     assert found.window == CALENDAR.window("1d", ARMED, now)
@@ -55,13 +56,13 @@ def test_a_window_that_has_passed_reads_zero_at_its_very_end(now: datetime, spen
 def test_what_was_never_armed_keeps_its_spend_for_ever(spelling: str | None):
     unarmed = state(armed_at=None, window_start=None, reset_at=None)
 
-    found = spend_of(unarmed, spelling, CALENDAR, MIDNIGHT + timedelta(days=4_000))
+    found = spend_of(unarmed, Terms(spelling), CALENDAR, MIDNIGHT + timedelta(days=4_000))
 
     assert (found, found.reset_at) == (Spend(7, 12, None), None)
 
 
 def test_a_window_that_was_taken_off_keeps_its_last_spend():
-    assert spend_of(state(), None, CALENDAR, MIDNIGHT + timedelta(days=9)) == Spend(7, 12, None)
+    assert spend_of(state(), Terms(None), CALENDAR, MIDNIGHT + timedelta(days=9)) == Spend(7, 12, None)
 
 
 def test_a_late_job_changes_nothing_that_is_read():
@@ -70,14 +71,14 @@ def test_a_late_job_changes_nothing_that_is_read():
     window = CALENDAR.window("1d", ARMED, now)
     moved = state(window_start=window.start, reset_at=window.end, window_spend_nanos=0)
 
-    assert spend_of(moved, "1d", CALENDAR, now) == spend_of(state(), "1d", CALENDAR, now)
+    assert spend_of(moved, Terms("1d"), CALENDAR, now) == spend_of(state(), Terms("1d"), CALENDAR, now)
 
 
 def test_a_clock_that_stood_in_the_next_window_already_shows_nothing_of_it():
     ahead = CALENDAR.window("1d", ARMED, MIDNIGHT)
     written_ahead = state(window_start=ahead.start, reset_at=ahead.end)
 
-    assert spend_of(written_ahead, "1d", CALENDAR, ARMED).window_nanos == 0
+    assert spend_of(written_ahead, Terms("1d"), CALENDAR, ARMED).window_nanos == 0
 
 
 @given(
@@ -90,7 +91,7 @@ def test_spend_is_seen_exactly_while_its_window_lasts(spelling: str, charged: ti
     window = CALENDAR.window(spelling, ARMED, charged_at)
     written = state(window_start=window.start, reset_at=window.end)
 
-    found = spend_of(written, spelling, CALENDAR, now)
+    found = spend_of(written, Terms(spelling), CALENDAR, now)
 
     assert found.window_nanos == (7 if now < window.end else 0)
     assert found.lifetime_nanos == 12

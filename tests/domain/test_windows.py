@@ -3,11 +3,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.durations import InvalidDuration
-from app.domain.windows import Calendar, Window, check, containing, resets
+from app.domain.windows import Calendar, Window, check, containing, passed, resets
 
 UTC_ZONE = ZoneInfo("UTC")
 MIDNIGHT = time(0)
@@ -459,3 +459,44 @@ def test_a_naive_moment_is_a_mistake_of_the_program() -> None:
         window("1d", naive, armed_at=utc("2026-11-18"))
     with pytest.raises(TypeError):
         window("1d", utc("2026-11-18"), armed_at=naive)
+
+
+# How many have passed
+
+
+@given(spellings, places, st.timedeltas(timedelta(0), timedelta(days=40)), day_starts)
+@example("1d", ("Pacific/Apia", utc("2011-12-29T12:00")), timedelta(days=5), MIDNIGHT)
+@example("1d", ("Pacific/Kwajalein", utc("1993-08-19T12:00")), timedelta(days=5), time(4))
+def test_windows_are_counted_as_walking_through_them_does(
+    spelling: str, place: tuple[str | ZoneInfo, datetime], later: timedelta, day_start: time
+) -> None:
+    zone, since = place
+    zone = ZoneInfo(zone) if isinstance(zone, str) else zone
+    until = since + later
+    assume(later < _SHORT.get(spelling, later + timedelta(1)))
+
+    def at(moment: datetime) -> Window:
+        return window(spelling, moment, armed_at=since, zone=zone, day_start=day_start)
+
+    walked, present = 0, at(since)
+    while present.end <= until:
+        walked, present = walked + 1, at(present.end)
+
+    def count(one: datetime, other: datetime) -> int:
+        return passed(spelling, zone=zone, day_start=day_start, armed_at=since, since=one, until=other)
+
+    assert (count(since, until), count(until, since)) == (walked, -walked)
+
+
+def test_counting_a_millennium_of_seconds_takes_no_walk() -> None:
+    since = utc("2026-11-18T13:47:33")
+
+    found = passed(
+        "1s", zone=UTC_ZONE, day_start=MIDNIGHT, armed_at=since, since=since, until=since + timedelta(days=365_000)
+    )
+
+    assert found == 365_000 * 86_400
+
+
+# Of these a walk would take too long.
+_SHORT = {name: timedelta(hours=2) for name in ("45s", "7m", "90m", "3600s", "2880m")}

@@ -207,7 +207,7 @@ def books(services: Services, scope_ids: Iterable[str]) -> dict[Scope, Balance]:
     with services.database.read() as connection:
         rows = connection.execute(select(budget_state).where(budget_state.c.scope_id.in_(list(scope_ids))))
         accounts = [rebasing._account(row) for row in rows.mappings()]
-        spent = spends.current(connection, accounts)
+        spent = spends.current(connection, accounts, services.calendars.installation)
     with services.redis.lease() as lease:
         names = [balance_names.counter(lease, account) for account in accounts]
         used, held = lease.fields(names, "used"), lease.fields(names, "held")

@@ -11,6 +11,7 @@ from app.config import Settings
 from app.db import Database
 from app.domain.access import Caller, Role
 from app.domain.limits import Account
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
@@ -64,7 +65,8 @@ class KeyAccount:
 
     def correct_in(self, transaction: Connection, to_nanos: int, act: Act) -> int:
         spend = self.spend
-        return correct(transaction, act, Account(SCOPE, spend.window, spend.armed_at), to_nanos, {"key_id": KEY})
+        account = Account(SCOPE, spend.window, spend.armed_at)
+        return correct(transaction, act, account, to_nanos, {"key_id": KEY}, self._calendar)
 
     def fold(self) -> None:
         """Fold whatever waits."""
@@ -84,7 +86,7 @@ class KeyAccount:
                 )
             )
             account = spends.account_part(rows_.mappings().one())
-        return spend_of(account, self.spelling, self._calendar, self._clock.now())
+        return spend_of(account, Terms(self.spelling), self._calendar, self._clock.now())
 
     @property
     def booked(self) -> int:
@@ -105,7 +107,7 @@ def calendar(settings: Settings) -> Calendar:
 @pytest.fixture
 def folding(database: Database, settings: Settings, clock: MovableClock, calendar: Calendar) -> Iterator[Folding]:
     redis = HotRedis(settings.hot_redis_url, seconds=REDIS_SECONDS)
-    rebasing = Rebasing(database, Balances(redis, longest_lease_seconds=60))
+    rebasing = Rebasing(database, Balances(redis, longest_lease_seconds=60), calendar)
     yield Folding(database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages)
     redis.close()
 
@@ -139,6 +141,7 @@ def test_a_new_account_is_empty(account: KeyAccount):
         "previous_start": None,
         "previous_end": None,
         "previous_spend_nanos": 0,
+        "rolled_by": None,
     }
 
 

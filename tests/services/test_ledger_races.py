@@ -1,10 +1,13 @@
 """Batches of charges that come at once."""
 
+from datetime import time
 from threading import Barrier, Thread
+from zoneinfo import ZoneInfo
 
 from app.db import Database
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
+from app.domain.windows import Calendar
 from app.services import ledger
 from app.services.audit import SYSTEM, Act
 from app.services.ledger import Entry
@@ -12,6 +15,7 @@ from tests.clocks import START
 
 ROUNDS = 4
 CHARGES = 1_000
+CALENDAR = Calendar(ZoneInfo("UTC"), time(0))
 ACCOUNT = Account(Scope(ScopeKind.KEY, "k"))
 
 
@@ -21,7 +25,7 @@ def test_batches_that_share_charges_in_any_order_do_not_wait_for_each_other(data
     def append(entries: list[Entry], barrier: Barrier) -> None:
         barrier.wait(60)
         with database.transaction() as transaction:
-            written.extend(ledger.append(transaction, entries, Act(SYSTEM, START)))
+            written.extend(ledger.append(transaction, entries, Act(SYSTEM, START), CALENDAR))
 
     for number in range(ROUNDS):
         barrier = Barrier(2)

@@ -12,6 +12,7 @@ from app.clock import iso
 from app.container import Services
 from app.dispatch import TaskName
 from app.domain.limits import Account
+from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
@@ -349,7 +350,7 @@ def read(services: Services, scope: Scope) -> tuple[int | None, int]:
     """What is spent without a window: as it is decided by, and as it is shown."""
     with services.database.read() as connection:
         armed_at = state(services.database, scope)["armed_at"]
-        (decided,) = spends.current(connection, [Account(scope, None, armed_at)])
+        (decided,) = spends.current(connection, [Account(scope, None, armed_at)], UTC_DAYS)
         row = (
             connection.execute(
                 select(*spends.account_columns()).where(
@@ -361,7 +362,7 @@ def read(services: Services, scope: Scope) -> tuple[int | None, int]:
             .mappings()
             .one()
         )
-        shown = spend_of(spends.account_part(row), None, UTC_DAYS, services.clock.now())
+        shown = spend_of(spends.account_part(row), Terms(), UTC_DAYS, services.clock.now())
     return decided, shown.window_nanos
 
 

@@ -26,13 +26,18 @@ def settings(view: BudgetView) -> list[dict[str, Any]]:
 
 
 def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
-    """The resets, with the zone and start of day that they follow: the budget's own, else the installation's."""
+    """The resets, with the zone and start of day that they follow: the budget's own, else the installation's.
+
+    So does whether what is spent beyond the cap is carried on.
+    """
     own = spellings.shown(found.spelling)
+    rollover = own["budget_rollover"]
     window = found.window
     return {
         "budget_duration": own["budget_duration"],
         "budget_start_time": own["budget_start_time"] or installation.day_start.isoformat("auto"),
         "budget_timezone": own["budget_timezone"] or installation.zone.key,
+        "budget_rollover": installation.rollover if rollover is None else rollover,
         "armed_at": iso(found.armed_at),
         "window": None if window is None else {"start": iso(window.start), "end": iso(window.end)},
         "resets": [iso(at) for at in found.resets],
@@ -49,5 +54,10 @@ _SETTINGS = (
     ("budget_duration", "String", "After which time the spend starts at zero again, such as 1h, 7d or 30d"),
     ("budget_start_time", "String", "The start of its days, where that is not the installation's"),
     ("budget_timezone", "String", "The zone of its calendar, where that is not the installation's"),
+    (
+        "budget_rollover",
+        "Boolean",
+        "Whether what is spent beyond the budget is the first spend of the next window",
+    ),
     ("model_max_budget", "Object", "Budgets and rates for single models"),
 )

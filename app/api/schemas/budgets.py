@@ -2,7 +2,7 @@
 
 from marshmallow import fields as f
 
-from app.api.fields import MAXIMUM_INT32, Instant, Money, Name, Text, TextList, Whole
+from app.api.fields import MAXIMUM_INT32, Flag, Instant, Money, Name, Text, TextList, Whole
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import ModelBudgets
 from app.api.schemas.pages import PageQuerySchema
@@ -21,6 +21,7 @@ class LimitsSchema(Request):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     model_max_budget = ModelBudgets()
     max_parallel_requests = Whole(high=MAXIMUM_INT32)
     tpm_limit = Whole()
@@ -53,6 +54,7 @@ class BudgetCalendarQuerySchema(Request):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     armed_at = Instant()
     key = Name()
     budget_id = Name()
@@ -71,6 +73,7 @@ class BudgetCalendarSchema(Answer):
     budget_duration = f.String(required=True, allow_none=True, metadata={"description": "Null: it never resets"})
     budget_start_time = f.String(required=True)
     budget_timezone = f.String(required=True)
+    budget_rollover = f.Boolean(required=True)
     armed_at = f.String(required=True, allow_none=True)
     window = f.Nested(WindowSchema(), required=True, allow_none=True)
     resets = f.List(f.String(), required=True)
@@ -88,6 +91,7 @@ class LimitsAnswerSchema(Answer):
     budget_duration = f.String(required=True, allow_none=True)
     budget_start_time = f.String(required=True, allow_none=True)
     budget_timezone = f.String(required=True, allow_none=True)
+    budget_rollover = f.Boolean(required=True, allow_none=True)
     budget_reset_at = f.String(required=True, allow_none=True)
     model_max_budget = f.Dict(required=True)
     max_parallel_requests = f.Integer(required=True, allow_none=True)

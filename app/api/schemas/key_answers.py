@@ -61,6 +61,7 @@ class KeyFields(Answer):
     budget_duration = _text()
     budget_start_time = _text()
     budget_timezone = _text()
+    budget_rollover = _flag()
     budget_id = _text()
     allowed_cache_controls = _texts()
     allowed_routes = _texts()

@@ -122,6 +122,7 @@ class KeySettingsSchema(LiftedSchema):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     budget_limits = BudgetLimits()
     model_max_budget = ModelBudgets()
     budget_fallbacks = Object()
@@ -184,6 +185,9 @@ class UpdateKeyRequestSchema(KeySettingsSchema, TemporaryIncreaseSchema):
 
     key = Text(max_length=256)
     key_type = Anything()
+    carry_spend = Flag(
+        metadata={"description": "Begin the window that the key gets now with what it has spent so far"}
+    )
 
     @validates_schema
     def _names_a_key(self, data: dict[str, Any], **_: Any) -> None:

@@ -20,6 +20,7 @@ class KeyUpdateFieldsSchema(LiftedSchema, TemporaryIncreaseSchema):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     budget_limits = BudgetLimits()
     model_max_budget = ModelBudgets()
     tpm_limit = Whole()

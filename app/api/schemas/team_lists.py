@@ -71,6 +71,7 @@ class AvailableTeamSchema(Answer):
     budget_duration = f.String(required=True, allow_none=True)
     budget_start_time = f.String(required=True, allow_none=True)
     budget_timezone = f.String(required=True, allow_none=True)
+    budget_rollover = f.Boolean(required=True, allow_none=True)
     tpm_limit = f.Integer(required=True, allow_none=True)
     rpm_limit = f.Integer(required=True, allow_none=True)
     blocked = f.Boolean(required=True)

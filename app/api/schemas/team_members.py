@@ -40,6 +40,7 @@ class TeamMemberAddRequestSchema(Request):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     allowed_models = TextList()
 
 
@@ -54,6 +55,7 @@ class TeamMemberUpdateRequestSchema(TemporaryIncreaseSchema):
     budget_duration = Text(max_length=64)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
+    budget_rollover = Flag()
     allowed_models = TextList()
     tpm_limit = Whole()
     rpm_limit = Whole()
@@ -98,6 +100,7 @@ class TeamMemberUpdateResponseSchema(MemberAnswerSchema):
     budget_duration = f.String(required=True, allow_none=True)
     budget_start_time = f.String(required=True, allow_none=True)
     budget_timezone = f.String(required=True, allow_none=True)
+    budget_rollover = f.Boolean(required=True, allow_none=True)
     allowed_models = f.List(f.String(), required=True)
     tpm_limit = f.Integer(required=True, allow_none=True)
     rpm_limit = f.Integer(required=True, allow_none=True)

@@ -16,6 +16,7 @@ BUDGET_FIELDS = frozenset(
         "soft_budget",
         "budget_id",
         *spellings.FIELDS,
+        "carry_spend",
         "budget_limits",
         "model_max_budget",
         "spend",

@@ -1,0 +1,313 @@
+"""Moving windows that carry on what was spent beyond their cap, by the rule of `app.domain.rollover`.
+
+Whoever moves one takes off its spend, as far as that is folded, what the caps of all windows since allow, and
+begins the present one with the rest. Of the windows that have passed it keeps what a charge that comes late needs:
+every reader counts such a charge while it waits, and the rollup writes down what it changes. So a move changes no
+number that anybody sees, whoever makes it and whenever.
+
+The cap is the one that is stored. So whoever changes it, or the window, moves what has passed by the old one
+first.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from app.db import insertion
+from app.domain.durations import InvalidDuration
+from app.domain.further_budgets import OF_MODELS, OF_WINDOWS
+from app.domain.limits import Account
+from app.domain.reservations import SETTLED_WITHIN
+from app.domain.rollover import Grid, Stretch, Terms, allowance, opening_at, with_charges
+from app.domain.scopes import Scope, ScopeKind
+from app.domain.windows import Calendar, Window
+from app.models import budget_state, rolled_windows, watched
+from app.services import accounts, spellings
+
+# A charge may come so long after its call, and wait as long again to be folded.
+KEPT = 2 * SETTLED_WITHIN
+
+_PAGE = 500
+_NAMES = ("scope", "scope_id", "sub")
+_TERMS = frozenset({"budget_duration", "max_budget_nanos", "budget_id", "model_max_budget", "budget_limits"})
+_SPENT = budget_state.c.window_spend_nanos
+STATE = tuple(budget_state.c[name] for name in (*_NAMES, "armed_at", "window_start", "rolled_by"))
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """From the stored window to a later one, so many windows on; `previous` is the one just before that.
+
+    `known` where the windows before the stored one are kept already.
+    """
+
+    terms: Terms
+    stored: datetime
+    previous: Window
+    window: Window
+    windows: int
+    known: bool
+
+
+def roll_of(state: Any, terms: Terms, window: Window, calendar: Calendar) -> Roll | None:
+    """How an account moves to a later window; None where that one begins at zero, or is no later."""
+    stored, spelling = state.window_start, terms.spelling
+    if stored is None or stored >= window.start or spelling is None or not terms.roll(calendar):
+        return None
+    previous = calendar.window(spelling, state.armed_at, window.start - timedelta(microseconds=1))
+    return Roll(
+        terms,
+        stored,
+        Window(max(stored, previous.start), window.start),
+        window,
+        Grid(calendar, spelling, state.armed_at).passed(stored, window.start),
+        state.rolled_by == spelling,
+    )
+
+
+def move(transaction: Connection, rolls: Mapping[Roll, Sequence[Scope]], now: datetime) -> None:
+    """Move accounts that the caller holds; two statements for each different move, two for all of them.
+
+    What stands crossed by what a window begins with is told by whoever looks at the accounts that are watched.
+    """
+    if not rolls:
+        return
+    scopes = [scope for several in rolls.values() for scope in several]
+    unknown = [scope for roll, several in rolls.items() if not roll.known for scope in several]
+    _drop(transaction, scopes, unknown, now)
+    for roll, several in rolls.items():
+        which = accounts.among(several)
+        transaction.execute(_keep(roll, which))
+        transaction.execute(update(budget_state).where(which).values(_moved(roll)))
+    opened_spent = and_(accounts.among(scopes), budget_state.c.sub == "", _SPENT > 0)
+    found = select(budget_state.c.scope, budget_state.c.scope_id).where(opened_spent)
+    transaction.execute(insert(watched).from_select(["scope", "scope_id"], found))
+
+
+def move_present(transaction: Connection, present: Iterable[Account], calendar: Calendar, now: datetime) -> None:
+    """Move those that roll over to the windows that they are given in; what was armed anew since is left alone.
+
+    One statement where none has to move, and none where none rolls over.
+    """
+    present = list(present)
+    latest: dict[Scope, Account] = {}
+    for account in present:
+        if account.terms is not None and account.window is not None:
+            other = latest.get(account.scope)
+            if other is None or other.window is None or other.window.start < account.window.start:
+                latest[account.scope] = account
+    if not latest or not _rolls(transaction, latest, calendar):
+        return
+    # All of them in one order for everybody: the others may move as well.
+    accounts.lock(transaction, accounts.among(account.scope for account in present))
+    move(transaction, _rolls(transaction, latest, calendar), now)
+
+
+def concerns(columns: Iterable[str], spelling: str | None, calendar: Calendar) -> bool:
+    """Whether a change of these columns of a key, a team or a user may change how a window of it rolls over.
+
+    `spelling` is that of its window so far. What its models and its further windows do is for the installation to
+    say.
+    """
+    return not _TERMS.isdisjoint(columns) and (calendar.rollover or calendar.rolls(spelling))
+
+
+def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
+    """Every account of these keys, teams or users: their own, and those of their models and further windows."""
+    kinds = {kind, OF_MODELS.get(kind, kind), OF_WINDOWS.get(kind, kind)}
+    return and_(budget_state.c.scope.in_(sorted(kinds)), budget_state.c.scope_id.in_(sorted(ids)))
+
+
+def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: Calendar, now: datetime) -> None:
+    """Move what has passed of these accounts, by the spellings and caps that are stored as yet.
+
+    One statement where nothing has passed; else a few for every 500. What does not roll over begins at zero: it is
+    not to carry on by a cap that it gets only now.
+    """
+    due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
+    if not transaction.execute(select(exists().where(due))).scalar():
+        return
+    accounts.lock(transaction, which)
+    place = tuple(budget_state.c[name] for name in _NAMES)
+    page = select(*STATE).where(due).order_by(*place).limit(_PAGE)
+    rows = transaction.execute(page).all()
+    while rows:
+        states = {scope_of(row): row for row in rows}
+        rolls: dict[Roll, list[Scope]] = defaultdict(list)
+        others: list[Account] = []
+        for scope, terms in spellings.load(transaction, states).items():
+            state = states.get(scope)
+            window = None if state is None else calendar.running(terms.spelling, state.armed_at, now)
+            if state is None or window is None:
+                continue
+            roll = roll_of(state, terms, window, calendar)
+            if roll is None:
+                others.append(Account(scope, window, state.armed_at))
+            else:
+                rolls[roll].append(scope)
+        accounts.move_windows(transaction, others)
+        move(transaction, rolls, now)
+        last = rows[-1]
+        rows = transaction.execute(page.where(tuple_(*place) > (last.scope, last.scope_id, last.sub))).all()
+
+
+def scope_of(row: Any) -> Scope:
+    return Scope(ScopeKind(row.scope), row.scope_id, row.sub)
+
+
+def _rolls(
+    transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar
+) -> dict[Roll, list[Scope]]:
+    found: dict[Roll, list[Scope]] = defaultdict(list)
+    for row in transaction.execute(select(*STATE).where(accounts.among(latest))):
+        account = latest[scope_of(row)]
+        if account.terms is None or account.window is None or row.armed_at != account.armed_at:
+            continue
+        try:
+            roll = roll_of(row, account.terms, account.window, calendar)
+        except InvalidDuration:
+            continue
+        if roll is not None:
+            found[roll].append(account.scope)
+    return found
+
+
+def _keep(roll: Roll, which: ColumnElement[bool]) -> Any:
+    """Write down the stored window, unless it says nothing: then it is one of those after the last one kept."""
+    cap = literal(roll.terms.cap_nanos, rolled_windows.c.cap_nanos.type)
+    last = (
+        select(rolled_windows.c.cap_nanos)
+        .where(*(rolled_windows.c[name] == budget_state.c[name] for name in _NAMES))
+        .order_by(rolled_windows.c.window_start.desc())
+        .limit(1)
+        .correlate(budget_state)
+        .scalar_subquery()
+    )
+    place = [budget_state.c[name] for name in _NAMES]
+    told = select(*place, budget_state.c.window_start, _SPENT, cap).where(
+        which, or_(_SPENT != 0, last.is_distinct_from(cap))
+    )
+    return insert(rolled_windows).from_select([*_NAMES, "window_start", "used_nanos", "cap_nanos"], told)
+
+
+def _moved(roll: Roll) -> dict[str, Any]:
+    opened = _opening(roll.terms, roll.windows)
+    return {
+        "window_start": roll.window.start,
+        "reset_at": roll.window.end,
+        "windowless": False,
+        "window_spend_nanos": opened,
+        "carried_nanos": opened,
+        "rolled_by": roll.terms.spelling,
+        "previous_start": roll.previous.start,
+        "previous_end": roll.previous.end,
+        "previous_spend_nanos": _opening(roll.terms, roll.windows - 1),
+        **accounts.UNPARKED,
+    }
+
+
+def _opening(terms: Terms, windows: int) -> ColumnElement[Any]:
+    """As `app.domain.rollover.opening`, of the stored spend."""
+    if windows == 0:
+        return _SPENT
+    allowed = allowance(terms.cap_nanos or 0, windows)
+    return case((allowed < _SPENT, _SPENT - allowed), else_=0)
+
+
+def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Scope], now: datetime) -> None:
+    """Let go of what no charge can come to any more, and of all that is left from before the account was armed."""
+    later = rolled_windows.alias("later")
+    followed = exists().where(
+        *(later.c[name] == rolled_windows.c[name] for name in _NAMES),
+        later.c.window_start > rolled_windows.c.window_start,
+        later.c.window_start <= now - KEPT,
+    )
+    left = and_(accounts.among(scopes, rolled_windows), followed)
+    if unknown:
+        left = or_(left, accounts.among(unknown, rolled_windows))
+    transaction.execute(delete(rolled_windows).where(left))
+
+
+# --- charges that come late --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The passed windows of an account that rolls over, before and after charges of them that come late."""
+
+    grid: Grid
+    before: Sequence[Stretch]
+    after: Sequence[Stretch]
+
+    def into(self, start: datetime) -> int:
+        """By how much more the window that begins at `start` begins with."""
+        return opening_at(self.after, start, self.grid) - opening_at(self.before, start, self.grid)
+
+
+def late(
+    transaction: Connection,
+    states: Mapping[Scope, Mapping[str, Any]],
+    charges: Mapping[Scope, Sequence[tuple[int, datetime]]],
+    calendar: Calendar,
+) -> dict[Scope, Late]:
+    """What charges make of windows that have passed, of accounts that the caller holds.
+
+    One statement where any rolls over and is charged late, else none.
+    """
+    grids: dict[Scope, Grid] = {}
+    for scope, state in states.items():
+        start, rolled_by = state["window_start"], state["rolled_by"]
+        if rolled_by is not None and any(at < start for _, at in charges[scope]):
+            grids[scope] = Grid(calendar, rolled_by, state["armed_at"])
+    kept = _kept(transaction, grids) if grids else {}
+    found = {}
+    for scope, grid in grids.items():
+        passed = [(amount, at) for amount, at in charges[scope] if at < states[scope]["window_start"]]
+        found[scope] = Late(grid, kept[scope], with_charges(kept[scope], passed, grid))
+    return found
+
+
+def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
+    """Write down the windows that have changed, in one statement where there are any."""
+    rows = [
+        {
+            **accounts.names(scope),
+            "window_start": stretch.start,
+            "used_nanos": stretch.used_nanos,
+            "cap_nanos": stretch.cap_nanos,
+        }
+        for scope, found in changed.items()
+        for stretch in set(found.after) - set(found.before)
+    ]
+    if rows:
+        statement = insertion(transaction, rolled_windows)
+        used = {"used_nanos": statement.excluded.used_nanos}
+        place = [*_NAMES, "window_start"]
+        transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), rows)
+
+
+def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[Stretch]]:
+    found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
+    rows = transaction.execute(
+        select(rolled_windows).where(accounts.among(found, rolled_windows)).order_by(rolled_windows.c.window_start)
+    )
+    for row in rows:
+        found[scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))
+    return found
