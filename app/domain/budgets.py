@@ -7,6 +7,7 @@ from typing import Any
 from app.domain import money, spellings, windows
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.instants import iso
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -159,26 +160,31 @@ def budget_limits(
     calendar: Calendar,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue."""
+    """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue.
+
+    A window is told from the others by its whole spelling: one length may stand in several zones.
+    """
     running = {limit["budget_duration"]: limit for limit in stored}
-    limits = list(limits)
-    if len({limit["budget_duration"] for limit in limits}) < len(limits):
-        raise InvalidValue("Every one of budget_limits needs a budget_duration of its own", "budget_limits")
-    return [_budget_limit(limit, running, calendar, now) for limit in limits]
+    found = [_budget_limit(limit, running, calendar, now) for limit in limits]
+    if len({limit["budget_duration"] for limit in found}) < len(found):
+        raise InvalidValue("Every one of budget_limits needs a window of its own", "budget_limits")
+    return found
 
 
 def _budget_limit(
     limit: Mapping[str, Any], running: Mapping[str, Any], calendar: Calendar, now: datetime
 ) -> dict[str, Any]:
-    spelling = limit["budget_duration"]
+    try:
+        spelling = spelling_of(limit, None)
+    except InvalidValue as error:
+        raise InvalidValue(f"budget_limits: {error}", "budget_limits") from error
     if spelling is None or limit["max_budget"] is None:
         raise InvalidValue("Every one of budget_limits needs a budget_duration and a max_budget", "budget_limits")
-    check_window(spelling, "budget_limits")
     cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
     if spelling in running:
         return {**running[spelling], "max_budget": cap}
     window = calendar.window(spelling, now, now)
-    return {"budget_duration": spelling, "max_budget": cap, "reset_at": window.end.isoformat()}
+    return {"budget_duration": spelling, "max_budget": cap, "reset_at": iso(window.end)}
 
 
 def check_model_budgets(budgets: Mapping[str, Any]) -> None:

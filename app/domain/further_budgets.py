@@ -6,11 +6,15 @@ since its holder exists.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from app.domain import money
+from app.domain import money, spellings
+from app.domain.durations import InvalidDuration
+from app.domain.instants import iso
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
+from app.domain.windows import Calendar, Window
 
 _OF_MODELS: Mapping[ScopeKind, ScopeKind] = {
     ScopeKind.KEY: ScopeKind.KEY_MODEL,
@@ -43,6 +47,44 @@ def further_accounts(holder: Scope, settings: Row) -> dict[Scope, str | None]:
     """The scopes of all of them, each with the spelling of its window; what `settings` lack is not set."""
     found = [*_of_models(holder, settings, settings.get("model_max_budget", ())), *_of_windows(holder, settings)]
     return {budget.scope: budget.spelling for budget in found}
+
+
+def present_windows(settings: Row, calendar: Calendar, now: datetime) -> dict[str, Any]:
+    """These settings, each further window with the reset that is next at `now`; None where there is none.
+
+    What is stored is an earlier reset of the same window, from which all others are counted.
+    """
+    limits = settings["budget_limits"]
+    if not limits:
+        return dict(settings)
+    found = ({**limit, "reset_at": _reset_at(window_of(limit, calendar, now))} for limit in limits)
+    return {**settings, "budget_limits": list(found)}
+
+
+def window_of(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> Window | None:
+    """The present window of an entry of budget_limits; None where its spelling cannot be computed."""
+    boundary = limit.get("reset_at")
+    if boundary is None:
+        return None
+    try:
+        return calendar.continued(limit["budget_duration"], datetime.fromisoformat(boundary), now)
+    except InvalidDuration:
+        return None
+
+
+def shown_windows(limits: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The entries of budget_limits as they were sent, each with its reset; what they do not say is left out."""
+    if limits is None:
+        return None
+    return [{**limit, **_said(limit["budget_duration"])} for limit in limits]
+
+
+def _said(spelling: str) -> dict[str, Any]:
+    return {name: part for name, part in spellings.shown(spelling).items() if part is not None}
+
+
+def _reset_at(window: Window | None) -> str | None:
+    return None if window is None else iso(window.end)
 
 
 def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:

@@ -15,6 +15,7 @@ from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.instants import iso
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -233,6 +234,5 @@ def restarted_windows(
     if not limits:
         return None
     return [
-        {**limit, "reset_at": calendar.window(limit["budget_duration"], now, now).end.isoformat()}
-        for limit in limits
+        {**limit, "reset_at": iso(calendar.window(limit["budget_duration"], now, now).end)} for limit in limits
     ]

@@ -32,9 +32,10 @@ Zones come from the machine or, on a slim one, from the `tzdata` package that th
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.domain import durations, spellings
@@ -109,6 +110,18 @@ class Calendar:
         duration, zone, day_start = self._parts(spelling)
         return resets(duration, zone=zone, day_start=day_start, armed_at=armed_at, now=now, count=count)
 
+    def continued(self, spelling: str, boundary: datetime, now: datetime) -> Window:
+        """Return the window that contains `now`, of those of which one ends and the next begins at `boundary`.
+
+        So windows go on without the moment at which they were armed. Raises as `containing` does.
+        """
+        duration = check(self._parts(spelling)[0])
+        return _exact(duration, boundary, now) if duration.unit in _EXACT else self.window(spelling, boundary, now)
+
+    def continued_resets(self, spelling: str, boundary: datetime, now: datetime, count: int) -> Iterator[datetime]:
+        """Yield the next ends after `now` of these windows, or fewer where the calendar ends."""
+        return _ends(partial(self.continued, spelling, boundary), now, count)
+
     def running(self, spelling: str | None, armed_at: datetime | None, now: datetime) -> Window | None:
         """The window that contains `now`, None where nothing is armed, or a stored spelling cannot be computed."""
         if spelling is None or armed_at is None:
@@ -147,7 +160,7 @@ def containing(spelling: str, *, zone: ZoneInfo, day_start: time, armed_at: date
         raise TypeError("armed_at and now must be aware")
     try:
         if duration.unit in _EXACT:
-            return _exact(duration, zone, armed_at, now)
+            return _exact(duration, _anchor(duration, zone, armed_at), now)
         return _Local(zone, day_start).window(duration, armed_at, now)
     except (OverflowError, ValueError) as error:
         # Date arithmetic says by either that it left the calendar.
@@ -162,15 +175,22 @@ def resets(
     Raises InvalidDuration, as `check` does, when the first is asked for.
     """
     check(spelling)
+    yield from _ends(
+        lambda now: containing(spelling, zone=zone, day_start=day_start, armed_at=armed_at, now=now), now, count
+    )
+
+
+def _ends(window: Callable[[datetime], Window], now: datetime, count: int) -> Iterator[datetime]:
     for _ in range(count):
         try:
-            now = containing(spelling, zone=zone, day_start=day_start, armed_at=armed_at, now=now).end
+            now = window(now).end
         except InvalidDuration:
             return
         yield now
 
 
-def _exact(duration: Duration, zone: ZoneInfo, armed_at: datetime, now: datetime) -> Window:
+def _anchor(duration: Duration, zone: ZoneInfo, armed_at: datetime) -> datetime:
+    """The start of the local day, hour or minute in which an exact length was armed."""
     wall = armed_at.astimezone(zone).replace(tzinfo=None, microsecond=0)
     if duration.unit is Unit.HOUR:
         # A day starts once, even where its midnight is repeated; an hour or a minute starts each time it is shown.
@@ -179,7 +199,10 @@ def _exact(duration: Duration, zone: ZoneInfo, armed_at: datetime, now: datetime
         wall = wall.replace(minute=0, second=0)
     else:
         wall = wall.replace(second=0)
-    anchor = _instant(wall, zone)
+    return _instant(wall, zone)
+
+
+def _exact(duration: Duration, anchor: datetime, now: datetime) -> Window:
     length = duration.count * _EXACT[duration.unit]
     start = anchor + (now - anchor) // length * length
     return Window(start, start + length)

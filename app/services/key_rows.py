@@ -13,6 +13,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
 from app.domain import minting
+from app.domain.further_budgets import present_windows
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
@@ -44,7 +45,7 @@ def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyVie
         key_id=row["key_id"],
         token=row["token"],
         key_name=row["key_name"],
-        columns=own(row, keys),
+        columns=present_windows(own(row, keys), calendar, now),
         spend=spend_of(spends.account_part(row), effective_duration(row, tier), calendar, now),
         seen_at=now,
         tier=tier_fields(tier, calendar, now),

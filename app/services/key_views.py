@@ -11,7 +11,7 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
-from app.domain.further_budgets import further_accounts
+from app.domain.further_budgets import further_accounts, shown_windows
 from app.domain.increases import visible_metadata
 from app.domain.limits import Account
 from app.domain.masking import masked_metadata
@@ -96,6 +96,7 @@ class KeyView:
             "budget_reset_at": iso(self.spend.reset_at),
             "spend": dollars(self.spend.window_nanos),
             "total_spend": dollars(self.spend.lifetime_nanos),
+            "budget_limits": shown_windows(columns["budget_limits"]),
             "max_budget": shown(columns["max_budget_nanos"]),
             "soft_budget": self.soft_budget,
             "org_id": columns["organization_id"],
@@ -148,7 +149,6 @@ _PLAIN = (
     "rotation_count",
     "auto_rotate",
     "rotation_interval",
-    "budget_limits",
 )
 _INSTANTS = (
     "created_at",

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, Text, and_, cast, fu
 from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
+from app.domain.further_budgets import present_windows
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import (
@@ -183,7 +184,7 @@ def _by_team(members: Sequence[MemberView]) -> dict[str, list[MemberView]]:
 def _view(row: Mapping[str, Any], members: Sequence[MemberView], calendar: Calendar, now: datetime) -> TeamView:
     return TeamView(
         team_id=row["team_id"],
-        columns=own(row, teams),
+        columns=present_windows(own(row, teams), calendar, now),
         spend=spend_of(spends.account_part(row), row["budget_duration"], calendar, now),
         members=members,
         member_tier=tier_fields(part(row, "tier", budgets, "budget_id"), calendar, now),

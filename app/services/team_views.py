@@ -6,7 +6,7 @@ from typing import Any
 
 from app.clock import iso
 from app.domain import spellings
-from app.domain.further_budgets import further_accounts
+from app.domain.further_budgets import further_accounts, shown_windows
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
@@ -91,6 +91,7 @@ class TeamView:
         return {
             **{name: columns[name] for name in _PLAIN},
             **spellings.shown(columns["budget_duration"]),
+            "budget_limits": shown_windows(columns["budget_limits"]),
             "metadata": shown_metadata(columns["metadata"], columns["member_budget_id"]),
             "blocked": bool(columns["blocked"]),
             "max_budget": shown(columns["max_budget_nanos"]),
@@ -139,7 +140,6 @@ _PLAIN = (
     "tpm_limit",
     "rpm_limit",
     "tpd_limit",
-    "budget_limits",
     "model_max_budget",
     "team_member_permissions",
     "default_team_member_models",

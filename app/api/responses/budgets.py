@@ -6,7 +6,7 @@ from app.clock import iso
 from app.domain import spellings
 from app.domain.windows import Calendar
 from app.services.budget_views import BudgetView
-from app.services.calendars import Preview
+from app.services.calendars import Preview, Resets
 
 
 def settings(view: BudgetView) -> list[dict[str, Any]]:
@@ -27,13 +27,20 @@ def settings(view: BudgetView) -> list[dict[str, Any]]:
 
 def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
     """The resets, with the zone and start of day that they follow: the budget's own, else the installation's."""
+    return {
+        **_resets(found, installation),
+        "armed_at": iso(found.armed_at),
+        "budget_limits": [_resets(each, installation) for each in found.further],
+    }
+
+
+def _resets(found: Resets, installation: Calendar) -> dict[str, Any]:
     own = spellings.shown(found.spelling)
     window = found.window
     return {
         "budget_duration": own["budget_duration"],
         "budget_start_time": own["budget_start_time"] or installation.day_start.isoformat("auto"),
         "budget_timezone": own["budget_timezone"] or installation.zone.key,
-        "armed_at": iso(found.armed_at),
         "window": None if window is None else {"start": iso(window.start), "end": iso(window.end)},
         "resets": [iso(at) for at in found.resets],
     }
