@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tests import leaks
 from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer, Server, eventually, free_port
 
@@ -134,8 +134,7 @@ class Pair:
         self.proxies = proxies
         shared = {
             "DATABASE_URL": database_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             # Short enough that marks of killed writers lapse while the tests go on.
             "KEYLEDGER_CHANGE_SECONDS": "2",
             "KEYLEDGER_COMMIT_SECONDS": "0.5",
