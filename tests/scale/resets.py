@@ -18,8 +18,7 @@ from app.container import Services
 from app.db import Database
 from app.dispatch import TaskName
 from app.services.job_batches import PAUSE_SECONDS
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 
 # How the statements of the job begin that find, read and write the state of windows, as opposed to its records.
 STATE = ("WITH passed", "SELECT keys.", "UPDATE budget_state")
@@ -59,12 +58,7 @@ def plaintext(number: int) -> str:
 
 def environment(url: str, redis_url: str) -> dict[str, str]:
     """What the processes of the service over such a store are told."""
-    return {
-        "DATABASE_URL": url,
-        "REDIS_URL": redis_url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
-    }
+    return {**ENVIRONMENT, "DATABASE_URL": url, "REDIS_URL": redis_url}
 
 
 def fill(database: Database, rows: int, now: datetime) -> None:
