@@ -258,6 +258,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
             clock,
             budget_exceeded_status=settings.budget_exceeded_status,
             serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
+            seconds=settings.deciding_seconds,
         ),
         ledger_check=LedgerCheck(database, rebasing),
         explaining=Explaining(

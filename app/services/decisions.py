@@ -29,9 +29,8 @@ from app.store.balances import Balances
 from app.store.outcomes import Cold, Full, Held, Lost
 from app.store.policies import Freshness, together
 
-# How long a decision may take, and how long of that a refusal is confirmed while charges keep coming in.
-DECIDING_SECONDS = 5.0
-CONFIRMING_SECONDS = 1.0
+# For this part of its time a refusal is confirmed while charges keep coming in.
+_CONFIRMING_PART = 0.2
 # A call under way ends when it ends: nobody can say when.
 _SOON_SECONDS = 1.0
 
@@ -60,7 +59,8 @@ class Verdict:
 class Decisions:
     """`budget_exceeded_status` is the status that a refusal by a budget names.
 
-    `serve_unlimited` lets keys without budgets and limits go on, from SQL, while Redis is away.
+    `serve_unlimited` lets keys without budgets and limits go on, from SQL, while Redis is away. `seconds` are
+    what a decision may take.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Decisions:
         *,
         budget_exceeded_status: int,
         serve_unlimited: bool,
+        seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._callers = callers
@@ -88,6 +89,8 @@ class Decisions:
         self._clock = clock
         self._budget_exceeded_status = budget_exceeded_status
         self._serve_unlimited = serve_unlimited
+        self._seconds = seconds
+        self._confirming_seconds = seconds * _CONFIRMING_PART
         self._monotonic = monotonic
         self._flights = Flights()
 
@@ -109,7 +112,7 @@ class Decisions:
     def _decide(self, credential: str, asked: Asked, route: str) -> Verdict:
         began = self._monotonic()
         token = minting.digest(asked.key)
-        while self._monotonic() - began < DECIDING_SECONDS:
+        while self._monotonic() - began < self._seconds:
             now = self._clock.now()
             gateway, key = self._callers.sight(credential, now), self._snapshots.sight(token, now)
             seen = [key] if gateway is None else [gateway, key]
@@ -123,7 +126,7 @@ class Decisions:
                 if self._holds_true(seen):
                     return Verdict(case, case.refused)
                 continue
-            confirming = self._monotonic() - began < CONFIRMING_SECONDS
+            confirming = self._monotonic() - began < self._confirming_seconds
             verdict = self._hold(case, seen, confirming=confirming)
             if verdict is not None:
                 return verdict
@@ -191,7 +194,7 @@ class Decisions:
         return Verdict(case, refused, full.numbers, retry_after=retry_after)
 
     def _rebase(self, accounts: list[Account]) -> None:
-        self._flights.share(accounts[0], lambda: self._rebasing.seed(accounts), seconds=CONFIRMING_SECONDS)
+        self._flights.share(accounts[0], lambda: self._rebasing.seed(accounts), seconds=self._confirming_seconds)
 
     def _call(self, case: Case) -> balances.Call:
         return balances.Call(

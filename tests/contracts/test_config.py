@@ -97,6 +97,8 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("WEB_CONCURRENCY", "4", "web_processes", 4),
         ("KEYLEDGER_WEB_THREADS", "16", "web_threads", 16),
         ("KEYLEDGER_MAX_CLOCK_SKEW_SECONDS", "1", "max_clock_skew_seconds", 1.0),
+        ("KEYLEDGER_HOT_REDIS_SECONDS", "1.5", "hot_redis_seconds", 1.5),
+        ("KEYLEDGER_DECIDING_SECONDS", "2", "deciding_seconds", 2.0),
         ("KEYLEDGER_CHANGE_SECONDS", "30", "change_seconds", 30.0),
         ("KEYLEDGER_COMMIT_SECONDS", "2.5", "commit_seconds", 2.5),
         ("KEYLEDGER_SNAPSHOT_SECONDS", "10", "snapshot_seconds", 10.0),
