@@ -12,7 +12,7 @@ INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requir
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: run test test-kills test-resets test-client bench check
+.PHONY: run test test-kills test-resets test-client bench bench-resets check
 
 run: .venv/.installed
 	@exec $(BIN)/keyledger up
@@ -33,6 +33,9 @@ test-client: .venv/.installed-dev .venv-client/.installed
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m tests.scale.bench
+
+bench-resets: .venv/.installed-dev
+	$(BIN)/python -m tests.scale.bench_resets
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

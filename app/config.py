@@ -27,8 +27,6 @@ MINIMUM_PUBLIC_MASTER_KEY = 16
 SHORTEST_LEDGER_DAYS = 32
 # Until then a call that was made before its key was deleted may be charged.
 SHORTEST_ARCHIVE_DAYS = 32
-# What it does can wait for days, and a run goes on batch after batch.
-PURGE_INTERVAL_SECONDS = 3600.0
 
 
 class WithoutRedis(StrEnum):
@@ -102,6 +100,8 @@ class Settings:
     expired_key_days: int | None = None
     archive_days: int | None = None
     audit_days: int | None = None
+    # How often what has been kept long enough is looked for: it can wait for days, and a run goes on and on.
+    purge_interval_seconds: float = 3600.0
     # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
     delivery_interval_seconds: float = 2.0
     delivery_hours: int = 72
@@ -173,14 +173,14 @@ class Settings:
             TaskName.ANNOUNCE_EXPIRY: self.expiry_interval_seconds,
             TaskName.WATCH_JOBS: self.watch_interval_seconds,
             TaskName.REAP_HOLDS: self.reap_interval_seconds,
-            TaskName.PURGE_EXPIRED_KEYS: PURGE_INTERVAL_SECONDS,
-            TaskName.PURGE_ARCHIVE: PURGE_INTERVAL_SECONDS,
-            TaskName.PURGE_AUDIT: PURGE_INTERVAL_SECONDS,
-            TaskName.PURGE_LEDGER: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_EXPIRED_KEYS: self.purge_interval_seconds,
+            TaskName.PURGE_ARCHIVE: self.purge_interval_seconds,
+            TaskName.PURGE_AUDIT: self.purge_interval_seconds,
+            TaskName.PURGE_LEDGER: self.purge_interval_seconds,
             # One sweep may take twice the seconds of a delivery, and is not silent for that.
             TaskName.DELIVER: max(self.delivery_interval_seconds, self.outbound_seconds / 2),
-            TaskName.PURGE_EVENTS: PURGE_INTERVAL_SECONDS,
-            TaskName.PURGE_CALL_LOGS: PURGE_INTERVAL_SECONDS,
+            TaskName.PURGE_EVENTS: self.purge_interval_seconds,
+            TaskName.PURGE_CALL_LOGS: self.purge_interval_seconds,
             TaskName.HEARTBEAT: self.heartbeat_seconds,
         }
 
@@ -301,6 +301,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_EXPIRED_KEY_DAYS", "expired_key_days", parsers.integer(1, 36_500)),
     ("KEYLEDGER_ARCHIVE_DAYS", "archive_days", parsers.integer(SHORTEST_ARCHIVE_DAYS, 36_500)),
     ("KEYLEDGER_AUDIT_DAYS", "audit_days", parsers.integer(1, 36_500)),
+    ("KEYLEDGER_PURGE_INTERVAL_SECONDS", "purge_interval_seconds", parsers.seconds(1, 86_400)),
     ("KEYLEDGER_DELIVERY_INTERVAL_SECONDS", "delivery_interval_seconds", parsers.seconds(1, 3600)),
     ("KEYLEDGER_DELIVERY_HOURS", "delivery_hours", parsers.integer(1, 8760)),
     ("KEYLEDGER_EVENT_DAYS", "event_days", parsers.integer(1, 36_500)),

@@ -7,6 +7,7 @@ from typing import Any
 from app.domain import money, spellings, windows
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.instants import iso
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -159,21 +160,26 @@ def budget_limits(
     calendar: Calendar,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue."""
+    """Several windows on one thing, as they are stored; those among `stored` keep running. Raises InvalidValue.
+
+    A window is told from the others by its whole spelling: one length may stand in several zones.
+    """
     running = {limit["budget_duration"]: limit for limit in stored}
-    limits = list(limits)
-    if len({limit["budget_duration"] for limit in limits}) < len(limits):
-        raise InvalidValue("Every one of budget_limits needs a budget_duration of its own", "budget_limits")
-    return [_budget_limit(limit, running, calendar, now) for limit in limits]
+    found = [_budget_limit(limit, running, calendar, now) for limit in limits]
+    if len({limit["budget_duration"] for limit in found}) < len(found):
+        raise InvalidValue("Every one of budget_limits needs a window of its own", "budget_limits")
+    return found
 
 
 def _budget_limit(
     limit: Mapping[str, Any], running: Mapping[str, Any], calendar: Calendar, now: datetime
 ) -> dict[str, Any]:
-    spelling = limit["budget_duration"]
+    try:
+        spelling = spelling_of(limit, None)
+    except InvalidValue as error:
+        raise InvalidValue(f"budget_limits: {error}", "budget_limits") from error
     if spelling is None or limit["max_budget"] is None:
         raise InvalidValue("Every one of budget_limits needs a budget_duration and a max_budget", "budget_limits")
-    check_window(spelling, "budget_limits")
     cap = money.dollars(money.nanos(limit["max_budget"], "budget_limits"))
     if spelling in running:
         return {**running[spelling], "max_budget": cap}
@@ -183,7 +189,7 @@ def _budget_limit(
 def armed_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
     """One of several windows, armed at this instant; raises InvalidDuration."""
     window = calendar.window(limit["budget_duration"], now, now)
-    return {**limit, "armed_at": now.isoformat(), "reset_at": window.end.isoformat()}
+    return {**limit, "armed_at": iso(now), "reset_at": iso(window.end)}
 
 
 def running_limits(
@@ -194,17 +200,25 @@ def running_limits(
 
 
 def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+    window = calendar.running(limit["budget_duration"], armed_at(limit), now)
+    return {**limit, "reset_at": None if window is None else iso(window.end)}
+
+
+def armed_at(limit: Mapping[str, Any]) -> datetime | None:
+    """When one of several windows was armed; None where nothing is stored of that."""
     # Without a record of its arming, the stored end is still a boundary of the right windows.
-    armed_at = limit.get("armed_at") or limit.get("reset_at")
-    window = armed_at and calendar.running(limit["budget_duration"], datetime.fromisoformat(armed_at), now)
-    return {**limit, "reset_at": window.end.isoformat()} if window else dict(limit)
+    stored = limit.get("armed_at") or limit.get("reset_at")
+    return None if stored is None else datetime.fromisoformat(stored)
 
 
 def shown_limits(limits: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Several windows as they are told: when they were armed is ours alone."""
-    if limits is None:
-        return None
-    return [{name: value for name, value in limit.items() if name != "armed_at"} for limit in limits]
+    """Several windows as they were sent, each with its end; what they do not say is left out."""
+    return None if limits is None else [_shown_limit(limit) for limit in limits]
+
+
+def _shown_limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name: part for name, part in spellings.shown(limit["budget_duration"]).items() if part is not None}
+    return {name: value for name, value in limit.items() if name != "armed_at"} | said
 
 
 def check_model_budgets(budgets: Mapping[str, Any]) -> None:

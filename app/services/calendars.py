@@ -1,6 +1,6 @@
 """When a budget resets: of a spelling that somebody thinks of, or of something that has one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,17 +20,28 @@ from app.services.user_reads import UserReads
 NAMES = ("key", "budget_id", "team_id", "user_id", "organization_id")
 
 
+# A spelling, since when it runs, and the several windows beside it.
+_Read = tuple[str | None, datetime | None, Sequence[Mapping[str, Any]] | None]
+
+
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """The window of now and the next resets; no window and no resets for what never resets.
+class Resets:
+    """The window of now and the next resets; no window and no resets for what never resets."""
+
+    spelling: str | None
+    window: Window | None
+    resets: list[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview(Resets):
+    """Those of a spelling, or of something; `further` are those of its `budget_limits`.
 
     `armed_at` is the moment that windows of odd lengths are counted from.
     """
 
-    spelling: str | None
     armed_at: datetime | None
-    window: Window | None
-    resets: list[datetime]
+    further: tuple[Resets, ...]
 
 
 class Calendars:
@@ -59,21 +70,31 @@ class Calendars:
         spells = [name for name in (*spellings.FIELDS, "armed_at") if sent.get(name) is not None]
         if len(named) + bool(spells) != 1:
             raise InvalidRequest(f"Send a budget_duration, or one of {', '.join(NAMES)}.", "budget_duration")
+        limits = None
         if named:
-            spelling, armed_at = self._readers[named[0]](act, sent[named[0]])
+            spelling, armed_at, limits = self._readers[named[0]](act, sent[named[0]])
         else:
             with rules():
                 spelling = budgets.spelling_of(sent, None)
             if spelling is None:
                 raise InvalidRequest("armed_at needs a budget_duration.", "budget_duration")
             armed_at = sent.get("armed_at") or act.at
+        further = tuple(self._further(limit, act.at, count) for limit in limits or ())
         window = self.installation.running(spelling, armed_at, act.at)
         if spelling is None or armed_at is None or window is None:
-            return Preview(spelling, None, None, [])
-        return Preview(spelling, armed_at, window, [*self.installation.resets(spelling, armed_at, act.at, count)])
+            return Preview(spelling, None, [], None, further)
+        resets = [*self.installation.resets(spelling, armed_at, act.at, count)]
+        return Preview(spelling, window, resets, armed_at, further)
+
+    def _further(self, limit: Mapping[str, Any], now: datetime, count: int) -> Resets:
+        spelling, armed_at = limit["budget_duration"], budgets.armed_at(limit)
+        window = self.installation.running(spelling, armed_at, now)
+        if armed_at is None or window is None:
+            return Resets(spelling, None, [])
+        return Resets(spelling, window, [*self.installation.resets(spelling, armed_at, now, count)])
 
     @property
-    def _readers(self) -> Mapping[str, Callable[[Act, str], tuple[str | None, datetime | None]]]:
+    def _readers(self) -> Mapping[str, Callable[[Act, str], _Read]]:
         return {
             "key": self._of_key,
             "budget_id": self._of_budget,
@@ -82,26 +103,27 @@ class Calendars:
             "organization_id": self._of_organization,
         }
 
-    def _of_key(self, act: Act, reference: str) -> tuple[str | None, datetime | None]:
+    def _of_key(self, act: Act, reference: str) -> _Read:
         view = self._key_reads.info(act, reference)
-        return _own_or_tier(view.columns["budget_duration"], view.tier), view.spend.armed_at
+        spelling = _own_or_tier(view.columns["budget_duration"], view.tier)
+        return spelling, view.spend.armed_at, view.columns["budget_limits"]
 
-    def _of_budget(self, act: Act, budget_id: str) -> tuple[str | None, datetime | None]:
+    def _of_budget(self, act: Act, budget_id: str) -> _Read:
         """A tier is a template: windows are counted from its making, as everywhere where it is shown."""
         columns = self._budgets.settings(act, budget_id).columns
-        return columns["budget_duration"], columns["created_at"]
+        return columns["budget_duration"], columns["created_at"], None
 
-    def _of_team(self, act: Act, team_id: str) -> tuple[str | None, datetime | None]:
+    def _of_team(self, act: Act, team_id: str) -> _Read:
         view = self._teams.info(act, team_id, key_limit=1).team
-        return view.columns["budget_duration"], view.spend.armed_at
+        return view.columns["budget_duration"], view.spend.armed_at, view.columns["budget_limits"]
 
-    def _of_user(self, act: Act, user_id: str) -> tuple[str | None, datetime | None]:
+    def _of_user(self, act: Act, user_id: str) -> _Read:
         view = self._user_reads.info(act, user_id).view
-        return (None, None) if view is None else (view.columns["budget_duration"], view.spend.armed_at)
+        return (None, None, None) if view is None else (view.columns["budget_duration"], view.spend.armed_at, None)
 
-    def _of_organization(self, act: Act, organization_id: str) -> tuple[str | None, datetime | None]:
+    def _of_organization(self, act: Act, organization_id: str) -> _Read:
         view = self._organizations.info(act, organization_id).organization
-        return _own_or_tier(None, view.tier), view.spend.armed_at
+        return _own_or_tier(None, view.tier), view.spend.armed_at, None
 
 
 def _own_or_tier(own: str | None, tier: Mapping[str, Any] | None) -> str | None:

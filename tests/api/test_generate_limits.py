@@ -169,8 +169,8 @@ def test_several_windows_are_armed_each_with_its_reset(api: Api):
     made = api.generate(budget_limits=windows)
 
     assert [(w["budget_duration"], w["max_budget"], w["reset_at"]) for w in made["budget_limits"]] == [
-        ("1d", 1, "2026-11-19T00:00:00+00:00"),
-        ("30d", 10, "2026-12-01T00:00:00+00:00"),
+        ("1d", 1, "2026-11-19T00:00:00.000000Z"),
+        ("30d", 10, "2026-12-01T00:00:00.000000Z"),
     ]
 
 

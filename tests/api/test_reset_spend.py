@@ -147,8 +147,8 @@ def test_several_windows_of_a_key_start_anew(api: Api, clock: MovableClock):
     reset(api, made["key"], 0)
 
     assert api.info(made["key"])["budget_limits"] == [
-        {"budget_duration": "1h", "max_budget": 5.0, "reset_at": "2026-11-18T16:00:00+00:00"},
-        {"budget_duration": "5h", "max_budget": 9.0, "reset_at": "2026-11-18T20:00:00+00:00"},
+        {"budget_duration": "1h", "max_budget": 5.0, "reset_at": "2026-11-18T16:00:00.000000Z"},
+        {"budget_duration": "5h", "max_budget": 9.0, "reset_at": "2026-11-18T20:00:00.000000Z"},
     ]
 
 

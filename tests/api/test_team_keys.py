@@ -89,7 +89,7 @@ FIELDS: dict[str, tuple[Any, str, Any]] = {
     "budget_limits": (
         [{"budget_duration": "1d", "max_budget": 2}],
         "budget_limits",
-        [{"budget_duration": "1d", "max_budget": 2.0, "reset_at": "2026-11-19T00:00:00+00:00"}],
+        [{"budget_duration": "1d", "max_budget": 2.0, "reset_at": "2026-11-19T00:00:00.000000Z"}],
     ),
     "model_max_budget": ({"gpt-4o": {"budget_limit": 1}}, "model_max_budget", {"gpt-4o": {"budget_limit": 1}}),
     "tpm_limit": (1, "tpm_limit", 1),

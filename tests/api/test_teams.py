@@ -70,7 +70,7 @@ def test_several_windows_are_stored_with_their_resets(api: Api):
 
     (limit,) = made["budget_limits"]
     assert (limit["budget_duration"], limit["max_budget"]) == ("1d", 1)
-    assert limit["reset_at"] == "2026-11-19T00:00:00+00:00"
+    assert limit["reset_at"] == "2026-11-19T00:00:00.000000Z"
 
 
 def test_model_aliases_are_shown_where_the_reference_keeps_them(api: Api):

@@ -156,8 +156,8 @@ def test_a_window_that_is_kept_runs_on_and_a_new_one_is_armed(api: Api, clock: M
     after = changed(api, made["key"], budget_limits=limits)["budget_limits"]
 
     assert [(one["max_budget"], one["reset_at"]) for one in after] == [
-        (5, "2026-11-20T00:00:00+00:00"),
-        (2, "2026-11-20T00:00:00+00:00"),
+        (5, "2026-11-20T00:00:00.000000Z"),
+        (2, "2026-11-20T00:00:00.000000Z"),
     ]
 
 

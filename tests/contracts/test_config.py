@@ -107,6 +107,7 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_EXPIRED_KEY_DAYS", "1", "expired_key_days", 1),
         ("KEYLEDGER_ARCHIVE_DAYS", "32", "archive_days", 32),
         ("KEYLEDGER_AUDIT_DAYS", "1", "audit_days", 1),
+        ("KEYLEDGER_PURGE_INTERVAL_SECONDS", "86400", "purge_interval_seconds", 86_400.0),
         ("KEYLEDGER_CALL_LOG_DAYS", "30", "call_log_days", 30),
         ("KEYLEDGER_LOG_MESSAGES", "on", "log_messages", True),
         ("KEYLEDGER_HEARTBEAT_SECONDS", "1", "heartbeat_seconds", 1.0),

@@ -101,30 +101,52 @@ def test_the_first_reset_is_the_one_of_litellm_in_an_afternoon(spelling: str, en
     assert window(spelling, utc("2026-11-18T13:47:33")).end == utc(end)
 
 
-@pytest.mark.parametrize(
-    ("spelling", "end"),
-    [
-        ("30s", "2026-11-18T10:31:00"),
-        ("90s", "2026-11-18T10:31:30"),
-        ("5m", "2026-11-18T10:35"),
-        ("1h", "2026-11-18T11:00"),
-        ("6h", "2026-11-18T12:00"),
-        ("24h", "2026-11-19"),
-        ("1d", "2026-11-19"),
-        ("7d", "2026-11-23"),
-        ("1w", "2026-11-23"),
-        ("weekly", "2026-11-23"),
-        ("30d", "2026-12-01"),
-        ("1mo", "2026-12-01"),
-        ("monthly", "2026-12-01"),
-        ("3d", "2026-11-21"),
-        ("14d", "2026-12-02"),
-        ("31d", "2026-12-19"),
-        ("2w", "2026-12-02"),
-    ],
-)
+# LiteLLM 1.109.1, `litellm_core_utils/duration_parser.py`, as its functions answered on Wednesday, 2026-11-18, at
+# 10:30:42 UTC. Left out is what it gets wrong: see below.
+OF_LITELLM = [
+    ("30s", "2026-11-18T10:31:00"),
+    ("90s", "2026-11-18T10:31:30"),
+    ("5m", "2026-11-18T10:35"),
+    ("1h", "2026-11-18T11:00"),
+    ("hourly", "2026-11-18T11:00"),
+    ("6h", "2026-11-18T12:00"),
+    ("24h", "2026-11-19"),
+    ("1d", "2026-11-19"),
+    ("daily", "2026-11-19"),
+    ("7d", "2026-11-23"),
+    ("1w", "2026-11-23"),
+    ("weekly", "2026-11-23"),
+    ("30d", "2026-12-01"),
+    ("1mo", "2026-12-01"),
+    ("monthly", "2026-12-01"),
+    ("3d", "2026-11-21"),
+    ("14d", "2026-12-02"),
+    ("31d", "2026-12-19"),
+    ("2w", "2026-12-02"),
+]
+
+
+@pytest.mark.parametrize(("spelling", "end"), OF_LITELLM)
 def test_the_first_reset_is_the_one_of_litellm_in_a_morning(spelling: str, end: str) -> None:
     assert window(spelling, utc("2026-11-18T10:30:42")).end == utc(end)
+
+
+@pytest.mark.parametrize(("unit", "most"), [("s", 60), ("m", 60), ("h", 24)])
+@given(now=sixty_years)
+@settings(max_examples=20)
+def test_the_first_reset_is_the_next_multiple_inside_the_minute_hour_or_day_as_in_litellm(
+    unit: str, most: int, now: datetime
+) -> None:
+    began = now.replace(microsecond=0, second=0)
+    if unit != "s":
+        began = began.replace(minute=0)
+    if unit == "h":
+        began = began.replace(hour=0)
+    one = timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours"}[unit]: 1})
+
+    for count in (count for count in range(1, most + 1) if most % count == 0):
+        multiples = (began + index * count * one for index in range(1, most // count + 1))
+        assert window(f"{count}{unit}", now).end == next(end for end in multiples if end > now)
 
 
 def test_a_week_that_is_armed_as_it_begins_lasts_the_whole_week() -> None:
@@ -359,6 +381,20 @@ def test_counted_windows_are_the_same_for_every_moment_of_the_day_or_month_of_ar
     assert window(spelling, unit.start, armed_at=armed_at, zone=zone, day_start=day_start).start == unit.start
 
 
+@given(spellings, places, day_starts, sixty_years, sixty_years)
+def test_windows_go_on_from_any_of_their_ends_as_from_their_arming(
+    spelling: str, place: tuple[ZoneInfo, datetime], day_start: time, armed_at: datetime, then: datetime
+) -> None:
+    zone, now = place
+    calendar = Calendar(zone, day_start)
+    boundary = calendar.window(spelling, armed_at, then).end
+
+    assert calendar.continued(spelling, boundary, now) == calendar.window(spelling, armed_at, now)
+    assert list(calendar.continued_resets(spelling, boundary, now, 3)) == list(
+        calendar.resets(spelling, armed_at, now, 3)
+    )
+
+
 @given(st.sampled_from(ALIGNED), places, day_starts, sixty_years, sixty_years)
 def test_aligned_windows_do_not_depend_on_when_they_were_armed(
     spelling: str, place: tuple[ZoneInfo, datetime], day_start: time, one: datetime, other: datetime
@@ -368,19 +404,6 @@ def test_aligned_windows_do_not_depend_on_when_they_were_armed(
     first = window(spelling, now, armed_at=one, zone=zone, day_start=day_start)
 
     assert first == window(spelling, now, armed_at=other, zone=zone, day_start=day_start)
-
-
-@pytest.mark.parametrize("zone", ZONES, ids=str)
-def test_days_tile_time_and_start_at_night_in_every_zone(zone: ZoneInfo) -> None:
-    for year in range(1985, 2046, 10):
-        moment = datetime(year, 3, 26, 12, tzinfo=UTC)
-        days = [window("1d", moment, zone=zone)]
-        for _ in range(5):
-            days.append(window("1d", days[-1].end, armed_at=moment, zone=zone))
-
-        assert all(early.end == late.start for early, late in pairwise(days))
-        assert all(timedelta(hours=20) <= day.end - day.start <= timedelta(hours=28) for day in days)
-        assert all(day.start.astimezone(zone).time() <= time(3) for day in days)
 
 
 # Months

@@ -6,7 +6,7 @@ from app.clock import iso
 from app.domain import spellings
 from app.domain.windows import Calendar
 from app.services.budget_views import BudgetView
-from app.services.calendars import Preview
+from app.services.calendars import Preview, Resets
 
 
 def settings(view: BudgetView) -> list[dict[str, Any]]:
@@ -30,6 +30,14 @@ def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
 
     So does whether what is spent beyond the cap is carried on.
     """
+    return {
+        **_resets(found, installation),
+        "armed_at": iso(found.armed_at),
+        "budget_limits": [_resets(each, installation) for each in found.further],
+    }
+
+
+def _resets(found: Resets, installation: Calendar) -> dict[str, Any]:
     own = spellings.shown(found.spelling)
     rollover = own["budget_rollover"]
     window = found.window
@@ -38,7 +46,6 @@ def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
         "budget_start_time": own["budget_start_time"] or installation.day_start.isoformat("auto"),
         "budget_timezone": own["budget_timezone"] or installation.zone.key,
         "budget_rollover": installation.rollover if rollover is None else rollover,
-        "armed_at": iso(found.armed_at),
         "window": None if window is None else {"start": iso(window.start), "end": iso(window.end)},
         "resets": [iso(at) for at in found.resets],
     }

@@ -69,14 +69,20 @@ class WindowSchema(Answer):
     end = f.String(required=True)
 
 
-class BudgetCalendarSchema(Answer):
+class ResetsSchema(Answer):
     budget_duration = f.String(required=True, allow_none=True, metadata={"description": "Null: it never resets"})
     budget_start_time = f.String(required=True)
     budget_timezone = f.String(required=True)
     budget_rollover = f.Boolean(required=True)
-    armed_at = f.String(required=True, allow_none=True)
     window = f.Nested(WindowSchema(), required=True, allow_none=True)
     resets = f.List(f.String(), required=True)
+
+
+class BudgetCalendarSchema(ResetsSchema):
+    armed_at = f.String(required=True, allow_none=True)
+    budget_limits = f.List(
+        f.Nested(ResetsSchema()), required=True, metadata={"description": "Of each of several windows"}
+    )
 
 
 class BudgetDeleteRequestSchema(Request):

@@ -59,6 +59,8 @@ class ModelBudgets(Object):
 
 class BudgetLimitSchema(Schema):
     budget_duration = Text(required=True)
+    budget_start_time = Text(max_length=8)
+    budget_timezone = Text(max_length=64)
     max_budget = Money(required=True)
 
 
