@@ -12,12 +12,13 @@ from sqlalchemy.sql.selectable import SelectBase
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, ledger, ledger_unfolded
+from app.services import accounts
 from app.services.audit import Act
 from app.services.ledger import correction
 
 
 def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
-    """Remove the accounts whose scope and id `chosen` selects, in three statements at the most.
+    """Remove the accounts whose scope and id `chosen` selects, in four statements at the most.
 
     What waits of them is taken first, as the rollup does it: neither waits for the other, and a charge that comes
     meanwhile is folded into an account of its own.
@@ -28,8 +29,11 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         (budget_state, budget_state.c.lifetime_spend_nanos),
     ):
         named = (table.c.scope, table.c.scope_id)
+        which = tuple_(*named).in_(chosen)
+        if table is budget_state:
+            accounts.lock(transaction, which)
         rows = transaction.execute(
-            delete(table).where(tuple_(*named).in_(chosen)).returning(*named, table.c.sub, amount.label("amount"))
+            delete(table).where(which).returning(*named, table.c.sub, amount.label("amount"))
         )
         for row in rows:
             left[Scope(ScopeKind(row.scope), row.scope_id, row.sub)] += int(row.amount)

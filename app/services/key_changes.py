@@ -227,33 +227,34 @@ class KeyChanges:
             ],
         )
         key_relations.drop_permissions(transaction, withdrawn)
-        self._rearm(transaction, act, allowed)
-        self._replace_further(transaction, act, allowed)
+        self._change_accounts(transaction, act, allowed)
         watched.watch(transaction, [each.before.account.scope for each in allowed if each.changes_caps])
-        for each in allowed:
-            self._correct(transaction, act, each)
 
-    def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Arm the windows that change; as many times as there are different changes, however many keys."""
-        moved: dict[tuple[str | None, str | None], list[Scope]] = {}
-        for each in allowed:
-            if each.running != each.spelling:
-                moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
-        if len(moved) > 1:  # in one order for everybody, which the changes by themselves would not keep
-            accounts.lock(transaction, accounts.among(scope for scopes in moved.values() for scope in scopes))
-        for (before, after), scopes in moved.items():
-            which = accounts.among(scopes)
-            accounts.rearm(transaction, which, before=before, after=after, calendar=self._calendar, now=act.at)
+    def _change_accounts(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+        """Arm the windows that change, follow those of further budgets, then set what is sent as spent.
 
-    def _replace_further(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Follow what changes of the budgets for models and for further windows; one statement for all keys."""
-        before: dict[Scope, str | None] = {}
-        after: dict[Scope, str | None] = {}
-        for each in allowed:
-            if {"model_max_budget", "budget_limits"} & each.columns.keys():
-                before |= each.before.further_accounts
-                after |= replace(each.before, columns=each.after).further_accounts
+        As many statements as there are different changes of a window, however many keys; and those of each spend,
+        which is sent for single keys. Accounts that are changed in several steps are held first.
+        """
+        moved = _moved_windows(allowed)
+        before, after = _further(allowed)
+        corrected = [each for each in allowed if each.spend_nanos is not None]
+        held = {*before, *after, *(scope for scopes in moved.values() for scope in scopes)}
+        held |= {each.before.account.scope for each in corrected}
+        if len(held) > 1 and len(moved) + bool(before or after) + len(corrected) > 1:
+            accounts.lock(transaction, accounts.among(held))
+        for (running, spelling), scopes in moved.items():
+            accounts.rearm(
+                transaction,
+                accounts.among(scopes),
+                before=running,
+                after=spelling,
+                calendar=self._calendar,
+                now=act.at,
+            )
         accounts.replace_further(transaction, before, after, self._calendar, act.at)
+        for each in corrected:
+            self._correct(transaction, act, each)
 
     def _correct(self, transaction: Connection, act: Act, each: _Allowed) -> None:
         """What only a request about a single key sends: a spend."""
@@ -262,6 +263,26 @@ class KeyChanges:
             if each.running != each.spelling:
                 account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
             ledger.correct(transaction, act, account, each.spend_nanos, {"key_id": each.before.key_id})
+
+
+def _moved_windows(allowed: Sequence[_Allowed]) -> dict[tuple[str | None, str | None], list[Scope]]:
+    """The accounts whose window becomes another, by the spellings of both."""
+    moved: dict[tuple[str | None, str | None], list[Scope]] = {}
+    for each in allowed:
+        if each.running != each.spelling:
+            moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
+    return moved
+
+
+def _further(allowed: Sequence[_Allowed]) -> tuple[dict[Scope, str | None], dict[Scope, str | None]]:
+    """The budgets for models and for further windows, before and after, of the keys where these are sent."""
+    before: dict[Scope, str | None] = {}
+    after: dict[Scope, str | None] = {}
+    for each in allowed:
+        if {"model_max_budget", "budget_limits"} & each.columns.keys():
+            before |= each.before.further_accounts
+            after |= replace(each.before, columns=each.after).further_accounts
+    return before, after
 
 
 def settings_of(

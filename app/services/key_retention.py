@@ -33,7 +33,7 @@ class KeyRetention:
     def purge_due(self) -> JobBatch:
         """Delete up to PURGE_BATCH keys whose expiry is long past and recorded, so that it was told before.
 
-        Ten statements at the most. Run twice, late, killed half-way or side by side, it deletes each key once.
+        Eleven statements at the most. Run twice, late, killed half-way or side by side, it deletes each key once.
         Raises StoreUnavailable, without any change, and WriteStands: cached copies of these keys say that they are
         expired, so nobody is let in by them.
         """

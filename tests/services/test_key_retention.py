@@ -209,7 +209,7 @@ def test_a_batch_costs_the_same_statements_however_many_keys_it_has(
         assert run(services) == count
 
     # Find; hold, read, archive, remember the secrets, remove with the accounts, audit and tell; the record.
-    assert len(sent) == 10
+    assert len(sent) == 11
     check_once(services, count)
 
 
