@@ -13,7 +13,8 @@ from app.errors import InvalidRequest, KeyNotFound
 from app.services import accounts, key_names, key_rows
 from app.services.audit import Act
 from app.services.callers import Callers
-from app.services.key_changes import KeyChanges, Patch, settings_of
+from app.services.key_changes import KeyChanges, settings_of
+from app.services.key_patches import Patch
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.store import policies

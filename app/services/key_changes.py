@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -17,19 +17,10 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
-from app.services import (
-    accounts,
-    audit,
-    delivery,
-    key_events,
-    key_names,
-    key_relations,
-    key_rows,
-    ledger,
-    watched,
-)
+from app.services import audit, delivery, key_accounts, key_events, key_names, key_relations, key_rows, watched
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
+from app.services.key_patches import AllowedPatch, Patch
 from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.rebasing import Rebasing
@@ -40,52 +31,12 @@ from app.store.policies import Policies
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
-    """A locked key, and the settings that a request sends to change on it."""
-
-    before: KeyView
-    sent: Mapping[str, Any]
-
-    def will_be(self, name: str) -> str | None:
-        """What the key will refer to by this column; the empty text is nothing."""
-        named: str | None = self.sent[name] if name in self.sent else self.before.columns[name]
-        return named or None
-
-
-@dataclass(frozen=True, slots=True)
 class _Facts:
     """What the rules need to know beside the patches: teams, tiers, organizations, memberships to come."""
 
     teams: Mapping[str, TeamFacts]
     relations: Relations
     members: AbstractSet[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Allowed:
-    """A patch that the rules let pass: the columns that it changes, and the window and spend that come with it."""
-
-    patch: Patch
-    columns: dict[str, Any]
-    spelling: str | None
-    spend_nanos: int | None
-
-    @property
-    def before(self) -> KeyView:
-        return self.patch.before
-
-    @property
-    def running(self) -> str | None:
-        """The spelling of the window that the key has so far."""
-        return key_rows.effective_duration(self.before.columns, self.before.tier)
-
-    @property
-    def changes_caps(self) -> bool:
-        return watched.bears(self.before.columns, self.columns)
-
-    @property
-    def after(self) -> dict[str, Any]:
-        return {**self.before.columns, **self.columns}
 
 
 class KeyChanges:
@@ -188,7 +139,7 @@ class KeyChanges:
         records audit and events.
         """
         facts = _facts(transaction, act.caller, patches)
-        allowed: list[_Allowed] = []
+        allowed: list[AllowedPatch] = []
         refused: dict[str, ServiceError] = {}
         for patch in patches:
             try:
@@ -200,7 +151,7 @@ class KeyChanges:
             self._write(transaction, act, allowed)
         return refused
 
-    def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> _Allowed:
+    def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> AllowedPatch:
         before, sent = patch.before, patch.sent
         target = before.target
         standing = standing_in(facts.teams, target.team_id)
@@ -213,9 +164,10 @@ class KeyChanges:
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
-        return _Allowed(patch, columns, facts.relations.check({**before.columns, **columns}, sent), spend)
+        tier = facts.relations.check({**before.columns, **columns}, sent)
+        return AllowedPatch(patch, columns, tier, spend)
 
-    def _write(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+    def _write(self, transaction: Connection, act: Act, allowed: Sequence[AllowedPatch]) -> None:
         withdrawn = _put_permissions(transaction, allowed)
         names = {name for each in allowed for name in each.columns}
         stamps = {"updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
@@ -227,62 +179,8 @@ class KeyChanges:
             ],
         )
         key_relations.drop_permissions(transaction, withdrawn)
-        self._change_accounts(transaction, act, allowed)
+        key_accounts.follow(transaction, act, allowed, self._calendar)
         watched.watch(transaction, [each.before.account.scope for each in allowed if each.changes_caps])
-
-    def _change_accounts(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Arm the windows that change, follow those of further budgets, then set what is sent as spent.
-
-        As many statements as there are different changes of a window, however many keys; and those of each spend,
-        which is sent for single keys. Accounts that are changed in several steps are held first.
-        """
-        moved = _moved_windows(allowed)
-        before, after = _further(allowed)
-        corrected = [each for each in allowed if each.spend_nanos is not None]
-        held = {*before, *after, *(scope for scopes in moved.values() for scope in scopes)}
-        held |= {each.before.account.scope for each in corrected}
-        if len(held) > 1 and len(moved) + bool(before or after) + len(corrected) > 1:
-            accounts.lock(transaction, accounts.among(held))
-        for (running, spelling), scopes in moved.items():
-            accounts.rearm(
-                transaction,
-                accounts.among(scopes),
-                before=running,
-                after=spelling,
-                calendar=self._calendar,
-                now=act.at,
-            )
-        accounts.replace_further(transaction, before, after, self._calendar, act.at)
-        for each in corrected:
-            self._correct(transaction, act, each)
-
-    def _correct(self, transaction: Connection, act: Act, each: _Allowed) -> None:
-        """What only a request about a single key sends: a spend."""
-        if each.spend_nanos is not None:
-            account = each.before.account
-            if each.running != each.spelling:
-                account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
-            ledger.correct(transaction, act, account, each.spend_nanos, {"key_id": each.before.key_id})
-
-
-def _moved_windows(allowed: Sequence[_Allowed]) -> dict[tuple[str | None, str | None], list[Scope]]:
-    """The accounts whose window becomes another, by the spellings of both."""
-    moved: dict[tuple[str | None, str | None], list[Scope]] = {}
-    for each in allowed:
-        if each.running != each.spelling:
-            moved.setdefault((each.running, each.spelling), []).append(each.before.account.scope)
-    return moved
-
-
-def _further(allowed: Sequence[_Allowed]) -> tuple[dict[Scope, str | None], dict[Scope, str | None]]:
-    """The budgets for models and for further windows, before and after, of the keys where these are sent."""
-    before: dict[Scope, str | None] = {}
-    after: dict[Scope, str | None] = {}
-    for each in allowed:
-        if {"model_max_budget", "budget_limits"} & each.columns.keys():
-            before |= each.before.further_accounts
-            after |= replace(each.before, columns=each.after).further_accounts
-    return before, after
 
 
 def settings_of(
@@ -333,7 +231,7 @@ def _check_move(caller: Caller, before: KeyView, columns: Mapping[str, Any], fac
         enforce(access.fits_team(after, team.row, is_member=is_member))
 
 
-def _put_permissions(transaction: Connection, allowed: Sequence[_Allowed]) -> list[KeyView]:
+def _put_permissions(transaction: Connection, allowed: Sequence[AllowedPatch]) -> list[KeyView]:
     """Store the object permissions that were sent; the keys that have none any more."""
     sent = [each for each in allowed if "object_permission" in each.patch.sent]
     ids = key_relations.put_permissions(

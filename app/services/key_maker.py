@@ -38,7 +38,8 @@ class KeyMaker:
         relations = key_relations.related(
             transaction, act.caller, [columns.get("budget_id")], [request.get("organization_id")]
         )
-        spelling = relations.check(columns, request)
+        tier = relations.check(columns, request) or {}
+        spelling = columns.get("budget_duration") or tier.get("budget_duration")
         key_id = str(uuid.uuid4())
         self._insert(transaction, act, key_id, columns, request, secret)
         account = accounts.open_account(
