@@ -16,6 +16,9 @@ from app.services import accounts
 from app.services.audit import Act
 from app.services.ledger import correction
 
+# The reason in the ledger of an entry that closes an account: what stands before it is no longer that name's.
+CLOSED = "closed"
+
 
 def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
     """Remove the accounts whose scope and id `chosen` selects, in four statements at the most.
@@ -38,7 +41,7 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         for row in rows:
             left[Scope(ScopeKind(row.scope), row.scope_id, row.sub)] += int(row.amount)
     closing = [
-        correction(Account(scope), -amount, act, _owner(scope)).row(act)
+        correction(Account(scope), -amount, act, {**_owner(scope), "reason": CLOSED}).row(act)
         for scope, amount in left.items()
         if amount
     ]
