@@ -101,8 +101,8 @@ def _drifts(connection: Connection, most: int) -> Iterator[Drift]:
 def _charged(connection: Connection) -> Any:
     """The ledger's sums by account: all of it, and what lies inside the account's window.
 
-    What was charged before an account of the same name was closed is in no window of this one, though the times may
-    be the same; the entry that closes takes back more than that, or less.
+    What was charged before an account of the same name was closed is in no window of this one, whatever its times;
+    the entry that closes takes back more than that, or less.
     """
     each, names = _each_scope(connection)
     of_last = [name.label(column) for name, column in zip(names, ("scope", "scope_id", "sub"), strict=True)]
