@@ -78,6 +78,8 @@ class Settings:
     key_rotation_grace: Duration | None = None
     max_body_bytes: int = 1024 * 1024
     busy_seconds: float = 5.0
+    # How long the hot path waits for an answer of its Redis.
+    hot_redis_seconds: float = 0.25
     web_processes: int = 1
     web_threads: int = 8
     max_clock_skew_seconds: float = 2.0
@@ -277,6 +279,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", durations.parse),
     ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", parsers.integer(1024, 64 * 1024 * 1024)),
     ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", parsers.seconds(0.05, 60)),
+    ("KEYLEDGER_HOT_REDIS_SECONDS", "hot_redis_seconds", parsers.seconds(0.05, 10)),
     ("WEB_CONCURRENCY", "web_processes", parsers.integer(1, 256)),
     ("KEYLEDGER_WEB_THREADS", "web_threads", parsers.integer(1, 256)),
     ("KEYLEDGER_MAX_CLOCK_SKEW_SECONDS", "max_clock_skew_seconds", parsers.seconds(0.1, 60)),

@@ -157,7 +157,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     """Put the services together; nothing is contacted before it is used."""
     clock = clock or SystemClock()
     database = Database(settings.database_url, pool_size=settings.web_threads, busy_seconds=settings.busy_seconds)
-    redis = HotRedis(settings.hot_redis_url)
+    redis = HotRedis(settings.hot_redis_url, seconds=settings.hot_redis_seconds)
     policies = Policies(redis, change_seconds=settings.change_seconds, commit_seconds=settings.commit_seconds)
     broker = Redis.from_url(
         settings.redis_url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)

@@ -15,12 +15,11 @@ from app.container import Services, build
 from app.db import Database
 from tests import leaks
 from tests.apps import app_over
-from tests.clients import MASTER_KEY, Api
+from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.environment import ENVIRONMENT
 from tests.servers import PostgresServer, RedisServer
 from tests.stores import PostgresStore, copy_of, sqlite_template
-
-SALT_KEY = "salt-of-the-tests-0123456789"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -139,8 +138,7 @@ def settings(store_url: str, redis_url: str, tmp_path: Path) -> Settings:
         {
             "DATABASE_URL": store_url,
             "REDIS_URL": redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_DATA_DIR": str(tmp_path),
         }
     )
@@ -180,8 +178,7 @@ def shared_services(
         {
             "DATABASE_URL": copy_of(migrated_file, folder),
             "REDIS_URL": redis_server.url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_DATA_DIR": str(folder),
         }
     )

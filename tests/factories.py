@@ -182,9 +182,18 @@ def rows(database: Database, table: Table, **equal: Any) -> list[dict[str, Any]]
         return [dict(row) for row in connection.execute(statement).mappings()]
 
 
+_WHOLE_TABLES = {
+    table.name: select(table).order_by(*table.primary_key.columns) for table in metadata.sorted_tables
+}
+
+
 def everything(database: Database) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table: equal before and after what must change nothing."""
-    return {table.name: rows(database, table) for table in metadata.sorted_tables}
+    with database.read() as connection:
+        return {
+            name: [dict(row) for row in connection.execute(statement).mappings()]
+            for name, statement in _WHOLE_TABLES.items()
+        }
 
 
 @contextmanager

@@ -50,11 +50,11 @@ if os.getppid() == parent:
 """
 
 
-def eventually(ask: Callable[[], T], seconds: float = START_SECONDS) -> T:
-    """Ask until the answer is true and return it; AssertionError past the deadline."""
+def eventually(ask: Callable[[], T], seconds: float = START_SECONDS, *, shows: Callable[[], object] = str) -> T:
+    """Ask until the answer is true and return it; AssertionError past the deadline, with what it `shows` then."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s\n{shows()}"
         time.sleep(POLL_SECONDS)
     return answer
 
@@ -161,7 +161,7 @@ class RedisServer(Server):
         super().__init__()
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=5)
+        self._client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=60)
 
     def answers(self) -> bool:
         try:
@@ -215,7 +215,7 @@ class PostgresServer(Server):
 
     def execute(self, statement: str | sql.Composable, name: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement as superuser outside a transaction; its rows."""
-        with psycopg.connect(self.url(name), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.url(name), autocommit=True, connect_timeout=60) as connection:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 

@@ -57,7 +57,7 @@ class PostgresStore:
         # As ALTER SEQUENCE … RESTART, without a new file for each.
         restarts = [sql.SQL("setval({}, 1, false)").format(sql.Literal(name)) for (name,) in names]
         self._restarts = sql.SQL("SELECT {}").format(sql.SQL(", ").join(restarts))
-        self._connection = psycopg.connect(self.url, autocommit=True, connect_timeout=5)
+        self._connection = psycopg.connect(self.url, autocommit=True, connect_timeout=60)
 
     def empty(self) -> None:
         """Delete every row, whoever left it, after ending every connection that a test has left open."""

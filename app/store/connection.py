@@ -71,13 +71,13 @@ class Lease:
 class HotRedis:
     """A pool of connections to the Redis that holds policy versions and counters."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 0.25) -> None:
+    def __init__(self, url: str, *, seconds: float) -> None:
         self._pool = ConnectionPool.from_url(
             url,
             protocol=2,
             decode_responses=True,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=_learn_run_id,
         )

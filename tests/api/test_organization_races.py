@@ -32,7 +32,7 @@ def test_nothing_is_left_in_an_organization_that_is_deleted_while_others_fill_it
             together = Barrier(len(calls))
 
             def go(index: int, name: str = name, together: Barrier = together) -> Answer:
-                together.wait(10)
+                together.wait(60)
                 return calls[index](apis[index], name)
 
             answers = list(threads.map(go, range(len(calls))))

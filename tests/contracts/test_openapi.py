@@ -21,6 +21,7 @@ from app.config import Settings
 from app.container import Services, build
 from app.errors import ServiceError
 from tests.clients import MASTER_KEY
+from tests.environment import ENVIRONMENT
 from tests.servers import RedisServer
 from tests.stores import copy_of
 
@@ -89,8 +90,7 @@ def _services(store_url: str, redis_url: str, folder: Path) -> Services:
             {
                 "DATABASE_URL": store_url,
                 "REDIS_URL": redis_url,
-                "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-                "KEYLEDGER_SALT_KEY": "salt-of-the-tests-0123456789",
+                **ENVIRONMENT,
                 "KEYLEDGER_DATA_DIR": str(folder),
             }
         )

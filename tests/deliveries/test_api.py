@@ -15,10 +15,10 @@ from app.models import audit, events
 from app.services.audit import SYSTEM, Act
 from app.services.deliveries import Deliveries
 from tests.api.counting import statements
-from tests.clients import MASTER_KEY, Api
+from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
 from tests.deliveries.world import KIND, Post, drain, engine, happen, heard, only, to
+from tests.environment import ENVIRONMENT
 from tests.factories import rows
 from tests.integrations.receivers import Receiver, answer
 
@@ -309,8 +309,7 @@ def command(services: Services) -> Any:
         "PATH": os.environ["PATH"],  # noqa: TID251
         "DATABASE_URL": services.settings.database_url,
         "REDIS_URL": services.settings.redis_url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

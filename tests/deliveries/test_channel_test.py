@@ -5,8 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from app.commands.events import events
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.integrations.mailboxes import mail_server
 from tests.integrations.receivers import Receiver, answer
 
@@ -15,8 +14,7 @@ def run(tmp_path: Path, **channels: str) -> Result:
     required = {
         "DATABASE_URL": f"sqlite:///{tmp_path}/never-opened.db",
         "REDIS_URL": "redis://127.0.0.1:1",
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
     }
     return CliRunner().invoke(events, ["test"], env=required | channels)
 

@@ -16,9 +16,9 @@ from app.dispatch import TaskName
 from app.models import deliveries, events
 from tests import leaks
 from tests.api.calls import spent
-from tests.clients import MASTER_KEY, Api
+from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.factories import add_team, add_user, rows
 from tests.integrations.mailboxes import Mailbox, mail_server
 from tests.integrations.receivers import Receiver, answer
@@ -65,8 +65,7 @@ def settings(
         {
             "DATABASE_URL": store_url,
             "REDIS_URL": redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_DATA_DIR": str(tmp_path),
             "SLACK_WEBHOOK_URL": slack.url,
             "WEBHOOK_URL": webhook.url,

@@ -21,7 +21,7 @@ from app.models import budget_state, ledger
 from app.services import rebasing, spends
 from app.store import balance_names
 from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.web import Away, Caller, Pair, Reply, all_at_once
 from tests.servers import eventually
 
@@ -191,8 +191,7 @@ def beside(pair: Pair, clock: Clock | None = None) -> Iterator[Services]:
             {
                 "DATABASE_URL": pair.database_url,
                 "REDIS_URL": pair.redis.url,
-                "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-                "KEYLEDGER_SALT_KEY": SALT_KEY,
+                **ENVIRONMENT,
             }
         ),
         clock,

@@ -10,8 +10,7 @@ from redis.exceptions import RedisError
 
 from app.store.heartbeats import Heartbeats, Part
 from tests import leaks
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.web import ROOT, Pair
 from tests.servers import Server
 
@@ -29,8 +28,7 @@ class Process(Server):
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": pair.database_url,
             "REDIS_URL": pair.redis.url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_DATA_DIR": str(self.folder),
             "KEYLEDGER_HEARTBEAT_SECONDS": str(JOB_SECONDS),
             "KEYLEDGER_FOLD_INTERVAL_SECONDS": str(JOB_SECONDS),

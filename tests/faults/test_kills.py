@@ -14,8 +14,8 @@ from app.container import Services
 from app.domain import minting
 from app.errors import UnknownKey
 from app.models import audit, events, key_secrets, retired_secrets
-from tests.clients import MASTER_KEY, Api
-from tests.conftest import SALT_KEY
+from tests.clients import Api
+from tests.environment import ENVIRONMENT
 from tests.factories import everything, rows
 from tests.faults import mortal
 
@@ -49,8 +49,7 @@ def environment(store_url: str, redis_url: str) -> dict[str, str]:
     return {
         "DATABASE_URL": store_url,
         "REDIS_URL": redis_url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
         "KEYLEDGER_LOG_LEVEL": "ERROR",
     }
 

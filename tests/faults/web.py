@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tests import leaks
 from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer, Server, eventually, free_port
 
@@ -148,8 +148,7 @@ class Pair:
         self.proxies = proxies
         shared = {
             "DATABASE_URL": database_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             **settings,
         }
         self.webs = tuple(Web({**shared, "REDIS_URL": proxy.url}) for proxy in proxies)

@@ -138,11 +138,11 @@ class Storage:
     url: str
 
     def names(self) -> list[str]:
-        with urlopen(f"{self.url}/storage/v1/b/{BUCKET}/o", timeout=10) as reply:
+        with urlopen(f"{self.url}/storage/v1/b/{BUCKET}/o", timeout=60) as reply:
             return sorted(item["name"] for item in json.load(reply).get("items", []))
 
     def content(self, name: str) -> bytes:
-        with urlopen(f"{self.url}/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media", timeout=10) as reply:
+        with urlopen(f"{self.url}/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media", timeout=60) as reply:
             content: bytes = reply.read()
             return content
 

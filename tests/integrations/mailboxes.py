@@ -123,6 +123,6 @@ def mail_server(
     finally:
         asyncio.run_coroutine_threadsafe(end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
     assert keys_allowed or not any(map(leaks.in_mail, mailbox.mails)), "a plaintext key was mailed"

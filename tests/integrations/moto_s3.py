@@ -82,5 +82,5 @@ def _client(service: str, url: str, key_id: str, secret: str) -> Any:
 
 
 def _post(url: str, body: bytes) -> None:
-    with urlopen(Request(url, body, {"Content-Type": "text/plain"}, method="POST"), timeout=20):
+    with urlopen(Request(url, body, {"Content-Type": "text/plain"}, method="POST"), timeout=60):
         pass

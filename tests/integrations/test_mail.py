@@ -283,7 +283,7 @@ def test_a_server_that_falls_silent_is_left_after_its_time(said: bytes):
         thread = Thread(target=_drip, args=(listener, said))
         thread.start()
         found = sent(mail(listener.getsockname()[1], seconds=0.4), BOB, AL)
-        thread.join(10)
+        thread.join(60)
 
     assert found == [(False, "no answer within 0.4 s", True)]
     assert not thread.is_alive()
@@ -312,7 +312,7 @@ def test_a_server_that_will_not_talk_is_told():
         thread = Thread(target=_refuse, args=(listener,))
         thread.start()
         found = sent(mail(listener.getsockname()[1]), BOB)
-        thread.join(10)
+        thread.join(60)
 
     assert found == [(False, "the server will not talk now (554)", True)]
 

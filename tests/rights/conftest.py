@@ -10,8 +10,9 @@ from redis import Redis
 from app import create_app
 from app.config import Settings
 from app.container import build
-from tests.clients import MASTER_KEY, Api
+from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.environment import ENVIRONMENT
 from tests.rights import world
 from tests.rights.play import Stage, Store
 from tests.servers import RedisServer
@@ -29,8 +30,7 @@ def stage(migrated_file: Path) -> Iterator[Stage]:
             {
                 "DATABASE_URL": copy_of(migrated_file, folder),
                 "REDIS_URL": redis.url,
-                "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-                "KEYLEDGER_SALT_KEY": "salt-of-the-tests-0123456789",
+                **ENVIRONMENT,
                 "KEYLEDGER_DATA_DIR": name,
             }
         )

@@ -26,7 +26,7 @@ from app.db import Database
 from app.migrate import upgrade
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.scale import populations
 from tests.scale.lists import LISTS
 from tests.servers import PostgresServer, RedisServer
@@ -144,8 +144,7 @@ def _started(url: str, redis: RedisServer, rows: int) -> Iterator[_Populated]:
     settings = {
         "DATABASE_URL": url,
         "REDIS_URL": redis.url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
     }
     services = build(Settings.parse(settings), MovableClock())
     app = create_app(services)

@@ -9,9 +9,9 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.migrate import upgrade
-from tests.clients import MASTER_KEY, Api
+from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.scale import populations
 from tests.scale.lists import LISTS
 from tests.scale.plans import plan_of, sent_to
@@ -41,8 +41,7 @@ def full(full_url: str, redis_server: RedisServer) -> Iterator[Services]:
         {
             "DATABASE_URL": full_url,
             "REDIS_URL": redis_server.url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
         }
     )
     services = build(settings, MovableClock())

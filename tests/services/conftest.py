@@ -14,6 +14,7 @@ from app.services.snapshots import Snapshots
 from app.store.connection import HotRedis
 from app.store.policies import Policies
 from tests.clocks import MovableClock
+from tests.environment import REDIS_SECONDS
 from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer
 
@@ -24,7 +25,7 @@ def opened(redis_url: str) -> Iterator[Callable[..., Policies]]:
     with ExitStack() as stack:
 
         def make(url: str = redis_url, change: float = 60.0, **options: object) -> Policies:
-            redis = HotRedis(url)
+            redis = HotRedis(url, seconds=REDIS_SECONDS)
             stack.callback(redis.close)
             return Policies(redis, change_seconds=change, commit_seconds=change / 3, **options)  # type: ignore[arg-type]
 
@@ -72,7 +73,7 @@ def new(database: Database, redis_url: str) -> Iterator[Callable[..., Snapshots]
     opened: list[HotRedis] = []
 
     def make(redis: HotRedis | None = None, seconds: float = 60) -> Snapshots:
-        opened.append(redis or HotRedis(redis_url))
+        opened.append(redis or HotRedis(redis_url, seconds=REDIS_SECONDS))
         return Snapshots(database, Policies(opened[-1], change_seconds=60, commit_seconds=1), seconds=seconds)
 
     yield make

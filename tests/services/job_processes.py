@@ -19,9 +19,8 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.dispatch import TaskName
-from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.factories import everything
 from tests.servers import eventually
 from tests.services.due import Stored
@@ -48,8 +47,7 @@ class JobProcess:
         environment = {
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": settings.redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
             "KEYLEDGER_ARCHIVE_DAYS": str(settings.archive_days or ""),
             "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),

@@ -10,9 +10,8 @@ from app.container import build
 from app.services.audit import SYSTEM, Act
 from app.services.charges import Settled, Usage
 from app.services.reservations import Subject
-from tests.clients import MASTER_KEY
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.services.job_processes import PROCESS_SECONDS
 
 _processes = get_context("forkserver")
@@ -35,8 +34,7 @@ class Settling:
         environment = {
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": settings.redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_BUSY_SECONDS": "30",
         }
         self._barrier = _processes.Barrier(processes)

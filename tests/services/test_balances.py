@@ -17,6 +17,7 @@ from app.store.balances import Balances
 from app.store.connection import HotRedis
 from app.store.outcomes import Cold, Full, Held, Lost
 from tests.clocks import START
+from tests.environment import REDIS_SECONDS
 from tests.services.balance_calls import KEY, LEASE, TEAM, call, charge, held, numbers, opened, release, seed
 
 REQUESTS = Rate(Scope(ScopeKind.KEY, "k"), Unit.REQUESTS, 2)
@@ -26,7 +27,7 @@ SLOTS = Slots(Scope(ScopeKind.KEY, "k"), 2)
 
 @pytest.fixture
 def hot(redis_url: str) -> Iterator[HotRedis]:
-    found = HotRedis(redis_url)
+    found = HotRedis(redis_url, seconds=REDIS_SECONDS)
     yield found
     found.close()
 

@@ -14,6 +14,7 @@ from app.store.balances import Balances, Closing, Note
 from app.store.connection import HotRedis
 from app.store.outcomes import Cold, Full
 from tests.clocks import START
+from tests.environment import REDIS_SECONDS
 from tests.services.balance_calls import (
     KEY,
     LEASE,
@@ -33,7 +34,7 @@ BOTH = (Budget(KEY, 100), Budget(TEAM, 100))
 
 @pytest.fixture
 def hot(redis_url: str) -> Iterator[HotRedis]:
-    found = HotRedis(redis_url)
+    found = HotRedis(redis_url, seconds=REDIS_SECONDS)
     yield found
     found.close()
 

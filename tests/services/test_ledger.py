@@ -24,6 +24,7 @@ from app.services.rebasing import Rebasing
 from app.store.balances import Balances
 from app.store.connection import HotRedis
 from tests.clocks import START, MovableClock
+from tests.environment import REDIS_SECONDS
 from tests.factories import on_one_store, rows
 
 KEY = "3f1c"
@@ -103,7 +104,7 @@ def calendar(settings: Settings) -> Calendar:
 
 @pytest.fixture
 def folding(database: Database, settings: Settings, clock: MovableClock, calendar: Calendar) -> Iterator[Folding]:
-    redis = HotRedis(settings.hot_redis_url)
+    redis = HotRedis(settings.hot_redis_url, seconds=REDIS_SECONDS)
     rebasing = Rebasing(database, Balances(redis, longest_lease_seconds=60))
     yield Folding(database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages)
     redis.close()

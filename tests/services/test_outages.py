@@ -18,17 +18,18 @@ from app.db import Database
 from app.migrate import upgrade
 from app.store import policies
 from tests.apps import app_over
-from tests.clients import MASTER_KEY, Answer, Api
+from tests.clients import Answer, Api
 from tests.clocks import MovableClock
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.proxy import RedisProxy, runs
 from tests.servers import PostgresServer, RedisServer, eventually
 from tests.stores import count, opened
 
-# The hot path waits a quarter of a second for an answer of Redis; a request asks it twice at the most.
-REDIS_WAIT_SECONDS = 0.25
-# What the rest of a request may take on a machine that is busy with other things.
-SLACK_SECONDS = 3.0
+# How long the hot path waits for an answer of Redis; a request asks it twice at the most. Long enough for one that
+# does answer, on a machine that is busy with other things.
+REDIS_WAIT_SECONDS = 1.0
+# What the rest of a request may take on such a machine; one that hangs takes for ever.
+SLACK_SECONDS = 15.0
 BUSY_SECONDS = 0.3
 # Twice that for a statement, by the server's clock, and a second more for a server that has no clock any more.
 PATIENCE_SECONDS = 2 * BUSY_SECONDS + 1
@@ -53,7 +54,7 @@ def is_away(answer: Answer) -> bool:
 
 @contextmanager
 def running(settings: Settings, clock: MovableClock) -> Iterator[tuple[Api, Services]]:
-    services = build(settings, clock)
+    services = build(replace(settings, hot_redis_seconds=REDIS_WAIT_SECONDS), clock)
     yield Api(app_over(services)), services
     services.close()
 
@@ -137,7 +138,7 @@ def test_once_redis_goes_on_changes_do_too_and_are_seen_at_once(api: Api, redis:
     assert api.get("/models", key).status == 200
     redis.resume()
 
-    assert eventually(lambda: CHANGES["block"](api, key).status == 200, 10)
+    assert eventually(lambda: CHANGES["block"](api, key).status == 200)
     assert api.get("/models", key).status == 401
 
 
@@ -200,8 +201,7 @@ def harmed(postgres: PostgresServer, harmed_url: str, redis_url: str, clock: Mov
         {
             "DATABASE_URL": harmed_url,
             "REDIS_URL": redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_BUSY_SECONDS": str(BUSY_SECONDS),
         }
     )
@@ -235,7 +235,7 @@ def test_without_postgresql_every_request_ends_in_time_and_works_again_once_it_i
     getattr(postgres, outage)()
     during = {name: timed(request) for name, request in asked.items()}
     postgres.start() if outage == "kill" else postgres.resume()
-    eventually(lambda: harmed.call("GET", "/key/info", query={"key": key}).status == 200, 20)
+    eventually(lambda: harmed.call("GET", "/key/info", query={"key": key}).status == 200)
     after = {name: request().status for name, request in asked.items()}
 
     assert {name: is_away(answer) for name, (answer, _) in during.items()} == dict.fromkeys(asked, True)
@@ -252,7 +252,7 @@ def test_readiness_ends_in_time_and_tells_that_sql_hangs(harmed: Api, postgres: 
 
     assert (answer.status, answer.body["db"]) == (503, "disconnected")
     assert seconds <= PATIENCE_SECONDS + SLACK_SECONDS
-    assert eventually(lambda: harmed.get("/health/readiness", None).body["db"] == "connected", 20)
+    assert eventually(lambda: harmed.get("/health/readiness", None).body["db"] == "connected")
 
 
 def test_a_key_that_is_known_by_heart_still_opens_while_postgresql_is_away(
@@ -282,8 +282,7 @@ def test_a_busy_sqlite_is_a_503_within_the_deadline_and_nothing_is_written(
         {
             "DATABASE_URL": sqlite_url,
             "REDIS_URL": redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_BUSY_SECONDS": str(BUSY_SECONDS),
         }
     )

@@ -22,8 +22,7 @@ from app.services import snapshot_rows
 from app.services.snapshots import Sighting, Snapshots
 from app.store.connection import Lease, Script
 from app.store.policies import Entity, Freshness, Policies, Versions
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.services.policy_world import Request, World
 
 OLD_STATE = "a read has met the old state"
@@ -282,8 +281,7 @@ def sqlite_settings(sqlite_url: str, redis_url: str) -> Settings:
         {
             "DATABASE_URL": sqlite_url,
             "REDIS_URL": redis_url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
         }
     )
 

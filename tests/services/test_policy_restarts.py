@@ -17,6 +17,7 @@ from redis import Redis
 from app.store import policies
 from app.store.connection import HotRedis
 from app.store.policies import Freshness, Policies, Versions
+from tests.environment import REDIS_SECONDS
 from tests.servers import RedisServer, eventually
 
 KEY = policies.key("k-1")
@@ -56,7 +57,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[SavingRedis]:
 
 @pytest.fixture
 def process(server: SavingRedis) -> Iterator[Policies]:
-    with closing(HotRedis(server.url)) as redis:
+    with closing(HotRedis(server.url, seconds=REDIS_SECONDS)) as redis:
         yield Policies(redis, change_seconds=60, commit_seconds=1)
 
 

@@ -17,6 +17,7 @@ from app.services.audit import Act
 from app.services.snapshots import Snapshots
 from app.store.connection import HotRedis
 from tests.clocks import MovableClock
+from tests.environment import REDIS_SECONDS
 from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer, eventually
 from tests.services.policy_processes import counted, make_key
@@ -50,7 +51,7 @@ def test_without_redis_sql_decides_every_request_and_nothing_is_kept(
 ) -> None:
     warm_token, cold_token = make_key(elsewhere, act), make_key(elsewhere, act)
     with RedisProxy(redis_server.port) as proxy, counted(database.engine) as sql:
-        snapshots = new(HotRedis(proxy.url))
+        snapshots = new(HotRedis(proxy.url, seconds=REDIS_SECONDS))
         snapshots.of(warm_token, act.at)
         proxy.cut()
 

@@ -15,8 +15,8 @@ from app.container import Services, build
 from app.dispatch import TaskName
 from app.models import call_logs, deliveries
 from tests import leaks
-from tests.clients import MASTER_KEY, Api
-from tests.conftest import SALT_KEY
+from tests.clients import Api
+from tests.environment import ENVIRONMENT
 from tests.factories import rows
 from tests.integrations.receivers import Received, Receiver, answer
 from tests.servers import eventually
@@ -34,8 +34,7 @@ def environment(store_url: str, redis_url: str) -> dict[str, str]:
     return {
         "DATABASE_URL": store_url,
         "REDIS_URL": redis_url,
-        "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-        "KEYLEDGER_SALT_KEY": SALT_KEY,
+        **ENVIRONMENT,
         "KEYLEDGER_OUTBOUND_ALLOW": "127.0.0.1",
         "KEYLEDGER_OUTBOUND_SECONDS": str(OUTBOUND_SECONDS),
     }

@@ -18,8 +18,7 @@ import pytest
 
 from app.clock import SystemClock
 from app.domain.windows import Calendar
-from tests.clients import MASTER_KEY
-from tests.conftest import SALT_KEY
+from tests.environment import ENVIRONMENT
 from tests.faults.web import Caller, Web
 from tests.servers import RedisServer, eventually
 from tests.stores import sqlite_template, sqlite_url
@@ -82,8 +81,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         settings = {
             "DATABASE_URL": sqlite_url(store),
             "REDIS_URL": redis.url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
         }
         web = stack.enter_context(Web(settings))
         with Caller(web) as caller:

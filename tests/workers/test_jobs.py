@@ -14,9 +14,9 @@ from app.models.keys import keys
 from app.services.key_ends import EXPIRY_BATCH
 from app.store.heartbeats import Part
 from tests.apps import app_over
-from tests.clients import Api
+from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
-from tests.conftest import MASTER_KEY, SALT_KEY
+from tests.environment import SALT_KEY
 from tests.factories import copy_key
 from workers import jobs, resources
 

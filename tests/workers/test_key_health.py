@@ -19,8 +19,8 @@ from app.domain.minting import Secret
 from app.models import keys
 from app.services.sealing import Sealer
 from tests.apps import app_over
-from tests.clients import MASTER_KEY, Answer, Api
-from tests.conftest import SALT_KEY
+from tests.clients import Answer, Api
+from tests.environment import ENVIRONMENT
 from tests.integrations.ends import (
     BUCKET,
     NAMES,
@@ -93,8 +93,7 @@ def here(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         environment = {
             "DATABASE_URL": copy_of(migrated_file, folder),
             "REDIS_URL": redis.url,
-            "KEYLEDGER_MASTER_KEY": MASTER_KEY,
-            "KEYLEDGER_SALT_KEY": SALT_KEY,
+            **ENVIRONMENT,
             "KEYLEDGER_OUTBOUND_ALLOW": "127.0.0.1",
             "KEYLEDGER_OUTBOUND_SECONDS": str(OUTBOUND_SECONDS),
             "KEYLEDGER_KEY_HEALTH_SECONDS": str(WAIT_SECONDS),
@@ -438,6 +437,6 @@ def test_with_the_worker_stopped_it_is_a_503_within_the_limit_and_nothing_is_sen
     assert refused.status == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert "No worker has answered within 1 s" in refused.error["message"]
-    assert took < 10
+    assert took < 30
     assert after["key"] == "healthy"
     assert len(receiver.received) == 1

@@ -39,7 +39,7 @@ def read(port: int) -> dict[str, float]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         text = answer.read().decode()
     assert not re.search(r"sk-|[0-9a-f]{32}", text)
     return {
@@ -55,7 +55,7 @@ def test_web_processes_count_together(up: Up) -> None:
     counted = "keyledger_http_requests_total method=GET route=/key/list status=200"
     before = read(up.port).get(counted, 0)
     for _ in range(40):  # each over a connection of its own, so that both processes get some
-        with closing(http.client.HTTPConnection("127.0.0.1", up.port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", up.port, timeout=60)) as connection:
             connection.request("GET", "/key/list", headers={"Authorization": f"Bearer {up.master_key()}"})
             assert connection.getresponse().status == 200
 

@@ -27,7 +27,7 @@ def test_a_process_that_was_noted_is_ended(process: subprocess.Popen[bytes], tmp
     ended = end_strays(tmp_path)
 
     assert ended == [f"web (pid {process.pid})"]
-    assert process.wait(5) < 0
+    assert process.wait(60) < 0
     assert list(tmp_path.iterdir()) == []
 
 

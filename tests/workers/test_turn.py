@@ -43,11 +43,11 @@ class Process:
     def kill(self) -> None:
         assert self._process.pid is not None
         os.kill(self._process.pid, signal.SIGKILL)
-        self._process.join(20)
+        self._process.join(60)
 
     def close(self) -> None:
         self._process.kill()
-        self._process.join(20)
+        self._process.join(60)
 
 
 def _work(turn: Turn, told: Connection) -> None:
