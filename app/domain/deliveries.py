@@ -32,13 +32,14 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Whom a subject goes to: a target and, for mail, the address of the recipient."""
+    """Whom a subject goes to: a target and, for mail, the address of the recipient; and when an event happened."""
 
     target: str
     subject: Subject
     subject_id: str
     recipient: str = ""
     sealed: str | None = field(default=None, repr=False)
+    happened_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,10 @@ def routes_of(event: StoredEvent, sealed: str | None, channels: Channels, addres
     """Where an event goes; what is sealed goes along with its mails alone."""
     for target, kinds in channels.kinds_of.items():
         if event.kind in kinds:
-            yield Route(target, Subject.EVENT, event.event_id)
+            yield Route(target, Subject.EVENT, event.event_id, happened_at=event.created_at)
     if channels.mails(event):
         for recipient in _distinct(_recipients(event, addresses)):
-            yield Route(MAIL, Subject.EVENT, event.event_id, recipient, sealed)
+            yield Route(MAIL, Subject.EVENT, event.event_id, recipient, sealed, event.created_at)
 
 
 def _recipients(event: StoredEvent, addresses: Addresses) -> Sequence[str]:

@@ -4,15 +4,18 @@ An event is written in the transaction that made it true, its deliveries when it
 system with one state of health. Nothing here references a live entity, because it outlives every one.
 """
 
-from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, text
 
 from app.db import Json, UtcDateTime, metadata
 from app.models.columns import RowNumber
 
 _UNROUTED = text("routed_at IS NULL")
+_UNADDRESSED = text("routed_at IS NOT NULL AND addressed IS NULL")
 _SEALED = text("sealed IS NOT NULL")
 _WAITING = text("delivered_at IS NULL AND parked_at IS NULL")
 _PARKED = text("parked_at IS NOT NULL")
+_EVENT_WAITING = text("subject = 'event' AND delivered_at IS NULL AND parked_at IS NULL")
+_EVENT_PARKED = text("subject = 'event' AND delivered_at IS NULL AND parked_at IS NOT NULL")
 _DUE = text("next_attempt_at IS NOT NULL")
 
 events = Table(
@@ -30,9 +33,18 @@ events = Table(
     Column("created_at", UtcDateTime, nullable=False),
     # When its deliveries were written; NULL waits for that.
     Column("routed_at", UtcDateTime),
+    # True: it went to somebody. NULL: to nobody, as far as the row knows; to be sure is to look for deliveries.
+    Column("addressed", Boolean),
     Index("uq_events_fact", "fact", unique=True),
     Index("ix_events_unrouted", "created_at", "event_id", sqlite_where=_UNROUTED, postgresql_where=_UNROUTED),
     Index("ix_events_sealed", "created_at", sqlite_where=_SEALED, postgresql_where=_SEALED),
+    Index(
+        "ix_events_unaddressed",
+        "created_at",
+        "event_id",
+        sqlite_where=_UNADDRESSED,
+        postgresql_where=_UNADDRESSED,
+    ),
     # Read newest first, whole or by one of these.
     Index("ix_events_created_at", "created_at", "event_id"),
     *(
@@ -50,6 +62,8 @@ deliveries = Table(
     Column("subject_id", Text, nullable=False),
     Column("recipient", Text, nullable=False, server_default=text("''")),  # a mail address
     Column("sealed", Text),
+    # When its event did; NULL of a log.
+    Column("happened_at", UtcDateTime),
     # Since when it waits: a replay sets it anew.
     Column("created_at", UtcDateTime, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -68,6 +82,11 @@ deliveries = Table(
     ),
     Index("ix_deliveries_waiting_since", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
     Index("ix_deliveries_parked", "target", "delivery_id", sqlite_where=_PARKED, postgresql_where=_PARKED),
+    # Events in a state are listed in their own order.
+    *(
+        Index(f"ix_deliveries_of_{name}_events", "happened_at", "subject_id", sqlite_where=of, postgresql_where=of)
+        for name, of in (("waiting", _EVENT_WAITING), ("parked", _EVENT_PARKED))
+    ),
     Index("ix_deliveries_sealed", "delivery_id", sqlite_where=_SEALED, postgresql_where=_SEALED),
 )
 

@@ -12,12 +12,16 @@ from sqlalchemy.sql.selectable import SelectBase
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, ledger, ledger_unfolded
+from app.services import accounts
 from app.services.audit import Act
 from app.services.ledger import correction
 
+# The reason in the ledger of an entry that closes an account: what stands before it is no longer that name's.
+CLOSED = "closed"
+
 
 def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
-    """Remove the accounts whose scope and id `chosen` selects, in three statements at the most.
+    """Remove the accounts whose scope and id `chosen` selects, in four statements at the most.
 
     What waits of them is taken first, as the rollup does it: neither waits for the other, and a charge that comes
     meanwhile is folded into an account of its own.
@@ -28,13 +32,16 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         (budget_state, budget_state.c.lifetime_spend_nanos),
     ):
         named = (table.c.scope, table.c.scope_id)
+        which = tuple_(*named).in_(chosen)
+        if table is budget_state:
+            accounts.lock(transaction, which)
         rows = transaction.execute(
-            delete(table).where(tuple_(*named).in_(chosen)).returning(*named, table.c.sub, amount.label("amount"))
+            delete(table).where(which).returning(*named, table.c.sub, amount.label("amount"))
         )
         for row in rows:
             left[Scope(ScopeKind(row.scope), row.scope_id, row.sub)] += int(row.amount)
     closing = [
-        correction(Account(scope), -amount, act, _owner(scope)).row(act)
+        correction(Account(scope), -amount, act, {**_owner(scope), "reason": CLOSED}).row(act)
         for scope, amount in left.items()
         if amount
     ]

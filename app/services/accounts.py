@@ -78,7 +78,10 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
     A team or a user may have been charged before it had a row: without a window that stays, unless all start
     `at_zero`, but an armed window always starts at zero.
     """
-    rows = [{**names(account.scope), **_columns(account.window, account.armed_at)} for account in accounts]
+    rows = [
+        {**names(account.scope), **_columns(account.window, account.armed_at)}
+        for account in sorted(accounts, key=_order)
+    ]
     if not rows:
         return
     statement = insertion(transaction, budget_state)
@@ -128,7 +131,7 @@ def replace_further(
     # In one order for everybody: a rollup may hold some of them already.
     if gone:
         lock(transaction, among({*gone, *fresh}))
-    open_accounts(transaction, sorted(restarted, key=_order), at_zero=True)
+    open_accounts(transaction, restarted, at_zero=True)
     if gone:
         transaction.execute(
             update(budget_state).where(among(gone), budget_state.c.parked_at.is_not(None)).values(UNPARKED)
@@ -259,15 +262,25 @@ def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
 
 
 def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
-    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here."""
-    held = (
-        select(budget_state.c.scope)
-        .where(which)
-        .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
-        .with_for_update()
-        .subquery()
-    )
+    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here.
+
+    Whoever changes some in several steps holds all of them first.
+    """
+    held = select(budget_state.c.scope).where(which).order_by(*in_order(transaction)).with_for_update().subquery()
     transaction.execute(select(func.count()).select_from(held))
+
+
+def in_order(connection: Connection) -> list[ColumnElement[Any]]:
+    """The order in which everybody holds accounts: that of `_order`, whatever the language of the store."""
+    columns = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+    # SQLite compares bytes anyway, and its transactions are one after the other.
+    return [column if connection.dialect.name == "sqlite" else column.collate("C") for column in columns]
+
+
+def of_keys(key_ids: Iterable[str]) -> ColumnElement[bool]:
+    """All accounts of these keys alone."""
+    kinds = [kind.value for kind in OF_KEYS]
+    return and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(list(key_ids)))
 
 
 def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnElement[bool]:

@@ -59,21 +59,19 @@ class BudgetChanges:
         rearming.roll_linked(transaction, stored, changes, calendar=self._calendar, now=act.at)
         budget_rows.change(transaction, act, budget_id, changes)
         view = budget_rows.load(transaction, [budget_id], self._calendar, act.at)[budget_id]
-        rearming.rearm_linked(
+        rearming.rearm(
             transaction,
-            budget_id,
-            before=stored["budget_duration"],
-            after=view.columns["budget_duration"],
-            calendar=self._calendar,
-            now=act.at,
-        )
-        rearming.rearm_models(
-            transaction,
-            keys.c.budget_id == budget_id,
-            before=stored["model_max_budget"],
-            after=view.columns["model_max_budget"],
-            calendar=self._calendar,
-            now=act.at,
+            [
+                rearming.of_linked(budget_id, stored["budget_duration"], view.columns["budget_duration"]),
+                *rearming.of_models(
+                    transaction,
+                    keys.c.budget_id == budget_id,
+                    stored["model_max_budget"],
+                    view.columns["model_max_budget"],
+                ),
+            ],
+            self._calendar,
+            act.at,
         )
         if watched.bears(stored, changes):
             watched.watch_linked(transaction, [budget_id])

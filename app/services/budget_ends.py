@@ -1,6 +1,6 @@
 """The end of a tier: what the API calls delete. Whatever was linked to it goes on without its limits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, union, update
@@ -10,10 +10,11 @@ from app.domain import access
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import keys, organization_members, organizations, team_members, teams
-from app.services import accounts, audit, budget_rows, rearming
+from app.services import audit, budget_rows, rearming
 from app.services.audit import Act, Changed
 from app.services.budget_views import BudgetView, budget_view
 from app.services.budgets import budget_not_found
+from app.services.rearming import Rearming
 from app.services.refusals import enforce
 from app.store import policies
 from app.store.policies import Policies
@@ -65,44 +66,56 @@ class BudgetEnds:
         view = budget_view(stored, self._calendar, act.at)
         nothing: dict[str, Any] = {"budget_duration": None, "max_budget_nanos": None, "model_max_budget": {}}
         rearming.roll_linked(transaction, stored, nothing, calendar=self._calendar, now=act.at)
-        self._rearm(transaction, act, stored, rearming.of_members(budget_id))
+        self._take_windows_off(transaction, act, stored, renew)
         _unlink_members(transaction, act, budget_id)
-        while self._unlink_keys(transaction, act, stored):
+        for chosen in _batches(transaction, keys.c.budget_id == budget_id):
+            _unlink_keys(transaction, act, budget_id, chosen)
             renew()
         budget_rows.remove(transaction, budget_id)
         audit.record(transaction, act, "delete", "budget", [Changed(budget_id, view.fields(), None)])
         return view
 
-    def _unlink_keys(self, transaction: Connection, act: Act, tier: Mapping[str, Any]) -> bool:
-        """Unlink UNLINK_BATCH keys at the most; tells whether there were any."""
-        linked = keys.c.budget_id == tier["budget_id"]
-        batch = select(keys.c.key_id).where(linked).order_by(keys.c.key_id).limit(UNLINK_BATCH).subquery()
-        last: str | None = transaction.execute(select(func.max(batch.c.key_id))).scalar()
-        if last is None:
-            return False
-        chosen = and_(linked, keys.c.key_id <= last)
-        self._rearm(transaction, act, tier, rearming.of_keys(chosen))
-        rearming.rearm_models(
-            transaction,
-            chosen,
-            before=tier["model_max_budget"],
-            after={},
-            calendar=self._calendar,
-            now=act.at,
-        )
-        lost = Changed("", {"budget_id": tier["budget_id"]}, {"budget_id": None})
-        of_keys = select(keys.c.key_id).where(chosen).subquery()
-        audit.record_alike(transaction, act, "update", "key", of_keys.c.key_id, lost)
-        stamps = {"updated_at": act.at, "settings_updated_at": act.at, "updated_by": act.caller.user_id}
-        transaction.execute(update(keys).where(chosen).values(budget_id=None, **stamps))
-        return True
-
-    def _rearm(
-        self, transaction: Connection, act: Act, tier: Mapping[str, Any], which: ColumnElement[bool]
+    def _take_windows_off(
+        self, transaction: Connection, act: Act, tier: Mapping[str, Any], renew: Callable[[], None]
     ) -> None:
-        """Take the tier's window off; the spend so far stays."""
-        before = tier["budget_duration"]
-        accounts.rearm(transaction, which, before=before, after=None, calendar=self._calendar, now=act.at)
+        """Leave whatever ran by the tier without a window, its spend so far with it.
+
+        Accounts are held in the order of their kinds: those of the keys, of their models, of the members.
+        """
+        linked, spelling = keys.c.budget_id == tier["budget_id"], tier["budget_duration"]
+        if spelling is not None:
+            for chosen in _batches(transaction, linked):
+                of_keys = Rearming(rearming.of_keys(chosen), spelling, None)
+                rearming.rearm(transaction, [of_keys], self._calendar, act.at)
+                renew()
+        if tier["model_max_budget"]:
+            for chosen in _batches(transaction, linked):
+                of_models = rearming.of_models(transaction, chosen, tier["model_max_budget"], {})
+                rearming.rearm(transaction, of_models, self._calendar, act.at)
+                renew()
+        of_members = Rearming(rearming.of_members(tier["budget_id"]), spelling, None)
+        rearming.rearm(transaction, [of_members], self._calendar, act.at)
+
+
+def _batches(transaction: Connection, linked: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+    """The linked keys, UNLINK_BATCH at a time, in the order of their ids; they are held, and no more come."""
+    last = ""
+    while True:
+        following = and_(linked, keys.c.key_id > last)
+        batch = select(keys.c.key_id).where(following).order_by(keys.c.key_id).limit(UNLINK_BATCH).subquery()
+        end: str | None = transaction.execute(select(func.max(batch.c.key_id))).scalar()
+        if end is None:
+            return
+        yield and_(following, keys.c.key_id <= end)
+        last = end
+
+
+def _unlink_keys(transaction: Connection, act: Act, budget_id: str, chosen: ColumnElement[bool]) -> None:
+    lost = Changed("", {"budget_id": budget_id}, {"budget_id": None})
+    of_keys = select(keys.c.key_id).where(chosen).subquery()
+    audit.record_alike(transaction, act, "update", "key", of_keys.c.key_id, lost)
+    stamps = {"updated_at": act.at, "settings_updated_at": act.at, "updated_by": act.caller.user_id}
+    transaction.execute(update(keys).where(chosen).values(budget_id=None, **stamps))
 
 
 def _hold_linked(transaction: Connection, budget_id: str) -> None:

@@ -109,6 +109,7 @@ def address(transaction: Connection, routes: Sequence[Route], now: datetime) -> 
                 "subject_id": route.subject_id,
                 "recipient": route.recipient,
                 "sealed": route.sealed,
+                "happened_at": route.happened_at,
                 "created_at": now,
             }
             for route in routes

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, or_, select
 
 from app.clock import iso
 from app.db import Database
@@ -107,17 +107,8 @@ class EventReads:
         Raises RoleRefused for whoever does not see all, InvalidRequest for a cursor of another list.
         """
         enforce(access.may_read_events(act.caller))
-        order = Order(events.c.created_at, events.c.event_id, descending=query.descending)
-        filters = sum(bool(getattr(query, name)) for name in _EXACT)
-        listing = Listing(
-            events,
-            _conditions(query),
-            order,
-            countable=not query.state and filters <= 1,
-            among=(_UNROUTED, _has(WAITING)) if query.state == State.WAITING else (),
-        )
         with self._database.read() as connection:
-            page = page_of(connection, listing, query)
+            page = page_of(connection, _listing(query), query)
             found = load(connection, page.ids)
         return EventPage(page, [found[event_id] for event_id in page.ids if event_id in found])
 
@@ -176,36 +167,60 @@ def load(connection: Connection, event_ids: Sequence[str]) -> dict[str, EventVie
     return {row["event_id"]: EventView(dict(row), counts.get(row["event_id"], {})) for row in rows}
 
 
-def _has(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether an event has such a delivery: found from these, of which there are few."""
-    told = select(deliveries.c.subject_id).where(deliveries.c.subject == Subject.EVENT, *conditions)
-    return events.c.event_id.in_(told)
+def _listing(query: EventQuery) -> Listing:
+    """What is to be done is found from the deliveries it is to be done to, what is done from the events."""
+    match query.state:
+        case State.WAITING:
+            return _to_be_done(query, WAITING, also=[_of_events(query, _UNROUTED)])
+        case State.PARKED:
+            # Of an event that waits as well it is not yet said.
+            return _to_be_done(query, PARKED, ~_each(deliveries.c.subject_id, _waiting))
+        case State.DELIVERED:
+            return _of_events(query, _each(events.c.event_id), ~_each(events.c.event_id, _undelivered))
+        case State.UNADDRESSED:
+            maybe = events.c.addressed.is_(None)
+            return _of_events(query, ~_UNROUTED, maybe, ~_each(events.c.event_id))
+    return _of_events(query, countable=len(_exact(query)) <= 1)
 
 
-def _each(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The same, looked up event by event."""
-    of_event = deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id == events.c.event_id
-    return exists().where(*of_event, *conditions)
+def _of_events(query: EventQuery, *conditions: ColumnElement[bool], countable: bool = False) -> Listing:
+    order = Order(events.c.created_at, events.c.event_id, descending=query.descending)
+    wanted = (*_exact(query), *_between(query, order.column), *conditions)
+    return Listing(events, wanted, order, countable=countable)
+
+
+def _to_be_done(query: EventQuery, *conditions: ColumnElement[bool], also: Sequence[Listing] = ()) -> Listing:
+    """The events of such deliveries, along an index of no others, which names their subject in so many words."""
+    order = Order(deliveries.c.happened_at, deliveries.c.subject_id, descending=query.descending, gaps=True)
+    exact = _exact(query)
+    source = deliveries.join(events, events.c.event_id == deliveries.c.subject_id) if exact else deliveries
+    of_events = deliveries.c.subject == literal_column(f"'{Subject.EVENT.value}'")
+    wanted = (of_events, *exact, *_between(query, order.column), *conditions)
+    return Listing(source, wanted, order, countable=False, also=also, repeats=True)
+
+
+def _exact(query: EventQuery) -> list[ColumnElement[bool]]:
+    return [events.c[name] == getattr(query, name) for name in _EXACT if getattr(query, name)]
+
+
+def _between(query: EventQuery, instant: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    bounds = []
+    if query.start is not None:
+        bounds.append(instant >= query.start)
+    if query.end is not None:
+        bounds.append(instant <= query.end)
+    return bounds
 
 
 _UNROUTED = events.c.routed_at.is_(None)
-# What is to be done about an event goes before what is done; of those that wait, see `list`.
-_IN_STATE = {
-    State.PARKED: and_(_has(PARKED), ~_each(WAITING)),
-    State.DELIVERED: and_(_each(), ~_each(or_(WAITING, PARKED))),
-    State.UNADDRESSED: and_(~_UNROUTED, ~_each()),
-}
+_other = deliveries.alias("other")
+_waiting = and_(_other.c.delivered_at.is_(None), _other.c.parked_at.is_(None))
+_undelivered = _other.c.delivered_at.is_(None)
 
 
-def _conditions(query: EventQuery) -> list[ColumnElement[bool]]:
-    wanted = [events.c[name] == getattr(query, name) for name in _EXACT if getattr(query, name)]
-    if query.state in _IN_STATE:
-        wanted.append(_IN_STATE[State(query.state)])
-    if query.start is not None:
-        wanted.append(events.c.created_at >= query.start)
-    if query.end is not None:
-        wanted.append(events.c.created_at <= query.end)
-    return wanted
+def _each(event_id: ColumnElement[str], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether there is such a delivery of an event, looked up event by event."""
+    return exists().where(_other.c.subject == Subject.EVENT, _other.c.subject_id == event_id, *conditions)
 
 
 def _delivery(row: Mapping[Any, Any]) -> dict[str, Any]:

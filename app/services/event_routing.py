@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, case, select, true, update
 
 from app.db import Database
-from app.domain.deliveries import StoredEvent
+from app.domain.deliveries import Route, StoredEvent
 from app.domain.event_routing import Addresses, Channels, alerted_team_of, owner_of, routes_of
 from app.models import events, teams, users
 from app.services import delivery
@@ -47,7 +47,7 @@ class EventRouting:
             transaction.execute(
                 update(events)
                 .where(events.c.event_id.in_([event.event_id for event, _ in found]))
-                .values(routed_at=now, sealed=None)
+                .values(routed_at=now, sealed=None, addressed=_addressed(routes))
             )
         return len(found)
 
@@ -67,6 +67,11 @@ class EventRouting:
             )
             metadata = {row.team_id: row.metadata for row in found}
         return Addresses(emails, metadata)
+
+
+def _addressed(routes: Sequence[Route]) -> ColumnElement[Any]:
+    went_out = {route.subject_id for route in routes}
+    return case((events.c.event_id.in_(went_out), true()), else_=events.c.addressed)
 
 
 def told(row: Any) -> StoredEvent:

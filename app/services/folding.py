@@ -130,7 +130,7 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
     rows = transaction.execute(
         select(budget_state)
         .where(accounts.among(scopes))
-        .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+        .order_by(*accounts.in_order(transaction))
         .with_for_update()
     ).mappings()
     return {Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"]): dict(row) for row in rows}

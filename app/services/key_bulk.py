@@ -10,10 +10,11 @@ from app.db import Database
 from app.domain import access
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
-from app.services import key_names, key_rows
+from app.services import accounts, key_names, key_rows
 from app.services.audit import Act
 from app.services.callers import Callers
-from app.services.key_changes import KeyChanges, Patch, settings_of
+from app.services.key_changes import KeyChanges, settings_of
+from app.services.key_patches import Patch
 from app.services.key_views import KeyView
 from app.services.refusals import enforce, rules
 from app.store import policies
@@ -105,7 +106,10 @@ class KeyBulk:
         route: str,
     ) -> list[BulkItem]:
         outcomes = [self._unknown(item.reference) for item in asked]
-        for turn in _turns([item.key_id for item in asked]):
+        turns = [*_turns([item.key_id for item in asked])]
+        if len(turns) > 1:  # in one order for everybody, which turns of the same keys would not keep
+            accounts.lock(transaction, accounts.of_keys(present))
+        for turn in turns:
             patches = [
                 Patch(present[key_id], asked[index].settings)
                 for key_id, index in turn.items()

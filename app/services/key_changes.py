@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -13,25 +13,14 @@ from app.domain.access import Caller
 from app.domain.callbacks import Vault
 from app.domain.keys import ROTATION_FIELDS, columns_of
 from app.domain.notices import next_notice
-from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
-from app.services import (
-    accounts,
-    audit,
-    delivery,
-    key_events,
-    key_names,
-    key_relations,
-    key_rows,
-    ledger,
-    rollover,
-    watched,
-)
+from app.services import audit, delivery, key_accounts, key_events, key_names, key_relations, key_rows, watched
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
+from app.services.key_patches import AllowedPatch, Patch
 from app.services.key_relations import Relations
 from app.services.key_views import KeyView
 from app.services.rebasing import Rebasing
@@ -40,19 +29,6 @@ from app.services.rotation_ways import RotationWays, Ways
 from app.services.standings import TeamFacts, hold_teams, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """A locked key, and the settings that a request sends to change on it."""
-
-    before: KeyView
-    sent: Mapping[str, Any]
-
-    def will_be(self, name: str) -> str | None:
-        """What the key will refer to by this column; the empty text is nothing."""
-        named: str | None = self.sent[name] if name in self.sent else self.before.columns[name]
-        return named or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +42,6 @@ class _Facts:
     relations: Relations
     members: AbstractSet[tuple[str, str]]
     ways: Ways | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Allowed:
-    """A patch that the rules let pass: the columns that it changes, and the window and spend that come with it."""
-
-    patch: Patch
-    columns: dict[str, Any]
-    spelling: str | None
-    spend_nanos: int | None
-    carries: bool
-
-    @property
-    def before(self) -> KeyView:
-        return self.patch.before
-
-    @property
-    def running(self) -> str | None:
-        """The spelling of the window that the key has so far."""
-        return key_rows.effective_duration(self.before.columns, self.before.tier)
-
-    @property
-    def changes_caps(self) -> bool:
-        return watched.bears(self.before.columns, self.columns)
-
-    @property
-    def after(self) -> dict[str, Any]:
-        return {**self.before.columns, **self.columns}
 
 
 class KeyChanges:
@@ -198,7 +146,7 @@ class KeyChanges:
         records audit and events.
         """
         facts = self._facts(transaction, act.caller, patches)
-        allowed: list[_Allowed] = []
+        allowed: list[AllowedPatch] = []
         refused: dict[str, ServiceError] = {}
         for patch in patches:
             try:
@@ -232,7 +180,7 @@ class KeyChanges:
             self._ways.read(transaction, rotating) if rotating else None,
         )
 
-    def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> _Allowed:
+    def _decide(self, act: Act, patch: Patch, facts: _Facts, route: str) -> AllowedPatch:
         before, sent = patch.before, patch.sent
         target = before.target
         standing = standing_in(facts.teams, target.team_id)
@@ -247,19 +195,19 @@ class KeyChanges:
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
         spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
-        spelling = facts.relations.check({**before.columns, **columns}, sent)
-        allowed = _Allowed(patch, columns, spelling, spend, carries=bool(sent.get("carry_spend")))
-        if allowed.carries and (allowed.running is not None or spelling is None):
+        tier = facts.relations.check({**before.columns, **columns}, sent)
+        allowed = AllowedPatch(patch, columns, tier, spend, carries=bool(sent.get("carry_spend")))
+        if allowed.carries and (allowed.running is not None or allowed.spelling is None):
             raise InvalidRequest(
                 "carry_spend needs a change that gives a window to a key without one.", "carry_spend"
             )
         return allowed
 
-    def _write(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
+    def _write(self, transaction: Connection, act: Act, allowed: Sequence[AllowedPatch]) -> None:
         withdrawn = _put_permissions(transaction, allowed)
         names = {name for each in allowed for name in each.columns}
         stamps = {"updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
-        self._roll(transaction, act, allowed)
+        key_accounts.roll(transaction, act, allowed, self._calendar)
         transaction.execute(
             update(keys).where(keys.c.key_id == bindparam("of_key")),
             [
@@ -268,59 +216,8 @@ class KeyChanges:
             ],
         )
         key_relations.drop_permissions(transaction, withdrawn)
-        self._rearm(transaction, act, allowed)
-        self._replace_further(transaction, act, allowed)
+        key_accounts.follow(transaction, act, allowed, self._calendar)
         watched.watch(transaction, [each.before.account.scope for each in allowed if each.changes_caps])
-        for each in allowed:
-            self._correct(transaction, act, each)
-
-    def _roll(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Move what has passed by the caps that are about to change; no statement where nothing rolls over."""
-        rolling = [
-            each.before.key_id for each in allowed if rollover.concerns(each.columns, each.running, self._calendar)
-        ]
-        if rolling:
-            which = rollover.of_holders(ScopeKind.KEY, rolling)
-            rollover.move_passed(transaction, which, self._calendar, act.at)
-
-    def _rearm(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Arm the windows that change; as many times as there are different changes, however many keys."""
-        moved: dict[tuple[str | None, str | None, bool], list[Scope]] = {}
-        for each in allowed:
-            if each.running != each.spelling:
-                change = (each.running, each.spelling, each.carries)
-                moved.setdefault(change, []).append(each.before.account.scope)
-        if len(moved) > 1:  # in one order for everybody, which the changes by themselves would not keep
-            accounts.lock(transaction, accounts.among(scope for scopes in moved.values() for scope in scopes))
-        for (before, after, carries), scopes in moved.items():
-            accounts.rearm(
-                transaction,
-                accounts.among(scopes),
-                before=before,
-                after=after,
-                calendar=self._calendar,
-                now=act.at,
-                carry_spend=carries,
-            )
-
-    def _replace_further(self, transaction: Connection, act: Act, allowed: Sequence[_Allowed]) -> None:
-        """Follow what changes of the budgets for models and for further windows; one statement for all keys."""
-        before: dict[Scope, Terms] = {}
-        after: dict[Scope, Terms] = {}
-        for each in allowed:
-            if {"model_max_budget", "budget_limits"} & each.columns.keys():
-                before |= each.before.further_accounts
-                after |= replace(each.before, columns=each.after).further_accounts
-        accounts.replace_further(transaction, before, after, self._calendar, act.at)
-
-    def _correct(self, transaction: Connection, act: Act, each: _Allowed) -> None:
-        """What only a request about a single key sends: a spend."""
-        if each.spend_nanos is not None:
-            account = each.before.account
-            if each.running != each.spelling:
-                account = accounts.armed_account(account.scope, each.spelling, self._calendar, act.at)
-            owner = {"key_id": each.before.key_id}
-            ledger.correct(transaction, act, account, each.spend_nanos, owner, self._calendar)
 
 
 def settings_of(
@@ -350,7 +247,7 @@ def _check_move(caller: Caller, before: KeyView, columns: Mapping[str, Any], fac
         enforce(access.fits_team(after, team.row, is_member=is_member))
 
 
-def _put_permissions(transaction: Connection, allowed: Sequence[_Allowed]) -> list[KeyView]:
+def _put_permissions(transaction: Connection, allowed: Sequence[AllowedPatch]) -> list[KeyView]:
     """Store the object permissions that were sent; the keys that have none any more."""
     sent = [each for each in allowed if "object_permission" in each.patch.sent]
     ids = key_relations.put_permissions(

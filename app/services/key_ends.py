@@ -8,11 +8,10 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from app.clock import Clock, iso
 from app.db import Database
 from app.domain import access, minting
-from app.domain.scopes import OF_KEYS
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, MalformedKey, NothingFound
 from app.models import budget_state, deleted_keys, keys
-from app.services import audit, delivery, key_events, key_names, key_relations, key_rows, key_secrets
+from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, key_secrets
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.callers import Callers
 from app.services.job_batches import JobBatch
@@ -173,11 +172,8 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
     delivery.withdraw(transaction, key_secrets.events_of(key_ids), DELETED, act.at)
     key_secrets.retire_all(transaction, key_ids, act.at)
     transaction.execute(delete(keys).where(keys.c.key_id.in_(key_ids)))
-    transaction.execute(
-        delete(budget_state).where(
-            budget_state.c.scope_id.in_(key_ids), budget_state.c.scope.in_([kind.value for kind in OF_KEYS])
-        )
-    )
+    accounts.lock(transaction, accounts.of_keys(key_ids))
+    transaction.execute(delete(budget_state).where(accounts.of_keys(key_ids)))
     key_relations.drop_permissions(transaction, views)
     changes = [Changed(view.key_id, view.fields(), None) for view in views]
     audit.record(transaction, act, "delete", "key", changes)

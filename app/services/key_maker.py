@@ -42,7 +42,8 @@ class KeyMaker:
         relations = key_relations.related(
             transaction, act.caller, [columns.get("budget_id")], [request.get("organization_id")]
         )
-        spelling = relations.check(columns, request)
+        tier = relations.check(columns, request) or {}
+        spelling = columns.get("budget_duration") or tier.get("budget_duration")
         if columns.get("auto_rotate"):
             self._ways.read(transaction, [columns.get("user_id")]).of(columns.get("user_id"))
         key_id = str(uuid.uuid4())

@@ -19,24 +19,24 @@ _LISTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """Of what keys refer to, that which exists for the caller; a tier with the spelling of its window."""
+    """Of what keys refer to, that which exists for the caller; a tier with its window and models' budgets."""
 
-    tiers: Mapping[str, str | None]
+    tiers: Mapping[str, Mapping[str, Any]]
     organizations: AbstractSet[str]
 
-    def check(self, key: Mapping[str, Any], sent: Mapping[str, Any]) -> str | None:
-        """Refuse a tier or an organization that does not exist, and return the spelling of the key's window.
+    def check(self, key: Mapping[str, Any], sent: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Refuse a tier or an organization that does not exist, and return the key's tier, if it has any.
 
         `key` holds the columns as they will be. Raises InvalidRequest naming the field.
         """
-        tier_duration = None
+        tier = None
         if key.get("budget_id") is not None:
             if key["budget_id"] not in self.tiers:
                 raise unknown_reference("budget_id")
-            tier_duration = self.tiers[key["budget_id"]]
+            tier = self.tiers[key["budget_id"]]
         if sent.get("organization_id") and sent["organization_id"] not in self.organizations:
             raise unknown_reference("organization_id")
-        return key.get("budget_duration") or tier_duration
+        return tier
 
 
 def related(
@@ -52,17 +52,17 @@ def related(
     )
 
 
-def _tiers(transaction: Connection, budget_ids: AbstractSet[str]) -> dict[str, str | None]:
+def _tiers(transaction: Connection, budget_ids: AbstractSet[str]) -> dict[str, Mapping[str, Any]]:
     if not budget_ids:
         return {}
     rows = transaction.execute(
         # Held until the end: a tier that changes its window meanwhile would not know of this key's.
-        select(budgets.c.budget_id, budgets.c.budget_duration)
+        select(budgets.c.budget_id, budgets.c.budget_duration, budgets.c.model_max_budget)
         .where(budgets.c.budget_id.in_(budget_ids))
         .order_by(budgets.c.budget_id)
         .with_for_update(read=True)
     )
-    return {row.budget_id: row.budget_duration for row in rows}
+    return {row["budget_id"]: dict(row) for row in rows.mappings()}
 
 
 def _organizations(transaction: Connection, caller: Caller, organization_ids: AbstractSet[str]) -> set[str]:

@@ -19,7 +19,8 @@ from app.models import keys
 from app.services import audit, delivery, key_events, key_names, key_rows, key_secrets
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
-from app.services.key_changes import KeyChanges, Patch, settings_of
+from app.services.key_changes import KeyChanges, settings_of
+from app.services.key_patches import Patch
 from app.services.key_secrets import KeySecrets
 from app.services.key_views import KeyView
 from app.services.keys import GeneratedKey

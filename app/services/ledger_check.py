@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 
 from app.db import Database
 from app.models import budget_state, ledger, ledger_unfolded
+from app.services.account_ends import CLOSED
 from app.services.accounts import pages
 from app.services.rebasing import Rebasing
 
@@ -98,27 +99,50 @@ def _drifts(connection: Connection, most: int) -> Iterator[Drift]:
 
 
 def _charged(connection: Connection) -> Any:
-    """The ledger's sums by account: all of it, and what lies inside the account's window."""
+    """The ledger's sums by account: all of it, and what lies inside the account's window.
+
+    What was charged before an account of the same name was closed is in no window of this one, whatever its times;
+    the entry that closes takes back more than that, or less.
+    """
+    each, names = _each_scope(connection)
+    of_last = [name.label(column) for name, column in zip(names, ("scope", "scope_id", "sub"), strict=True)]
+    closed = (
+        select(*of_last, func.max(ledger.c.ledger_id).label("ledger_id"))
+        .select_from(ledger.join(each, true()))
+        .where(ledger.c.reason == CLOSED)
+        .group_by(*names)
+        .cte("closed")
+    )
+    each, names = _each_scope(connection)
+    mine = and_(*map(operator.eq, (closed.c.scope, closed.c.scope_id, closed.c.sub), names))
+    since = or_(closed.c.ledger_id.is_(None), ledger.c.ledger_id > closed.c.ledger_id)
+    joined = ledger.join(each, true()).outerjoin(closed, mine)
+    return _sums(joined, names, ledger.c.amount_nanos, ledger.c.occurred_at, "charged", since)
+
+
+def _each_scope(connection: Connection) -> tuple[Any, list[Any]]:
+    """The scopes of each row of the ledger, as a table of their own, and the three names of one."""
     if connection.dialect.name == "sqlite":
         each = func.json_each(ledger.c.scopes).table_valued("value", name="each")
         names: list[Any] = [func.json_extract(each.c.value, f"$[{place}]") for place in range(3)]
     else:
         each = func.jsonb_array_elements(ledger.c.scopes).table_valued("value", name="each")
         names = [each.c.value.op("->>")(place) for place in range(3)]
-    return _sums(ledger, each, names, ledger.c.amount_nanos, ledger.c.occurred_at, "charged")
+    return each, names
 
 
 def _waiting() -> Any:
     columns = ledger_unfolded.c
     names = [columns.scope, columns.scope_id, columns.sub]
-    return _sums(ledger_unfolded, None, names, columns.amount_nanos, columns.occurred_at, "waiting")
+    return _sums(ledger_unfolded, names, columns.amount_nanos, columns.occurred_at, "waiting", true())
 
 
-def _sums(table: Any, each: Any, names: list[Any], amount: Any, occurred_at: Any, name: str) -> Any:
+def _sums(
+    joined: Any, names: list[Any], amount: Any, occurred_at: Any, name: str, since: ColumnElement[bool]
+) -> Any:
     account = budget_state.alias(f"account_of_{name}")
-    joined = table if each is None else table.join(each, true())
     inside = and_(
-        or_(account.c.window_start.is_(None), occurred_at >= account.c.window_start),
+        or_(account.c.window_start.is_(None), and_(occurred_at >= account.c.window_start, since)),
         or_(account.c.reset_at.is_(None), occurred_at < account.c.reset_at),
     )
     columns = (account.c.scope, account.c.scope_id, account.c.sub)

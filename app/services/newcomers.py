@@ -126,7 +126,7 @@ def _create(transaction: Connection, act: Act, missing: Sequence[Newcomer], cale
             ],
         ).scalars()
     )
-    accounts.open_accounts(transaction, [Account(Scope(ScopeKind.USER, user_id)) for user_id in sorted(created)])
+    accounts.open_accounts(transaction, [Account(Scope(ScopeKind.USER, user_id)) for user_id in created])
     views = user_rows.load(transaction, users.c.user_id.in_(created), calendar, act.at)
     changes = [Changed(user_id, None, view.fields()) for user_id, view in views.items()]
     audit.record(transaction, act, "new", "user", changes)

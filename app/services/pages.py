@@ -10,7 +10,19 @@ from dataclasses import dataclass, fields, replace
 from types import NoneType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal, or_, select, tuple_, union
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+    union_all,
+)
 from sqlalchemy.sql.selectable import FromClause
 
 from app.errors import InvalidRequest
@@ -99,6 +111,10 @@ class Listing:
     counted: FromClause | None = None
     # A row must meet one of these, if there are any; each is a walk of its own, along an index of its own.
     among: Sequence[ColumnElement[bool]] = ()
+    # Rows of other sources that are in the list as well, in the same order.
+    also: Sequence["Listing"] = ()
+    # Several rows of the source may stand for one of the list: they share its id and what it is ordered by.
+    repeats: bool = False
     # A row must be within each of these; how many rows that leaves decides how they are looked for.
     within: Sequence[Within] = ()
 
@@ -169,10 +185,11 @@ def _page(listing: Listing, wanted: Wanted, place: _Place | None) -> Select[Any]
     offset = 0 if place is not None else (wanted.page - 1) * wanted.size
     order = listing.order
     runs = [
-        _run(listing, [*more, *narrowed], part)
-        for part, more in enumerate(_parts(order, place))
+        _run(each, [*more, *narrowed], part)
+        for each in (listing, *listing.also)
+        for part, more in enumerate(_parts(each.order, place))
         if more is not None
-        for narrowed in ([[one] for one in listing.among] or [[]])
+        for narrowed in ([[one] for one in each.among] or [[]])
     ]
     if len(runs) == 1:
         return runs[0].limit(wanted.size + 1).offset(offset)
@@ -191,7 +208,8 @@ def _parts(order: Order, place: _Place | None) -> list[list[ColumnElement[bool]]
     """What narrows a list to its rows with a value and to those without, behind the place; None for no rows."""
     behind = [] if place is None else [_behind(order, place)]
     if not order.gaps:
-        return [behind]
+        is_over = place is not None and place.value is None
+        return [None if is_over else behind]
     missing: ColumnElement[bool] = order.column.is_(None)
     if place is not None and place.value is None:
         return [None, [missing, _beyond(order, place.identity)]]
@@ -200,12 +218,14 @@ def _parts(order: Order, place: _Place | None) -> list[list[ColumnElement[bool]]
 
 def _run(listing: Listing, more: Sequence[ColumnElement[bool]], part: int) -> Select[Any]:
     order = listing.order
-    return (
+    found = (
         select(literal(part).label("part"), order.column.label("value"), order.identity.label("identity"))
         .select_from(listing.source)
         .where(*listing.where, *(each.probed() for each in listing.within), *more)
         .order_by(*order.by(order.column, order.identity))
     )
+    # Grouped by the order itself, they come out of its index one after the other.
+    return found.group_by(order.column, order.identity) if listing.repeats else found
 
 
 def _behind(order: Order, place: _Place) -> ColumnElement[bool]:
@@ -220,13 +240,22 @@ def _beyond(order: Order, identity: Any) -> ColumnElement[bool]:
 
 
 def _count(connection: Connection, listing: Listing) -> tuple[int, bool]:
-    source = listing.source if listing.counted is None else listing.counted
     if listing.countable:
-        statement = select(func.count()).select_from(source).where(*listing.conditions)
+        statement = select(func.count()).select_from(_counted(listing)).where(*listing.conditions)
         return connection.execute(statement).scalar_one(), False
-    found = select(literal(1)).select_from(source).where(*listing.conditions).limit(MOST_COUNTED).subquery()
+    ends = [select(_matching(each).limit(MOST_COUNTED).subquery()) for each in (listing, *listing.also)]
+    found = union_all(*ends).limit(MOST_COUNTED).subquery()
     total = connection.execute(select(func.count()).select_from(found)).scalar_one()
     return total, total == MOST_COUNTED
+
+
+def _matching(listing: Listing) -> Select[Any]:
+    found = select(literal(1).label("one")).select_from(_counted(listing)).where(*listing.conditions)
+    return found.group_by(listing.order.column, listing.order.identity) if listing.repeats else found
+
+
+def _counted(listing: Listing) -> FromClause:
+    return listing.source if listing.counted is None else listing.counted
 
 
 def _encoded(wanted: Wanted, end: _Place) -> str:

@@ -4,7 +4,8 @@ Each account's window is computed by the clock from the moment that it was armed
 all in the transaction that stores it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -67,47 +68,46 @@ def rolls_beside() -> ColumnElement[Any]:
     return exists().where(keys.c.budget_id == budgets.c.budget_id, _ROLLS).correlate(budgets).label(BESIDE)
 
 
-def rearm_linked(
-    transaction: Connection,
-    budget_id: str,
-    *,
-    before: str | None,
-    after: str | None,
-    calendar: Calendar,
-    now: datetime,
-) -> None:
-    """Give every key without a window of its own, member and organization linked to a tier the window `after`.
+@dataclass(frozen=True, slots=True)
+class Rearming:
+    """Accounts that run by one spelling and are to run by another; None: without a window."""
 
-    By the rules of `accounts.rearm`, in as many statements for a million as for one. The caller holds the tier, so
-    that nothing is linked to it meanwhile.
+    which: ColumnElement[bool]
+    before: str | None
+    after: str | None
+
+
+def rearm(transaction: Connection, rearmings: Iterable[Rearming], calendar: Calendar, now: datetime) -> None:
+    """Give all of these accounts their other windows, by the rules of `accounts.rearm`; no account is in two.
+
+    Two statements for each that changes anything and one more for several, however many accounts.
     """
-    accounts.rearm(transaction, _linked(budget_id), before=before, after=after, calendar=calendar, now=now)
+    changing = [each for each in rearmings if each.before != each.after]
+    if len(changing) > 1:  # in one order for everybody, which the changes by themselves would not keep
+        accounts.lock(transaction, or_(*(each.which for each in changing)))
+    for each in changing:
+        accounts.rearm(transaction, each.which, before=each.before, after=each.after, calendar=calendar, now=now)
 
 
-def rearm_models(
-    transaction: Connection,
-    linked: ColumnElement[bool],
-    *,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    calendar: Calendar,
-    now: datetime,
-) -> None:
-    """Follow a change of a tier's budgets for models, of all linked keys that have none of their own for them.
+def of_linked(budget_id: str, before: str | None, after: str | None) -> Rearming:
+    """Of every key without a window of its own, member and organization linked to a tier.
 
-    By the rules of `accounts.rearm`, two statements for each different change of a window, however many keys.
+    The caller holds the tier, so that nothing is linked to it meanwhile.
     """
+    return Rearming(_linked(budget_id), before, after)
+
+
+def of_models(
+    transaction: Connection, linked: ColumnElement[bool], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[Rearming]:
+    """Of a tier's budgets for models, for all linked keys that have none of their own for them."""
     anybody = Scope(ScopeKind.KEY, "")
     earlier, later = (further_accounts(anybody, {"model_max_budget": budgets}) for budgets in (before, after))
     changed: dict[tuple[str | None, str | None], list[ColumnElement[bool]]] = {}
     for scope in sorted(earlier.keys() | later.keys(), key=attrgetter("sub")):
         change = (earlier.get(scope, Terms()).spelling, later.get(scope, Terms()).spelling)
-        if change[0] != change[1]:
-            changed.setdefault(change, []).append(_of_model(transaction, linked, scope.sub))
-    if len(changed) > 1:  # in one order for everybody, which the changes by themselves would not keep
-        accounts.lock(transaction, or_(*(which for several in changed.values() for which in several)))
-    for (spelling, other), which in changed.items():
-        accounts.rearm(transaction, or_(*which), before=spelling, after=other, calendar=calendar, now=now)
+        changed.setdefault(change, []).append(_of_model(transaction, linked, scope.sub))
+    return [Rearming(or_(*which), *change) for change, which in changed.items()]
 
 
 def of_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:

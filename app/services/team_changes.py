@@ -139,14 +139,8 @@ class TeamChanges:
                 .values(budget_id=budget_id)
             )
         before = stored.get("budget_duration")
-        rearming.rearm_linked(
-            transaction,
-            budget_id,
-            before=before,
-            after=columns.get("budget_duration", before),
-            calendar=self._calendar,
-            now=act.at,
-        )
+        linked = rearming.of_linked(budget_id, before, columns.get("budget_duration", before))
+        rearming.rearm(transaction, [linked], self._calendar, act.at)
         if watched.bears(stored, columns):
             watched.watch_linked(transaction, [budget_id])
         return budget_id

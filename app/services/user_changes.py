@@ -82,20 +82,21 @@ class UserChanges:
             calendar=self._calendar,
             now=act.at,
         )
+        # Before the accounts of further budgets, which come behind this one in the order of locks.
+        if sent.get("spend") is not None:
+            self._correct(transaction, act, user_id, money.nanos(sent["spend"], "spend"))
         after = replace(before, columns={**before.columns, **columns})
         accounts.replace_further(
             transaction, before.further_accounts, after.further_accounts, self._calendar, act.at
         )
         if watched.bears(before.columns, columns):
             watched.watch(transaction, [Scope(ScopeKind.USER, user_id)])
-        if sent.get("spend") is not None:
-            self._correct(transaction, act, user_id, money.nanos(sent["spend"], "spend"))
         view = self._load(transaction, act, user_id)
         audit.record(transaction, act, "update", "user", [Changed(user_id, before.fields(), view.fields())])
         return view
 
     def _correct(self, transaction: Connection, act: Act, user_id: str, to_nanos: int) -> None:
-        """Set the user's spend, in the window that it has after everything else has changed."""
+        """Set the user's spend, in the window that it has after the change."""
         spend = self._load(transaction, act, user_id).spend
         account = Account(Scope(ScopeKind.USER, user_id), spend.window, spend.armed_at, spend.terms)
         ledger.correct(transaction, act, account, to_nanos, {"user_id": user_id}, self._calendar)

@@ -213,5 +213,5 @@ def test_statements_do_not_grow_with_what_is_linked(api: Api, services: Services
     with statements(services.database) as sent:
         assert delete(api).status == 200
 
-    assert len(sent) == 21
+    assert len(sent) == 23
     assert rows(services.database, budgets) == []

@@ -247,3 +247,26 @@ def test_a_claim_gives_no_rights(shared_api: Api):
     answer = shared_api.post("/key/generate", {}, key=key, headers={"litellm-changed-by": "default_user_id"})
 
     assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/organization/new", {"organization_alias": "another"}),
+        ("PATCH", "/organization/update", {"organization_id": "o"}),
+        ("POST", "/team/member_update", {"team_id": "t", "user_id": "u"}),
+    ],
+)
+def test_budgets_for_models_that_bind_nobody_there_are_named(
+    shared_api: Api, method: str, path: str, body: dict[str, Any]
+):
+    """They hold for keys, teams and users alone."""
+    shared_api.post("/organization/new", {"organization_id": "o", "organization_alias": "o"})
+    shared_api.post("/team/new", {"team_id": "t", "members_with_roles": [{"role": "user", "user_id": "u"}]})
+    models = {"gpt-4o": {"budget_limit": 1, "time_period": "1d"}}
+
+    answer = shared_api.call(method, path, json={**body, "model_max_budget": models})
+    of_team = shared_api.post("/team/update", {"team_id": "t", "model_max_budget": models})
+
+    assert (answer.status, answer.headers[UNENFORCED]) == (200, "model_max_budget")
+    assert (of_team.status, UNENFORCED in of_team.headers) == (200, False)

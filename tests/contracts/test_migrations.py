@@ -170,6 +170,30 @@ def test_the_migrated_schema_is_to_the_letter_what_the_models_would_make(bare: D
     assert migrated == catalogue(bare)
 
 
+def test_events_from_before_their_states_were_listed_are_found_by_them_afterwards(bare: Database):
+    upgrade(bare)
+    downgrade(bare, "0012")
+    event = "'key_updated', 'key', 'k', '{}', '2026-01-01', '2026-01-01'"
+    with bare.transaction() as tx:
+        tx.exec_driver_sql(
+            "INSERT INTO events (event_id, kind, entity, entity_id, payload, created_at, routed_at) "
+            f"VALUES ('to somebody', {event}), ('to nobody', {event})"
+        )
+        tx.exec_driver_sql(
+            "INSERT INTO deliveries (target, subject, subject_id, created_at) "
+            "VALUES ('t', 'event', 'to somebody', '2026-01-02'), ('t', 'log', 'l', '2026-01-02')"
+        )
+
+    upgrade(bare)
+
+    with bare.read() as connection:
+        told = connection.exec_driver_sql("SELECT event_id, addressed FROM events").all()
+        happened = "(SELECT created_at FROM events WHERE event_id = subject_id)"
+        of_events = connection.exec_driver_sql(f"SELECT subject, happened_at = {happened} FROM deliveries").all()
+    assert {name: bool(addressed) for name, addressed in told} == {"to somebody": True, "to nobody": False}
+    assert {subject: bool(same) for subject, same in of_events} == {"event": True, "log": False}
+
+
 # --- how it runs -------------------------------------------------------------------------------------------
 
 

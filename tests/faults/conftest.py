@@ -1,6 +1,7 @@
 """Stores and processes for the tests of faults and races: made once per worker, because they take seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.db import Database
 from app.migrate import upgrade
 from tests import leaks
-from tests.faults.web import Pair, pair_on
+from tests.faults.web import LAPSING, PATIENT, Pair, pair_on
 from tests.servers import PostgresServer
 from tests.stores import copy_of, opened
 
@@ -35,13 +36,31 @@ def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_file: Path
 ) -> Iterator[Pair]:
     """Two web processes that share a store; the tests leave their keys behind in it."""
+    with _pair_on(request, tmp_path_factory, migrated_file, LAPSING) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session", params=STORES)
+def patient_pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_file: Path
+) -> Iterator[Pair]:
+    """As `pair`, for races in which nobody is killed: no writer is given up because others were there before it."""
+    with _pair_on(request, tmp_path_factory, migrated_file, PATIENT) as pair:
+        yield pair
+
+
+@contextmanager
+def _pair_on(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, migrated: Path, settings: Mapping[str, str]
+) -> Iterator[Pair]:
+    name = str(request.fixturename)
     if request.param == "sqlite":
-        url = copy_of(migrated_file, tmp_path_factory.mktemp("pair"))
+        url = copy_of(migrated, folders.mktemp(name))
     else:
-        url = request.getfixturevalue("durable_postgres").create_database("pair")
+        url = request.getfixturevalue("durable_postgres").create_database(name)
         with opened(url) as database:
             upgrade(database)
-    with pair_on(url) as pair:
+    with pair_on(url, settings) as pair:
         yield pair
 
 

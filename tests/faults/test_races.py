@@ -12,7 +12,7 @@ from app.db import Database
 from app.domain import minting
 from app.models import audit, budget_state, deleted_keys, events, key_secrets, keys, ledger, object_permissions
 from app.services import spends
-from tests.faults.web import Caller, Pair, Reply, all_at_once
+from tests.faults.web import PATIENT_SECONDS, Caller, Pair, Reply, all_at_once
 
 pytestmark = pytest.mark.processes
 
@@ -20,12 +20,17 @@ MANY = 200
 SOME = 24
 
 
+@pytest.fixture
+def pair(patient_pair: Pair) -> Pair:
+    return patient_pair
+
+
 def together(pair: Pair, path: str, bodies: list[dict[str, Any]]) -> list[Reply]:
     """Send all requests in the same moment, each on a connection of its own, to both processes by turns."""
     barrier = Barrier(len(bodies))
 
     def send(index: int, body: dict[str, Any]) -> Reply:
-        with Caller(pair.webs[index % 2]) as caller:
+        with Caller(pair.webs[index % 2], seconds=PATIENT_SECONDS) as caller:
             caller.get("/health/liveliness")  # the connection is made
             barrier.wait(60)
             return caller.post(path, **body)
@@ -113,7 +118,7 @@ def test_a_key_that_is_changed_while_it_is_deleted_is_gone_and_archived_as_it_wa
     barrier = Barrier(SOME)
 
     def send(index: int) -> Reply:
-        with Caller(pair.webs[index % 2]) as caller:
+        with Caller(pair.webs[index % 2], seconds=PATIENT_SECONDS) as caller:
             barrier.wait(60)
             if index == SOME // 2:
                 return caller.post("/key/delete", keys=[key])
@@ -189,7 +194,7 @@ def test_blocks_and_unblocks_at_once_end_in_one_of_both(pair: Pair, shared: Data
     barrier = Barrier(SOME)
 
     def change(index: int) -> int:
-        with Caller(pair.webs[index // 2 % 2]) as caller:
+        with Caller(pair.webs[index // 2 % 2], seconds=PATIENT_SECONDS) as caller:
             barrier.wait(60)
             return caller.post("/key/block" if index % 2 else "/key/unblock", key=key).status
 
@@ -209,7 +214,7 @@ def test_corrections_of_a_spend_at_once_add_up(pair: Pair, shared: Database) -> 
 
     replies = together(pair, "/key/update", [{"key": key, "spend": index + 1} for index in range(SOME)])
 
-    assert statuses(replies) == {200: SOME}
+    assert statuses(replies) == {200: SOME}, [reply.body for reply in replies if reply.status != 200]
     with shared.read() as connection:
         charged = connection.execute(
             select(func.sum(ledger.c.amount_nanos)).where(ledger.c.key_id == key_id)

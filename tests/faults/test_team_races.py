@@ -11,11 +11,16 @@ from sqlalchemy import func, select
 from app.db import Database
 from app.models import deleted_keys, keys
 from tests.clients import MASTER_KEY
-from tests.faults.web import Caller, Pair, Reply, all_at_once
+from tests.faults.web import PATIENT_SECONDS, Caller, Pair, Reply, all_at_once
 
 pytestmark = pytest.mark.processes
 
 SOME = 16
+
+
+@pytest.fixture
+def pair(patient_pair: Pair) -> Pair:
+    return patient_pair
 
 
 @pytest.mark.parametrize("ending", ["/team/delete", "/team/member_delete"])
@@ -35,7 +40,7 @@ def test_no_key_outlives_the_team_or_the_membership_in_which_it_was_made(
 
     def send(index: int) -> Reply:
         ends = index == SOME // 2
-        with Caller(pair.webs[index % 2], key=MASTER_KEY if ends else own) as caller:
+        with Caller(pair.webs[index % 2], key=MASTER_KEY if ends else own, seconds=PATIENT_SECONDS) as caller:
             caller.get("/health/liveliness")  # the connection is made
             barrier.wait(60)
             if ends:

@@ -24,6 +24,14 @@ from tests.servers import RedisServer, Server, eventually, free_port
 ROOT = Path(__file__).resolve().parents[2]
 CALL_SECONDS = 20.0
 THREADS = 8
+# Short enough that marks of killed writers lapse while the tests go on.
+LAPSING: Mapping[str, str] = {"KEYLEDGER_CHANGE_SECONDS": "2", "KEYLEDGER_COMMIT_SECONDS": "0.5"}
+# Of those who all want the same, the last waits until the others are done, however slow the machine is.
+PATIENT_SECONDS = 60.0
+PATIENT: Mapping[str, str] = {
+    "KEYLEDGER_BUSY_SECONDS": f"{PATIENT_SECONDS:g}",
+    "KEYLEDGER_CHANGE_SECONDS": f"{PATIENT_SECONDS:g}",
+}
 
 
 @dataclass(frozen=True)
@@ -128,16 +136,20 @@ class Caller:
 class Pair:
     """Two web processes on one store and one Redis, each behind a proxy of its own."""
 
-    def __init__(self, database_url: str, redis: RedisServer, proxies: tuple[RedisProxy, RedisProxy]) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        redis: RedisServer,
+        proxies: tuple[RedisProxy, RedisProxy],
+        settings: Mapping[str, str],
+    ) -> None:
         self.database_url = database_url
         self.redis = redis
         self.proxies = proxies
         shared = {
             "DATABASE_URL": database_url,
             **ENVIRONMENT,
-            # Short enough that marks of killed writers lapse while the tests go on.
-            "KEYLEDGER_CHANGE_SECONDS": "2",
-            "KEYLEDGER_COMMIT_SECONDS": "0.5",
+            **settings,
         }
         self.webs = tuple(Web({**shared, "REDIS_URL": proxy.url}) for proxy in proxies)
         # A server dies with the thread that started it, and the threads of a proxy are short-lived.
@@ -160,12 +172,12 @@ class Pair:
 
 
 @contextmanager
-def pair_on(database_url: str) -> Iterator[Pair]:
+def pair_on(database_url: str, settings: Mapping[str, str] = LAPSING) -> Iterator[Pair]:
     """Two processes on a migrated store, and their Redis."""
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
         first, second = (stack.enter_context(RedisProxy(redis.port)) for _ in range(2))
-        pair = Pair(database_url, redis, (first, second))
+        pair = Pair(database_url, redis, (first, second), settings)
         stack.callback(pair.starter.shutdown)
         for web in pair.webs:
             stack.callback(web.close)

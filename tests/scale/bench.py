@@ -3,12 +3,14 @@
 The total is counted apart: it is no part of what must not grow. Times are milliseconds, the least of some requests:
 whatever else a machine does adds to them. Their ratio is what counts, and a page that costs more than twice as much
 ends the bench with status 1. So does one that is longer over one of the two: its cost tells of its length.
+
+`python -m tests.scale.bench /events` times this list alone, on both stores; several paths, these.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +68,9 @@ class _Populated:
         return taken, len(answer.data)
 
 
-def main() -> int:
-    """Print a line per list, order and filter; 1 where a page grew."""
+def main(paths: Collection[str]) -> int:
+    """Print a line per list, order and filter; 1 where a page grew. Of these paths alone, if there are any."""
+    lists = [each for each in LISTS if not paths or each.path in paths]
     grown = 0
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
@@ -79,7 +82,7 @@ def main() -> int:
                 for size in SIZES
             ]
             both = [stack.enter_context(_started(url, redis, size)) for url, size in zip(urls, SIZES, strict=True)]
-            for each in LISTS:
+            for each in lists:
                 for query in each.requests():
                     grown += _compare(store, each.path, query, both)
     sys.stdout.write(f"{grown} pages grew by more than {MOST:g} times, or were not alike\n")
@@ -150,4 +153,4 @@ def _started(url: str, redis: RedisServer, rows: int) -> Iterator[_Populated]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

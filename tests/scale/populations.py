@@ -21,8 +21,10 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     text,
+    true,
 )
 
 from app.db import Database, Json
@@ -50,6 +52,8 @@ SMALL_USER, SMALL_TEAM, SMALL_ORGANIZATION = (f"{noun}-0000002" for noun in ("us
 STREWN = "0507919"
 # The first of a noun has one row in four, but for one in five of these, up to the thousandth: the second has those.
 _SHARE, _SHARE_OF_SECOND, _LAST_OF_SECOND = 4, 20, 1_000
+# Of the first so many events there are some in each state: of the rest none is parked, or went to nobody.
+_FIRST = 1_000
 # So many users came by single sign-on.
 _SIGNED_ON = 100
 # No statement may take longer than one of the service.
@@ -179,8 +183,10 @@ class _Population:
         )
 
     def put_events(self) -> None:
-        """Each for one receiver, which has all but a few; of these half are given up."""
-        at = self._made["created_at"]
+        """For two receivers each. A fifth waits; of the first ones others are given up, or went to nobody."""
+        at, fifth = self._made["created_at"], self._n % 5
+        waits, first = fifth == 0, self._n <= _FIRST
+        parked, alone = and_(first, fifth == 1), and_(first, fifth == 2)
         self._into(
             events,
             event_id=self._id("event"),
@@ -190,25 +196,29 @@ class _Population:
             payload=literal({}, Json),
             created_at=at,
             routed_at=at,
+            addressed=case((alone, None), else_=true()),
         )
-        self._into(
-            deliveries,
-            target="webhook:0",
-            subject="event",
-            subject_id=self._id("event"),
-            recipient="",
-            attempts=1,
-            created_at=at,
-            delivered_at=case((self._n % 1_000 == 7, None), else_=at),
-            parked_at=case((self._n % 2_000 == 7, at), else_=None),
-        )
+        for target in ("webhook:0", "webhook:1"):
+            self._into(
+                deliveries,
+                ~alone,
+                target=target,
+                subject="event",
+                subject_id=self._id("event"),
+                recipient="",
+                attempts=1,
+                happened_at=at,
+                created_at=at,
+                delivered_at=case((or_(waits, parked), None), else_=at),
+                parked_at=case((parked, at), else_=None),
+            )
 
-    def _into(self, table: Table, **columns: Any) -> None:
+    def _into(self, table: Table, *which: ColumnElement[bool], **columns: Any) -> None:
         found = [
             value if isinstance(value, ColumnElement) else literal(value, table.c[name].type)
             for name, value in columns.items()
         ]
-        chosen = select(*found).select_from(self._numbers)
+        chosen = select(*found).select_from(self._numbers).where(*which)
         self._transaction.execute(insert(table).from_select(list(columns), chosen, include_defaults=False))
 
     def _id(self, noun: str) -> ColumnElement[Any]:

@@ -75,5 +75,68 @@ def test_a_drift_of_one_nano_dollar_is_seen(services: Services, charged: dict[st
     assert found[0] - found[1] == 1
 
 
+REMADE: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "team": ("/team/new", {"team_id": "h", "budget_duration": "30d"}, "/team/delete", {"team_ids": ["h"]}),
+    "user": (
+        "/user/new",
+        {"user_id": "h", "budget_duration": "30d", "auto_create_key": False},
+        "/user/delete",
+        {"user_ids": ["h"]},
+    ),
+    "member": (
+        "/team/member_add",
+        {"team_id": "of", "member": {"role": "user", "user_id": "u"}},
+        "/team/member_delete",
+        {"team_id": "of", "user_id": "u"},
+    ),
+    "organization": (
+        "/organization/new",
+        {"organization_id": "h", "organization_alias": "h", "budget_duration": "30d"},
+        "/organization/delete",
+        {"organization_ids": ["h"]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("folded", "comes_late"), [(True, False), (False, False), (True, True)])
+@pytest.mark.parametrize("kind", REMADE)
+def test_what_is_deleted_and_made_again_within_its_window_adds_up(
+    api: Api, services: Services, clock: MovableClock, kind: str, folded: bool, comes_late: bool
+):
+    """What was charged before belongs to no window any more, were it the same."""
+    path, made, end, named = REMADE[kind]
+    api.post("/team/new", {"team_id": "of", "team_member_budget": 90, "team_member_budget_duration": "30d"})
+    clock.advance(-timedelta(days=20))  # in the month before
+    assert api.post(path, made).status == 200
+    of = {"member": {"team_id": "of", "user_id": "u"}}.get(kind, {f"{kind}_id": "h"})
+    key = api.generate(**of)
+    settle(api, key, 1)
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    clock.advance(timedelta(days=20))
+    settle(api, key, 2)
+    if folded:
+        services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    asked = {"key": key["key"], "model": "gpt-4o", "estimate": {"cost": 4}}
+    late = api.post("/key/verify", asked).body
+    if kind != "organization":  # whose keys go with it
+        api.post("/key/delete", {"keys": [key["key"]]})
+    clock.advance(1)
+    method = "DELETE" if kind == "organization" else "POST"
+    assert api.call(method, end, json=named).status == 200
+    clock.advance(1)
+    if comes_late:
+        assert api.post("/key/settle", {"reservation_id": late["reservation_id"], "cost": 4}).status == 200
+    clock.advance(1)
+
+    assert api.post(path, made).status == 200
+
+    assert services.ledger_check.check(10).drifts == []
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    assert services.ledger_check.check(10).drifts == []
+    settle(api, api.generate(**of), 8)
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    assert services.ledger_check.check(10).drifts == []
+
+
 def test_a_rebase_goes_through_every_account(services: Services, charged: dict[str, Any]):
     assert sum(services.ledger_check.rebase()) == services.ledger_check.check(10).accounts

@@ -1,0 +1,155 @@
+"""Accounts are held in one order by everybody: a change and a fold at once wait for each other, and both get through.
+
+They are made to meet where an account that was held too early would be a deadlock: first the fold waits for one
+account, then the change for the same or another, and only then is the first let go.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text, update
+
+from app.config import Settings
+from app.container import Services, build
+from app.db import Database
+from app.dispatch import TaskName
+from app.domain.scopes import Scope, ScopeKind
+from app.domain.teams import member_id
+from app.models import budget_state, ledger_unfolded, team_members
+from app.services import accounts
+from tests.api.counting import statements
+from tests.apps import app_over
+from tests.clients import Api
+from tests.clocks import MovableClock
+from tests.factories import rows
+from tests.servers import eventually
+from tests.services.every_scope import KEY, MODEL, WINDOW, charge, fold
+
+# Nothing here may fail for lack of time: what waits does so for as long as a starved machine takes.
+SECONDS = 60.0
+BUDGET = {MODEL: {"budget_limit": 50, "time_period": WINDOW}}
+ANOTHER = {MODEL: {"budget_limit": 50, "time_period": "1h"}}
+_WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def store_url(postgres_url: str) -> str:
+    """PostgreSQL, where accounts are rows that are held one by one."""
+    return postgres_url
+
+
+@pytest.fixture
+def patient(settings: Settings, clock: MovableClock) -> Iterator[Services]:
+    services = build(replace(settings, busy_seconds=SECONDS, change_seconds=2 * SECONDS), clock)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def patient_api(patient: Services) -> Api:
+    return Api(app_over(patient))
+
+
+@pytest.fixture
+def held(patient: Services, patient_api: Api) -> dict[ScopeKind, Scope]:
+    """A charge that is to be folded into these accounts; the model's and the member's budgets are of one tier."""
+    api = patient_api
+    limits = {"budget_duration": WINDOW, "model_max_budget": BUDGET}
+    api.post("/budget/new", {"budget_id": "tier", **limits})
+    api.post("/user/new", {"user_id": "u", "auto_create_key": False, **limits})
+    api.post("/team/new", {"team_id": "t", "members_with_roles": [{"role": "user", "user_id": "u"}]})
+    with patient.database.transaction() as transaction:
+        transaction.execute(update(team_members).values(budget_id="tier"))
+    key_id = api.generate(key=KEY, team_id="t", user_id="u", budget_id="tier", budget_duration=WINDOW)["key_id"]
+    charge(api, 1)
+    fold(patient)
+    charge(api, 1)
+    return {
+        ScopeKind.KEY: Scope(ScopeKind.KEY, key_id),
+        ScopeKind.KEY_MODEL: Scope(ScopeKind.KEY_MODEL, key_id, MODEL),
+        ScopeKind.MEMBER: Scope(ScopeKind.MEMBER, member_id("t", "u")),
+        ScopeKind.USER: Scope(ScopeKind.USER, "u"),
+    }
+
+
+def waits(database: Database, number: int) -> bool:
+    """Whether so many wait for a lock."""
+    with database.read() as connection:
+        return connection.execute(_WAITING).scalar_one() == number
+
+
+@contextmanager
+def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
+    """Hold an account for as long as the block takes."""
+    with database.engine.begin() as connection:
+        row = select(budget_state.c.scope).where(accounts.among([scope])).with_for_update()
+        assert connection.execute(row).scalar_one() == scope.kind
+        yield
+
+
+def meet(services: Services, api: Api, scope: Scope, path: str, sent: dict[str, Any]) -> None:
+    """Let a fold wait for an account, then the change; both get through once it is let go."""
+    folded: list[int] = []
+    changed: list[int] = []
+    folding = Thread(target=lambda: folded.append(services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)))
+    changing = Thread(target=lambda: changed.append(api.post(path, sent).status))
+    with let_go_at_last(services.database, scope):
+        for number, thread in enumerate((folding, changing), start=1):
+            thread.start()
+            eventually(partial(waits, services.database, number), seconds=SECONDS)
+    for thread in (folding, changing):
+        thread.join(SECONDS)
+    assert (folded, changed) == ([1], [200])
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "sent"),
+    [
+        (
+            ScopeKind.KEY_MODEL,
+            "/budget/update",
+            {"budget_id": "tier", "budget_duration": "1h", "model_max_budget": ANOTHER},
+        ),
+        (ScopeKind.KEY_MODEL, "/budget/delete", {"id": "tier"}),
+        (ScopeKind.KEY, "/key/update", {"key": KEY, "spend": 5, "model_max_budget": ANOTHER}),
+        (ScopeKind.USER, "/user/update", {"user_id": "u", "spend": 5, "model_max_budget": ANOTHER}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_change_of_several_accounts_and_a_fold_at_once_both_get_through(
+    patient: Services,
+    patient_api: Api,
+    clock: MovableClock,
+    held: dict[ScopeKind, Scope],
+    kind: ScopeKind,
+    path: str,
+    sent: dict[str, Any],
+):
+    # So whoever sets a spend moves the window first.
+    clock.advance(24 * 3600)
+
+    meet(patient, patient_api, held[kind], path, sent)
+
+    assert rows(patient.database, ledger_unfolded, scope="key_model") == []
+    assert patient.ledger_check.check(10).drifts == []
+
+
+def test_the_order_of_accounts_is_the_same_whatever_the_language_of_the_store(
+    patient: Services, patient_api: Api, held: dict[ScopeKind, Scope]
+):
+    """Windows are moved in the order of code points; where ids have capitals, that of a language is another one."""
+    with statements(patient.database) as sent:
+        patient_api.post("/team/delete", {"team_ids": ["t"]})
+        fold(patient)
+
+    holding = [statement for statement in sent if "FOR UPDATE" in statement and "FROM budget_state" in statement]
+    ordered = [f'budget_state.{column} COLLATE "C"' for column in ("scope", "scope_id", "sub")]
+    assert len(holding) == 3
+    assert all(", ".join(ordered) in statement for statement in holding), holding
