@@ -36,6 +36,9 @@ def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, 
 
     No account is no spend. A window that cannot be computed is none: its spend is kept, and does not stop whoever
     reads many scopes.
+
+    A stored window that begins inside the present one is its beginning, by another zone or start of day of the
+    installation: what was spent in it counts on.
     """
     if state is None:
         return Spend()
@@ -45,7 +48,7 @@ def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, 
     if window is None:
         return Spend(spent, lifetime)
     rolling = terms if terms.roll(calendar) else None
-    inside = spent if state["window_start"] == window.start else 0
+    inside = spent if state["window_start"] is not None and state["window_start"] in window else 0
     carried = carried_into(state, window.start, rolling, calendar)
     return Spend(inside + carried, lifetime, window, state["armed_at"], rolling)
 

@@ -56,6 +56,9 @@ class Window:
     start: datetime
     end: datetime
 
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
 
 @dataclass(frozen=True, slots=True)
 class _Steps:

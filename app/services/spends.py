@@ -50,22 +50,24 @@ def current(connection: Connection, accounts: Sequence[Account], calendar: Calen
     """What each of these accounts has been charged, in nano-dollars, in their order; one statement.
 
     None where the stored window is a later one already: what the account's held is no longer known, and nothing
-    may be decided by it.
+    may be decided by it. One that begins inside the account's is the same by another zone or start of day.
     """
     if not accounts:
         return []
     asked = _asked(accounts)
     start = budget_state.c.window_start
-    stored = case(
-        (or_(start == asked.c.start, and_(start.is_(None), asked.c.start.is_(None))), _STORED),
-        (start > asked.c.start, None),
-        else_=0,
+    waiting = unfolded(asked, asked.c.start, asked.c.end)
+    held = unfolded(budget_state, start, budget_state.c.reset_at)
+    spent = case(
+        (or_(start == asked.c.start, and_(start.is_(None), asked.c.start.is_(None))), _STORED + waiting),
+        (start >= asked.c.end, None),
+        (start > asked.c.start, _STORED + held),
+        else_=waiting,
     )
     rolls_on = and_(asked.c.rolls, start < asked.c.start)
-    held = unfolded(budget_state, start, budget_state.c.reset_at)
     found = connection.execute(
         select(
-            (stored + unfolded(asked, asked.c.start, asked.c.end)).label("spent"),
+            spent.label("spent"),
             *(budget_state.c[name] for name in ("window_start", "armed_at", "window_spend_nanos", "rolled_by")),
             case((rolls_on, held), else_=0).label("pending_nanos"),
             *rolled_columns(),
