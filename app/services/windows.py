@@ -8,6 +8,7 @@ the job finds no spelling and closes the window. So whatever is due is moved, se
 longer.
 """
 
+import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, case, func, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, case, func, literal_column, select, text, union_all, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -64,17 +65,17 @@ class Windows:
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
-            due = {scope_of(row): row for row in transaction.execute(due_at(now))}
+            due = {scope_of(row): row for row in transaction.execute(due_at(now, place_of(transaction)))}
             if not due:
                 return JobBatch(0)
             found = self._sorted(due, spellings.load(transaction, due), now)
             for window, scopes in found.moves.items():
-                _move(transaction, window, scopes)
+                _move(transaction, window, [due[scope].place for scope in scopes])
             rollover.move(transaction, found.rolls, now)
             for reason, scopes in found.parked.items():
-                _set(transaction, scopes, parked_at=now, parked_reason=reason)
+                _set(transaction, [due[scope].place for scope in scopes], parked_at=now, parked_reason=reason)
             if found.closed:
-                _set(transaction, found.closed, **accounts.closed())
+                _set(transaction, [due[scope].place for scope in found.closed], **accounts.closed())
             opened = found.opened()
             _tell(transaction, opened, now)
         self._rebase([scope for scopes in found.rolls.values() for scope in scopes])
@@ -151,7 +152,7 @@ class _Found:
         return windows
 
 
-def due_at(now: datetime) -> Any:
+def due_at(now: datetime, place: ColumnElement[Any]) -> Any:
     """What is due: what has passed, the longest ago first, then what has no end: each a stretch of the index.
 
     Asked for at once they would be no stretch of it, and every batch would sort all that is due.
@@ -166,7 +167,7 @@ def due_at(now: datetime) -> Any:
         budget_state.c.scope.concat("").in_([kind.value for kind in spellings.READERS]),
     )
     found = (
-        select(*rollover.STATE)
+        select(*rollover.STATE, place.label("place"))
         .where(*of_index, condition)
         .order_by(end)
         .limit(RESET_BATCH)
@@ -177,7 +178,12 @@ def due_at(now: datetime) -> Any:
     return union_all(*map(select, found)).limit(RESET_BATCH)
 
 
-def _move(transaction: Connection, window: Window, scopes: Sequence[Scope]) -> None:
+def place_of(connection: Connection) -> ColumnElement[Any]:
+    """Where a row lies. While it is held nobody moves it, and it is found there without looking up its name."""
+    return literal_column("budget_state.rowid" if connection.dialect.name == "sqlite" else "budget_state.ctid")
+
+
+def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> None:
     """Open the window for all of its accounts in one statement, so that none of them is due any longer.
 
     They are held: nobody has moved one since it was found due. What was spent in this very window stays; its end
@@ -186,7 +192,7 @@ def _move(transaction: Connection, window: Window, scopes: Sequence[Scope]) -> N
     inside = budget_state.c.window_start == window.start
     _set(
         transaction,
-        scopes,
+        places,
         window_start=window.start,
         reset_at=window.end,
         window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
@@ -196,8 +202,14 @@ def _move(transaction: Connection, window: Window, scopes: Sequence[Scope]) -> N
     )
 
 
-def _set(transaction: Connection, scopes: Sequence[Scope], **columns: Any) -> None:
-    transaction.execute(update(budget_state).where(accounts.among(scopes)).values(columns))
+def _set(transaction: Connection, places: Sequence[Any], **columns: Any) -> None:
+    if transaction.dialect.name == "sqlite":
+        there = text("budget_state.rowid IN (SELECT value FROM json_each(:places))")
+        found = there.bindparams(places=json.dumps(places))
+    else:
+        there = text("budget_state.ctid = ANY(CAST(:places AS tid[]))")
+        found = there.bindparams(places=places)
+    transaction.execute(update(budget_state).where(found).values(columns))
 
 
 def _tell(transaction: Connection, moves: Mapping[Window, Sequence[Scope]], now: datetime) -> None:
