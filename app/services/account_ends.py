@@ -12,7 +12,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import accounts
+from app.services import account_rows
 from app.services.audit import Act
 from app.services.ledger import correction
 
@@ -34,7 +34,7 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         named = (table.c.scope, table.c.scope_id)
         which = tuple_(*named).in_(chosen)
         if table is budget_state:
-            accounts.lock(transaction, which)
+            account_rows.lock(transaction, which)
         rows = transaction.execute(
             delete(table).where(which).returning(*named, table.c.sub, amount.label("amount"))
         )

@@ -11,7 +11,7 @@ counts in the lifetime alone, whether the windows were moved one by one or at on
 they spend beyond their cap are moved by `app.services.rollover`, which keeps more of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -21,30 +21,23 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Update,
-    and_,
     bindparam,
     case,
     false,
-    func,
     literal_column,
     null,
     or_,
-    select,
     true,
-    tuple_,
     update,
 )
-from sqlalchemy.sql.selectable import FromClause
 
 from app.db import insertion
 from app.domain.limits import Account
 from app.domain.rollover import Terms
-from app.domain.scopes import OF_KEYS, Scope, ScopeKind
+from app.domain.scopes import OF_KEYS, Scope
 from app.domain.windows import Calendar, Window
 from app.models import budget_state
-from app.services import late_charges, spends
-
-_PAGE = 500
+from app.services import account_rows, late_charges, spends
 
 # Where the window before is kept, and of what.
 _KEPT: Mapping[str, ColumnElement[Any]] = {
@@ -79,8 +72,8 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
     `at_zero`, but an armed window always starts at zero.
     """
     rows = [
-        {**names(account.scope), **_columns(account.window, account.armed_at)}
-        for account in sorted(accounts, key=_order)
+        {**account_rows.names(account.scope), **_columns(account.window, account.armed_at)}
+        for account in sorted(accounts, key=account_rows.order)
     ]
     if not rows:
         return
@@ -130,11 +123,13 @@ def replace_further(
     gone = before.keys() - after.keys()
     # In one order for everybody: a rollup may hold some of them already.
     if gone:
-        lock(transaction, among({*gone, *fresh}))
+        account_rows.lock(transaction, account_rows.among({*gone, *fresh}))
     open_accounts(transaction, restarted, at_zero=True)
     if gone:
         transaction.execute(
-            update(budget_state).where(among(gone), budget_state.c.parked_at.is_not(None)).values(UNPARKED)
+            update(budget_state)
+            .where(account_rows.among(gone), budget_state.c.parked_at.is_not(None))
+            .values(UNPARKED)
         )
 
 
@@ -158,7 +153,7 @@ def rearm(
     if before == after:
         return
     # In a statement of its own: one that had to wait would see the charges of before beside the state of after.
-    lock(transaction, which)
+    account_rows.lock(transaction, which)
     if calendar.rolls(before):
         late_charges.store(transaction, which, calendar)
     window = None if after is None else calendar.window(after, now, now)
@@ -193,7 +188,7 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
     A compare-and-set on the start of the window and on its arming: an account that was armed anew since is left
     alone. Moving twice, late or side by side leaves the same state. Nothing is locked where nothing moves.
     """
-    ordered = sorted(accounts, key=_order)
+    ordered = sorted(accounts, key=account_rows.order)
     windowed = [account for account in ordered if account.window is not None]
     by_use = [account for account in ordered if account.scope.sub]
     if by_use:
@@ -204,7 +199,7 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
             _MOVE,
             [
                 {
-                    **{f"moved_{name}": value for name, value in names(account.scope).items()},
+                    **{f"moved_{name}": value for name, value in account_rows.names(account.scope).items()},
                     "moved_armed_at": account.armed_at,
                     "start": account.window.start,
                     "end": account.window.end,
@@ -253,7 +248,7 @@ def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
     """
     transaction.execute(
         update(budget_state)
-        .where(among([scope]))
+        .where(account_rows.among([scope]))
         .values(
             window_spend_nanos=budget_state.c.window_spend_nanos + nanos,
             carried_nanos=budget_state.c.carried_nanos + nanos,
@@ -261,69 +256,14 @@ def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
     )
 
 
-def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
-    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here.
-
-    Whoever changes some in several steps holds all of them first.
-    """
-    held = select(budget_state.c.scope).where(which).order_by(*in_order(transaction)).with_for_update().subquery()
-    transaction.execute(select(func.count()).select_from(held))
-
-
-def in_order(connection: Connection) -> list[ColumnElement[Any]]:
-    """The order in which everybody holds accounts: that of `_order`, whatever the language of the store."""
-    columns = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
-    # SQLite compares bytes anyway, and its transactions are one after the other.
-    return [column if connection.dialect.name == "sqlite" else column.collate("C") for column in columns]
-
-
-def of_keys(key_ids: Iterable[str]) -> ColumnElement[bool]:
-    """All accounts of these keys alone."""
-    kinds = [kind.value for kind in OF_KEYS]
-    return and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(list(key_ids)))
-
-
-def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnElement[bool]:
-    """The accounts of these scopes, or what else is named like them."""
-    grouped: dict[tuple[ScopeKind, str], list[str]] = {}
-    for scope in scopes:
-        grouped.setdefault((scope.kind, scope.sub), []).append(scope.id)
-    return or_(
-        *(
-            and_(table.c.scope == kind.value, table.c.sub == sub, table.c.scope_id.in_(ids))
-            for (kind, sub), ids in grouped.items()
-        )
-    )
-
-
-def pages(connection: Connection) -> Iterator[list[Scope]]:
-    """All accounts there are, page by page."""
-    place = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
-    last: tuple[str, str, str] | None = None
-    while True:
-        page = select(*place)
-        if last is not None:
-            page = page.where(tuple_(*place) > last)
-        rows = connection.execute(page.order_by(*place).limit(_PAGE)).all()
-        if not rows:
-            return
-        yield [Scope(ScopeKind(row.scope), row.scope_id, row.sub) for row in rows]
-        last = (rows[-1].scope, rows[-1].scope_id, rows[-1].sub)
-
-
-def names(scope: Scope) -> dict[str, str]:
-    """The scope in columns."""
-    return {"scope": scope.kind.value, "scope_id": scope.id, "sub": scope.sub}
-
-
 def _opened_by_use(account: Account) -> dict[str, Any]:
     # Those of keys alone were surely never closed: of the others the ledger may hold what is no longer theirs.
     carried = 0 if account.scope.kind in OF_KEYS else None
-    return {**names(account.scope), **_columns(account.window, account.armed_at), "carried_nanos": carried}
-
-
-def _order(account: Account) -> tuple[str, str, str]:
-    return account.scope.kind.value, account.scope.id, account.scope.sub
+    return {
+        **account_rows.names(account.scope),
+        **_columns(account.window, account.armed_at),
+        "carried_nanos": carried,
+    }
 
 
 def _columns(window: Window | None, armed_at: datetime | None) -> dict[str, Any]:

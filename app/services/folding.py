@@ -24,7 +24,7 @@ from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import accounts, capped, daily, rollover, threshold_events
+from app.services import account_rows, capped, daily, rollover, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
@@ -115,22 +115,23 @@ def _by_account(waiting: Sequence[Mapping[str, Any]]) -> dict[Scope, list[_Charg
         scope = Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"])
         charges[scope].append((row["amount_nanos"], row["occurred_at"]))
     return {
-        scope: charges[scope] for scope in sorted(charges, key=lambda scope: tuple(accounts.names(scope).values()))
+        scope: charges[scope]
+        for scope in sorted(charges, key=lambda scope: tuple(account_rows.names(scope).values()))
     }
 
 
 def _open(transaction: Connection, scopes: Sequence[Scope]) -> None:
     if scopes:
         opened = insertion(transaction, budget_state).on_conflict_do_nothing()
-        transaction.execute(opened, [accounts.names(scope) for scope in scopes])
+        transaction.execute(opened, [account_rows.names(scope) for scope in scopes])
 
 
 def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Mapping[str, Any]]:
     """The accounts that there are, held as they are until the transaction ends."""
     rows = transaction.execute(
         select(budget_state)
-        .where(accounts.among(scopes))
-        .order_by(*accounts.in_order(transaction))
+        .where(account_rows.among(scopes))
+        .order_by(*account_rows.in_order(transaction))
         .with_for_update()
     ).mappings()
     return {Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"]): dict(row) for row in rows}
@@ -197,7 +198,7 @@ class _Fold:
         kept = self.previous
         window = None if kept is None else kept.window
         return {
-            **{f"folded_{name}": value for name, value in accounts.names(self.scope).items()},
+            **{f"folded_{name}": value for name, value in account_rows.names(self.scope).items()},
             "inside": self.present.total,
             "carried": self.present.carried,
             "late": 0 if kept is None else kept.total,

@@ -10,7 +10,7 @@ from app.domain.further_budgets import further_accounts
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
-from app.services import accounts, ledger, rollover
+from app.services import account_rows, accounts, ledger, rollover
 from app.services.audit import Act
 from app.services.key_patches import AllowedPatch
 
@@ -31,9 +31,9 @@ def follow(transaction: Connection, act: Act, allowed: Sequence[AllowedPatch], c
     held = {*before, *after, *(scope for scopes in moved.values() for scope in scopes)}
     held |= {each.before.account.scope for each in corrected}
     if len(held) > 1 and len(moved) + bool(before or after) + len(corrected) > 1:
-        accounts.lock(transaction, accounts.among(held))
+        account_rows.lock(transaction, account_rows.among(held))
     for (running, spelling, carries), scopes in moved.items():
-        which = accounts.among(scopes)
+        which = account_rows.among(scopes)
         accounts.rearm(
             transaction,
             which,

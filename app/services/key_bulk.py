@@ -10,7 +10,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound
-from app.services import accounts, key_names, key_rows
+from app.services import account_rows, key_names, key_rows
 from app.services.audit import Act
 from app.services.callers import Callers
 from app.services.key_changes import KeyChanges, settings_of
@@ -108,7 +108,7 @@ class KeyBulk:
         outcomes = [self._unknown(item.reference) for item in asked]
         turns = [*_turns([item.key_id for item in asked])]
         if len(turns) > 1:  # in one order for everybody, which turns of the same keys would not keep
-            accounts.lock(transaction, accounts.of_keys(present))
+            account_rows.lock(transaction, account_rows.of_keys(present))
         for turn in turns:
             patches = [
                 Patch(present[key_id], asked[index].settings)

@@ -11,7 +11,7 @@ from app.domain import access, minting
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, MalformedKey, NothingFound
 from app.models import budget_state, deleted_keys, keys
-from app.services import accounts, audit, delivery, key_events, key_names, key_relations, key_rows, key_secrets
+from app.services import account_rows, audit, delivery, key_events, key_names, key_relations, key_rows, key_secrets
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.callers import Callers
 from app.services.job_batches import JobBatch
@@ -172,8 +172,8 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
     delivery.withdraw(transaction, key_secrets.events_of(key_ids), DELETED, act.at)
     key_secrets.retire_all(transaction, key_ids, act.at)
     transaction.execute(delete(keys).where(keys.c.key_id.in_(key_ids)))
-    accounts.lock(transaction, accounts.of_keys(key_ids))
-    transaction.execute(delete(budget_state).where(accounts.of_keys(key_ids)))
+    account_rows.lock(transaction, account_rows.of_keys(key_ids))
+    transaction.execute(delete(budget_state).where(account_rows.of_keys(key_ids)))
     key_relations.drop_permissions(transaction, views)
     changes = [Changed(view.key_id, view.fields(), None) for view in views]
     audit.record(transaction, act, "delete", "key", changes)

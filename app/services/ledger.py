@@ -13,7 +13,8 @@ from app.domain.limits import Account
 from app.domain.windows import Calendar
 from app.models import ledger, ledger_unfolded
 from app.services import rollover, spends
-from app.services.accounts import among, lock, move_windows, names, shift_window
+from app.services.account_rows import among, lock, names
+from app.services.accounts import move_windows, shift_window
 from app.services.audit import Act
 
 

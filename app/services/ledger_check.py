@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 from app.db import Database
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services.account_ends import CLOSED
-from app.services.accounts import pages
+from app.services.account_rows import pages
 from app.services.rebasing import Rebasing
 
 

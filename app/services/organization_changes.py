@@ -14,7 +14,16 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import organizations
-from app.services import accounts, audit, budget_rows, key_relations, organization_rows, rollover, watched
+from app.services import (
+    account_rows,
+    accounts,
+    audit,
+    budget_rows,
+    key_relations,
+    organization_rows,
+    rollover,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.organization_views import OrganizationView
 from app.services.organizations import organization_not_found
@@ -72,7 +81,7 @@ class OrganizationChanges:
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
         if self._calendar.rolls(tiers[present_id]["budget_duration"]):
-            which = accounts.among([Scope(ScopeKind.ORGANIZATION, organization_id)])
+            which = account_rows.among([Scope(ScopeKind.ORGANIZATION, organization_id)])
             rollover.move_passed(transaction, which, self._calendar, act.at)
         columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)
         if "object_permission" in sent:
@@ -82,7 +91,7 @@ class OrganizationChanges:
         self._write(transaction, act, before, columns)
         accounts.rearm(
             transaction,
-            accounts.among([Scope(ScopeKind.ORGANIZATION, organization_id)]),
+            account_rows.among([Scope(ScopeKind.ORGANIZATION, organization_id)]),
             before=tiers[present_id]["budget_duration"],
             after=tier["budget_duration"],
             calendar=self._calendar,

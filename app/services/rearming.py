@@ -32,7 +32,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.spellings import ROLLS
 from app.domain.windows import Calendar
 from app.models import budget_state, budgets, keys, organizations, team_members
-from app.services import accounts, rollover
+from app.services import account_rows, accounts, rollover
 from app.services.team_rows import MEMBER_ID
 
 # What `rolls_beside` is called in the row of a tier.
@@ -84,7 +84,7 @@ def rearm(transaction: Connection, rearmings: Iterable[Rearming], calendar: Cale
     """
     changing = [each for each in rearmings if each.before != each.after]
     if len(changing) > 1:  # in one order for everybody, which the changes by themselves would not keep
-        accounts.lock(transaction, or_(*(each.which for each in changing)))
+        account_rows.lock(transaction, or_(*(each.which for each in changing)))
     for each in changing:
         accounts.rearm(transaction, each.which, before=each.before, after=each.after, calendar=calendar, now=now)
 

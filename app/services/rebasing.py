@@ -16,7 +16,7 @@ from app.domain.windows import Calendar, Window
 from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
 from app.services import spends
-from app.services.accounts import among
+from app.services.account_rows import among
 from app.store.balances import Balances, Closing
 
 # Scopes of one statement: their names and windows must fit into what a store takes as parameters.

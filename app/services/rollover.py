@@ -39,7 +39,7 @@ from app.domain.rollover import Grid, Stretch, Terms, allowance, opening_at, wit
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, rolled_windows, watched
-from app.services import accounts, spellings
+from app.services import account_rows, accounts, spellings
 
 # A charge may come so long after its call, and wait as long again to be folded.
 KEPT = 2 * SETTLED_WITHIN
@@ -93,10 +93,10 @@ def move(transaction: Connection, rolls: Mapping[Roll, Sequence[Scope]], now: da
     unknown = [scope for roll, several in rolls.items() if not roll.known for scope in several]
     _drop(transaction, scopes, unknown, now)
     for roll, several in rolls.items():
-        which = accounts.among(several)
+        which = account_rows.among(several)
         transaction.execute(_keep(roll, which))
         transaction.execute(update(budget_state).where(which).values(_moved(roll)))
-    opened_spent = and_(accounts.among(scopes), budget_state.c.sub == "", _SPENT > 0)
+    opened_spent = and_(account_rows.among(scopes), budget_state.c.sub == "", _SPENT > 0)
     found = select(budget_state.c.scope, budget_state.c.scope_id).where(opened_spent)
     transaction.execute(insert(watched).from_select(["scope", "scope_id"], found))
 
@@ -116,7 +116,7 @@ def move_present(transaction: Connection, present: Iterable[Account], calendar: 
     if not latest or not _rolls(transaction, latest, calendar):
         return
     # All of them in one order for everybody: the others may move as well.
-    accounts.lock(transaction, accounts.among(account.scope for account in present))
+    account_rows.lock(transaction, account_rows.among(account.scope for account in present))
     move(transaction, _rolls(transaction, latest, calendar), now)
 
 
@@ -144,7 +144,7 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
     due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
     if not transaction.execute(select(exists().where(due))).scalar():
         return
-    accounts.lock(transaction, which)
+    account_rows.lock(transaction, which)
     place = tuple(budget_state.c[name] for name in _NAMES)
     page = select(*STATE).where(due).order_by(*place).limit(_PAGE)
     rows = transaction.execute(page).all()
@@ -176,7 +176,7 @@ def _rolls(
     transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar
 ) -> dict[Roll, list[Scope]]:
     found: dict[Roll, list[Scope]] = defaultdict(list)
-    for row in transaction.execute(select(*STATE).where(accounts.among(latest))):
+    for row in transaction.execute(select(*STATE).where(account_rows.among(latest))):
         account = latest[scope_of(row)]
         if account.terms is None or account.window is None or row.armed_at != account.armed_at:
             continue
@@ -239,9 +239,9 @@ def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Sc
         later.c.window_start > rolled_windows.c.window_start,
         later.c.window_start <= now - KEPT,
     )
-    left = and_(accounts.among(scopes, rolled_windows), followed)
+    left = and_(account_rows.among(scopes, rolled_windows), followed)
     if unknown:
-        left = or_(left, accounts.among(unknown, rolled_windows))
+        left = or_(left, account_rows.among(unknown, rolled_windows))
     transaction.execute(delete(rolled_windows).where(left))
 
 
@@ -288,7 +288,7 @@ def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
     """Write down the windows that have changed, in one statement where there are any."""
     rows = [
         {
-            **accounts.names(scope),
+            **account_rows.names(scope),
             "window_start": stretch.start,
             "used_nanos": stretch.used_nanos,
             "cap_nanos": stretch.cap_nanos,
@@ -306,7 +306,9 @@ def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
 def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[Stretch]]:
     found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
     rows = transaction.execute(
-        select(rolled_windows).where(accounts.among(found, rolled_windows)).order_by(rolled_windows.c.window_start)
+        select(rolled_windows)
+        .where(account_rows.among(found, rolled_windows))
+        .order_by(rolled_windows.c.window_start)
     )
     for row in rows:
         found[scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))

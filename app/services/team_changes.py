@@ -18,6 +18,7 @@ from app.domain.windows import Calendar
 from app.errors import Conflict
 from app.models import team_members, teams
 from app.services import (
+    account_rows,
     accounts,
     audit,
     budget_rows,
@@ -101,7 +102,7 @@ class TeamChanges:
         duration = before.columns["budget_duration"]
         accounts.rearm(
             transaction,
-            accounts.among([Scope(ScopeKind.TEAM, before.team_id)]),
+            account_rows.among([Scope(ScopeKind.TEAM, before.team_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,

@@ -13,7 +13,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import users
-from app.services import accounts, audit, key_relations, ledger, rollover, user_rows, watched
+from app.services import account_rows, accounts, audit, key_relations, ledger, rollover, user_rows, watched
 from app.services.audit import Act, Changed
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
@@ -76,7 +76,7 @@ class UserChanges:
         duration = before.columns["budget_duration"]
         accounts.rearm(
             transaction,
-            accounts.among([Scope(ScopeKind.USER, user_id)]),
+            account_rows.among([Scope(ScopeKind.USER, user_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,

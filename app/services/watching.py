@@ -12,7 +12,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import crossings
 from app.domain.windows import Calendar
 from app.models import budget_state, watched
-from app.services import accounts, capped, spends, threshold_events
+from app.services import account_rows, capped, spends, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 
@@ -65,7 +65,7 @@ class Watching:
         """The accounts in their present windows; one that nothing was ever charged to may be missing."""
         rows = transaction.execute(
             select(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.armed_at).where(
-                accounts.among(caps)
+                account_rows.among(caps)
             )
         )
         found = []

@@ -17,7 +17,8 @@ from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
 from app.services import spends
-from app.services.accounts import among, armed_account, open_account, open_accounts, rearm
+from app.services.account_rows import among
+from app.services.accounts import armed_account, open_account, open_accounts, rearm
 from app.services.audit import Act
 from app.services.folding import Folding
 from app.services.ledger import correct

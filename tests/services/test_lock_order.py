@@ -21,7 +21,7 @@ from app.dispatch import TaskName
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger_unfolded, team_members
-from app.services import accounts
+from app.services import account_rows
 from tests.api.counting import statements
 from tests.apps import app_over
 from tests.clients import Api
@@ -89,7 +89,7 @@ def waits(database: Database, number: int) -> bool:
 def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
     """Hold an account for as long as the block takes."""
     with database.engine.begin() as connection:
-        row = select(budget_state.c.scope).where(accounts.among([scope])).with_for_update()
+        row = select(budget_state.c.scope).where(account_rows.among([scope])).with_for_update()
         assert connection.execute(row).scalar_one() == scope.kind
         yield
 

@@ -1,0 +1,73 @@
+"""Which rows the accounts of scopes are, and the one order in which everybody holds several of them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, tuple_
+from sqlalchemy.sql.selectable import FromClause
+
+from app.domain.limits import Account
+from app.domain.scopes import OF_KEYS, Scope, ScopeKind
+from app.models import budget_state
+
+_PAGE = 500
+
+
+def lock(transaction: Connection, which: ColumnElement[bool]) -> None:
+    """Hold these accounts, in one order for everybody, until the transaction ends; none of them comes here.
+
+    Whoever changes some in several steps holds all of them first.
+    """
+    held = select(budget_state.c.scope).where(which).order_by(*in_order(transaction)).with_for_update().subquery()
+    transaction.execute(select(func.count()).select_from(held))
+
+
+def in_order(connection: Connection) -> list[ColumnElement[Any]]:
+    """The order in which everybody holds accounts: that of `order`, whatever the language of the store."""
+    columns = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+    # SQLite compares bytes anyway, and its transactions are one after the other.
+    return [column if connection.dialect.name == "sqlite" else column.collate("C") for column in columns]
+
+
+def of_keys(key_ids: Iterable[str]) -> ColumnElement[bool]:
+    """All accounts of these keys alone."""
+    kinds = [kind.value for kind in OF_KEYS]
+    return and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(list(key_ids)))
+
+
+def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnElement[bool]:
+    """The accounts of these scopes, or what else is named like them."""
+    grouped: dict[tuple[ScopeKind, str], list[str]] = {}
+    for scope in scopes:
+        grouped.setdefault((scope.kind, scope.sub), []).append(scope.id)
+    return or_(
+        *(
+            and_(table.c.scope == kind.value, table.c.sub == sub, table.c.scope_id.in_(ids))
+            for (kind, sub), ids in grouped.items()
+        )
+    )
+
+
+def pages(connection: Connection) -> Iterator[list[Scope]]:
+    """All accounts there are, page by page."""
+    place = (budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
+    last: tuple[str, str, str] | None = None
+    while True:
+        page = select(*place)
+        if last is not None:
+            page = page.where(tuple_(*place) > last)
+        rows = connection.execute(page.order_by(*place).limit(_PAGE)).all()
+        if not rows:
+            return
+        yield [Scope(ScopeKind(row.scope), row.scope_id, row.sub) for row in rows]
+        last = (rows[-1].scope, rows[-1].scope_id, rows[-1].sub)
+
+
+def names(scope: Scope) -> dict[str, str]:
+    """The scope in columns."""
+    return {"scope": scope.kind.value, "scope_id": scope.id, "sub": scope.sub}
+
+
+def order(account: Account) -> tuple[str, str, str]:
+    """The place of an account in that order."""
+    return account.scope.kind.value, account.scope.id, account.scope.sub
