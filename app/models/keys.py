@@ -180,7 +180,9 @@ key_secrets = Table(
     ),
     Index(
         "uq_key_secrets_on_its_way",
+        # All of them end at the same instant: one for a key.
         "key_id",
+        "revoke_at",
         unique=True,
         sqlite_where=text("event_id IS NOT NULL"),
         postgresql_where=text("event_id IS NOT NULL"),

@@ -23,7 +23,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_key_secrets_on_its_way",
         "key_secrets",
-        ["key_id"],
+        ["key_id", "revoke_at"],
         unique=True,
         sqlite_where=_ON_ITS_WAY,
         postgresql_where=_ON_ITS_WAY,

@@ -246,7 +246,7 @@ def test_statements_do_not_grow_with_the_keys(api: Api, services: Services, coun
         found.append(len(sent))
 
     # Who changes caps puts the keys among those that are watched.
-    assert found == [9, 10, 13]
+    assert found == [9, 10, 14]
 
 
 # --- who may -----------------------------------------------------------------------------------------------

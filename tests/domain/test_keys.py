@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain import budgets, keys
 from app.domain.increases import TEMPORARY_FIELDS, temporary_increase
+from app.domain.instants import iso
 from app.domain.keys import (
     FOLDED_FIELDS,
     LIST_FIELDS,
@@ -35,7 +36,7 @@ VAULT = Sealer(Secret("salt"))
 # A key as an update finds it.
 STORED: dict[str, Any] = {
     "metadata": {"own": 1, "tags": ["old"]},
-    "budget_limits": [{"budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00+00:00"}],
+    "budget_limits": [{"budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00.000000Z"}],
 }
 both_ways = pytest.mark.parametrize("stored", [None, STORED], ids=["creating", "updating"])
 
@@ -355,7 +356,7 @@ def test_a_window_that_cannot_be_computed_is_refused(stored: Mapping[str, Any] |
     assert refused(stored, budget_duration=spelling).param == "budget_duration"
 
 
-ARMED = {"armed_at": NOW.isoformat()}
+ARMED = {"armed_at": iso(NOW)}
 
 
 def _limit(spelling: str | None, cap: object) -> dict[str, Any]:
@@ -367,14 +368,14 @@ def test_several_windows_are_armed_now():
 
     assert found == {
         "budget_limits": [
-            {**ARMED, "budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00+00:00"},
-            {**ARMED, "budget_duration": "30d", "max_budget": 2.5, "reset_at": "2026-12-01T00:00:00+00:00"},
+            {**ARMED, "budget_duration": "1d", "max_budget": 1.0, "reset_at": "2026-11-19T00:00:00.000000Z"},
+            {**ARMED, "budget_duration": "30d", "max_budget": 2.5, "reset_at": "2026-12-01T00:00:00.000000Z"},
         ]
     }
 
 
 def test_a_window_that_runs_keeps_its_reset_under_another_cap():
-    running = {"budget_duration": "14d", "max_budget": 1.0, "reset_at": "2026-11-21T00:00:00+00:00"}
+    running = {"budget_duration": "14d", "max_budget": 1.0, "reset_at": "2026-11-21T00:00:00.000000Z"}
 
     found = columns(
         {**STORED, "budget_limits": [running]}, budget_limits=[_limit("14d", Decimal(9)), _limit("1h", Decimal(1))]
@@ -382,7 +383,7 @@ def test_a_window_that_runs_keeps_its_reset_under_another_cap():
 
     assert found["budget_limits"] == [
         {**running, "max_budget": 9.0},
-        {**ARMED, "budget_duration": "1h", "max_budget": 1.0, "reset_at": "2026-11-18T14:00:00+00:00"},
+        {**ARMED, "budget_duration": "1h", "max_budget": 1.0, "reset_at": "2026-11-18T14:00:00.000000Z"},
     ]
 
 

@@ -381,20 +381,6 @@ def test_counted_windows_are_the_same_for_every_moment_of_the_day_or_month_of_ar
     assert window(spelling, unit.start, armed_at=armed_at, zone=zone, day_start=day_start).start == unit.start
 
 
-@given(spellings, places, day_starts, sixty_years, sixty_years)
-def test_windows_go_on_from_any_of_their_ends_as_from_their_arming(
-    spelling: str, place: tuple[ZoneInfo, datetime], day_start: time, armed_at: datetime, then: datetime
-) -> None:
-    zone, now = place
-    calendar = Calendar(zone, day_start)
-    boundary = calendar.window(spelling, armed_at, then).end
-
-    assert calendar.continued(spelling, boundary, now) == calendar.window(spelling, armed_at, now)
-    assert list(calendar.continued_resets(spelling, boundary, now, 3)) == list(
-        calendar.resets(spelling, armed_at, now, 3)
-    )
-
-
 @given(st.sampled_from(ALIGNED), places, day_starts, sixty_years, sixty_years)
 def test_aligned_windows_do_not_depend_on_when_they_were_armed(
     spelling: str, place: tuple[ZoneInfo, datetime], day_start: time, one: datetime, other: datetime

@@ -186,7 +186,8 @@ def _charge(services: Services, first: Stored, names: Sequence[Names], request_i
 
     for some in _pages(names):
         with services.database.transaction() as transaction:
-            assert all(ledger.append(transaction, [entry(family) for family in some], Act(SYSTEM, MADE_AT)))
+            entries, by = [entry(family) for family in some], Act(SYSTEM, MADE_AT)
+            assert all(ledger.append(transaction, entries, by, services.calendars.installation))
 
 
 def _pages(names: Sequence[Names]) -> Iterator[Sequence[Names]]:

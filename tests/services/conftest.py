@@ -24,8 +24,10 @@ def opened(redis_url: str) -> Iterator[Callable[..., Policies]]:
     """Make the policies of one more process; by default a mark stands long and a commit takes little."""
     with ExitStack() as stack:
 
-        def make(url: str = redis_url, change: float = 60.0, **options: object) -> Policies:
-            redis = HotRedis(url, seconds=REDIS_SECONDS)
+        def make(
+            url: str = redis_url, change: float = 60.0, waits: float = REDIS_SECONDS, **options: object
+        ) -> Policies:
+            redis = HotRedis(url, seconds=waits)
             stack.callback(redis.close)
             return Policies(redis, change_seconds=change, commit_seconds=change / 3, **options)  # type: ignore[arg-type]
 

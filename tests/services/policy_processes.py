@@ -14,6 +14,7 @@ from app.services.audit import Act
 from app.store import policies
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Entity, Policies
+from tests.environment import REDIS_SECONDS
 
 KEY, TEAM, OTHER = policies.key("k-1"), policies.team("t-1"), policies.key("k-2")
 
@@ -78,7 +79,7 @@ class Interrupted(HotRedis):
     """A connection to Redis after each of whose calls of one script something else happens."""
 
     def __init__(self, url: str, script: Script, then: Callable[[], None]) -> None:
-        super().__init__(url)
+        super().__init__(url, seconds=REDIS_SECONDS)
         self._script, self._then = script, then
 
     @contextmanager

@@ -103,7 +103,7 @@ class SteppedRedis(HotRedis):
     """Redis as one process sees it, which a test can take away from it for one call."""
 
     def __init__(self, url: str, lease: type[Lease] = Lease) -> None:
-        super().__init__(url, timeout_seconds=5)
+        super().__init__(url, seconds=5)
         self.fails_next = False
         self._kind = lease
 

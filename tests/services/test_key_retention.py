@@ -210,7 +210,7 @@ def test_a_batch_costs_the_same_statements_however_many_keys_it_has(
 
     # Find; hold, read, archive, send no secret any more and remember them, remove with the accounts, audit and tell;
     # the record.
-    assert len(sent) == 11
+    assert len(sent) == 12
     check_once(services, count)
 
 

@@ -90,7 +90,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
     opened: Callable[..., Policies], reader: Policies, proxy: RedisProxy
 ) -> None:
     versions = reader.adopt([KEY])
-    slow = opened(proxy.url)
+    slow = opened(proxy.url, waits=1)
     assert slow.check(versions) is Freshness.FRESH
 
     with proxy.holding(lambda command: runs(command, policies._CHECK)), pytest.raises(StoreUnavailable):
