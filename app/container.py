@@ -10,7 +10,7 @@ from redis.retry import Retry
 from app.broker import CeleryDispatch
 from app.channels import carriers_of, channels_of, senders_of
 from app.clock import Clock, SystemClock
-from app.config import AfterRedisLoss, Settings, WithoutRedis
+from app.config import Settings
 from app.db import Database
 from app.domain import callback_targets
 from app.domain.deliveries import Subject
@@ -85,6 +85,7 @@ from app.services.user_changes import UserChanges
 from app.services.user_ends import UserEnds
 from app.services.user_reads import UserReads
 from app.services.users import Users
+from app.setting_variables import AfterRedisLoss, WithoutRedis
 from app.store.balances import Balances
 from app.store.connection import HotRedis
 from app.store.heartbeats import Heartbeats

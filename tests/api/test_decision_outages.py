@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.config import AfterRedisLoss, Settings, WithoutRedis
+from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.models import ledger
+from app.setting_variables import AfterRedisLoss, WithoutRedis
 from app.store import balances
 from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle
 from tests.apps import app_over
