@@ -32,10 +32,10 @@ test-client: .venv/.installed-dev .venv-client/.installed
 	$(BIN)/python -m pytest tests/client
 
 bench: .venv/.installed-dev
-	$(BIN)/python -m tests.scale.bench
+	$(BIN)/python -m tests.bench.bench_lists
 
 bench-resets: .venv/.installed-dev
-	$(BIN)/python -m tests.scale.bench_resets
+	$(BIN)/python -m tests.bench.bench_resets
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

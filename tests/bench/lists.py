@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from app.clock import iso
+from tests.bench import populations
 from tests.clocks import START
-from tests.scale import populations
 
 
 @dataclass(frozen=True)

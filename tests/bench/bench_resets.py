@@ -3,9 +3,12 @@
 Each round works on copies of one store of keys whose windows passed at the last midnight, on a PostgreSQL that waits
 for its disk as one in production does, without autovacuum, so that each way meets the same rows:
 
-- a loop with a statement and a commit for each key, over some thousands of them; its time is scaled to all;
+- a loop over some thousands of them, each moved alone as the service moves one, with a commit of its own; its time
+  is scaled to all;
 - one raw UPDATE of all others;
-- the job, batch after batch with its pauses, while a web process of its own decides calls with some of the same keys.
+- the job, batch after batch with its pauses.
+
+All the while a web process of its own decides calls with some of the same keys.
 
 Told apart by their text, the statements of the job that find, read and write the state of windows are timed, each
 from its sending to its whole answer; its pauses, its commits and the rows that it writes down of its batches (audit,
@@ -13,8 +16,8 @@ event, run) are not. A verify is timed from the moment at which it was due to be
 another is slow as well, at a steady pace, before, during and after the job. Keys join it one by one: all read anew
 from SQL in one second would be a queue that the job has nothing to do with.
 
-The ratios of a round come from the same minutes: whatever else the machine does slows all of it. The medians of the
-rounds count, and one beyond its bound ends the bench with status 1.
+The ratios of a round come from the same minutes beside the same calls: whatever else the machine does slows all of
+it. The medians of the rounds count, and one beyond its bound ends the bench with status 1.
 """
 
 import argparse
@@ -37,9 +40,9 @@ from app.config import Settings
 from app.container import build
 from app.db import Database
 from app.migrate import upgrade
+from tests.bench import resets
 from tests.clients import MASTER_KEY
 from tests.faults.web import Web
-from tests.scale import resets
 from tests.servers import PostgresServer, RedisServer
 
 MOST_OF_RAW = 1.5
@@ -96,13 +99,15 @@ def main() -> int:
 
 
 def _round(postgres: PostgresServer, redis: RedisServer, midnight: datetime, rows: int) -> Round:
-    with _copy(postgres, "otherwise") as url:
+    with _copy(postgres, "otherwise") as url, _verifying(url, redis, rows):
         looped, loop = resets.by_a_loop(url, midnight, min(LOOPED, rows // 2))
         updated, raw = resets.by_one_update(url, midnight)
     assert looped + updated == rows
-    redis.clear()
-    with _copy(postgres, "moved") as url:
-        moved, taken, resting, during = _while_verifying(url, redis, rows)
+    with _copy(postgres, "moved") as url, _verifying(url, redis, rows) as calls:
+        before = _times(calls, RESTING_SECONDS)
+        moved, taken = _by_the_job(url, redis)
+        during = _times(calls, 0)
+        resting = before + _times(calls, RESTING_SECONDS)
     assert moved == rows
     found = Round(
         raw / updated,
@@ -127,20 +132,20 @@ def _round(postgres: PostgresServer, redis: RedisServer, midnight: datetime, row
     return found
 
 
-def _while_verifying(
-    url: str, redis: RedisServer, rows: int
-) -> tuple[int, resets.Taken, list[float], list[float]]:
-    """Run the job while calls are decided; its rows and times, and how long verifies took at rest and during it."""
-    environment = resets.environment(url, redis.url)
-    services = build(Settings.parse(environment))
-    with Web(environment) as web, _calls(web.port, rows) as calls:
-        calls.recv()
-        before = _times(calls, RESTING_SECONDS)
-        moved, taken = resets.by_the_job(services)
-        during = _times(calls, 0)
-        after = _times(calls, RESTING_SECONDS)
+def _by_the_job(url: str, redis: RedisServer) -> tuple[int, resets.Taken]:
+    services = build(Settings.parse(resets.environment(url, redis.url)))
+    moved = resets.by_the_job(services)
     services.close()
-    return moved, taken, before + after, during
+    return moved
+
+
+@contextmanager
+def _verifying(url: str, redis: RedisServer, rows: int) -> Iterator[Connection]:
+    """A web process of its own decides calls, and all keys have joined them."""
+    redis.clear()
+    with Web(resets.environment(url, redis.url)) as web, _calls(web.port, rows) as calls:
+        calls.recv()
+        yield calls
 
 
 def _times(calls: Connection, seconds: float) -> list[float]:

@@ -10,19 +10,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
 from app.container import Services
 from app.db import Database
 from app.dispatch import TaskName
+from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
+from app.domain.windows import Calendar
+from app.models import budget_state
+from app.services import accounts, spellings
 from app.services.job_batches import PAUSE_SECONDS
 from tests.environment import ENVIRONMENT
 
 # How the statements of the job begin that find, read and write the state of windows, as opposed to its records.
 STATE = ("WITH passed", "SELECT keys.", "UPDATE budget_state")
 RECORDS = ("INSERT INTO audit", "INSERT INTO events", "INSERT INTO job_runs")
+_CALENDAR = Calendar(ZoneInfo("UTC"), datetime.min.time())
 # No statement may take longer than one of the service.
 _AT_ONCE = 50_000
 _MADE = """
@@ -146,17 +153,26 @@ def by_one_update(url: str, start: datetime) -> tuple[int, float]:
         return cursor.rowcount, time.perf_counter() - began
 
 
-def by_a_loop(url: str, start: datetime, rows: int) -> tuple[int, float]:
-    """Move so many of those that are due one by one, each with a commit; the rows, and the seconds with commits."""
-    with psycopg.connect(url, autocommit=True) as connection:
+def by_a_loop(url: str, now: datetime, rows: int) -> tuple[int, float]:
+    """Move so many of those that are due as one alone is moved: by its spelling, in a transaction of its own.
+
+    The rows, and the seconds with commits.
+    """
+    database = Database(url)
+    with database.read() as connection:
         due = connection.execute(
-            "SELECT scope_id FROM budget_state WHERE reset_at <= %s ORDER BY reset_at LIMIT %s", (start, rows)
-        ).fetchall()
-        began = time.perf_counter()
-        for (scope_id,) in due:
-            connection.execute(
-                "UPDATE budget_state SET window_start = %s, reset_at = %s, window_spend_nanos = 0"
-                " WHERE scope = 'key' AND scope_id = %s AND sub = '' AND reset_at <= %s",
-                (start, start + timedelta(days=1), scope_id, start),
-            )
-        return len(due), time.perf_counter() - began
+            select(budget_state.c.scope_id, budget_state.c.armed_at)
+            .where(budget_state.c.reset_at <= now)
+            .order_by(budget_state.c.reset_at)
+            .limit(rows)
+        ).all()
+    began = time.perf_counter()
+    for scope_id, armed_at in due:
+        scope = Scope(ScopeKind.KEY, scope_id)
+        with database.transaction() as transaction:
+            spelling = spellings.load(transaction, [scope])[scope].spelling
+            account = Account(scope, _CALENDAR.running(spelling, armed_at, now), armed_at)
+            accounts.move_windows(transaction, [account])
+    seconds = time.perf_counter() - began
+    database.close()
+    return len(due), seconds

@@ -9,12 +9,12 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.migrate import upgrade
+from tests.bench import populations
+from tests.bench.lists import LISTS
+from tests.bench.plans import plan_of, sent_to
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.environment import ENVIRONMENT
-from tests.scale import populations
-from tests.scale.lists import LISTS
-from tests.scale.plans import plan_of, sent_to
 from tests.servers import PostgresServer, RedisServer
 
 ROWS = 100_000

@@ -4,7 +4,7 @@ The total is counted apart: it is no part of what must not grow. Times are milli
 whatever else a machine does adds to them. Their ratio is what counts, and a page that costs more than twice as much
 ends the bench with status 1. So does one that is longer over one of the two: its cost tells of its length.
 
-`python -m tests.scale.bench /events` times this list alone, on both stores; several paths, these.
+`python -m tests.bench.bench_lists /events` times this list alone, on both stores; several paths, these.
 """
 
 import sys
@@ -24,11 +24,11 @@ from app.config import Settings
 from app.container import build
 from app.db import Database
 from app.migrate import upgrade
+from tests.bench import populations
+from tests.bench.lists import LISTS
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
 from tests.environment import ENVIRONMENT
-from tests.scale import populations
-from tests.scale.lists import LISTS
 from tests.servers import PostgresServer, RedisServer
 from tests.stores import sqlite_url
 

@@ -12,10 +12,11 @@ from app.db import Database
 from app.migrate import upgrade
 from app.models import budget_state
 from app.services.windows import RESET_BATCH
-from tests.scale import resets
+from tests.bench import resets
 from tests.servers import PostgresServer, RedisServer
 
-ROWS = 3 * RESET_BATCH + 1
+BATCH = RESET_BATCH["postgresql"]
+ROWS = 3 * BATCH + 1
 LOOPED = 7
 MIDNIGHT = SystemClock().now().replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -56,7 +57,7 @@ def test_every_way_moves_every_window_once(due: str, postgres_server: PostgresSe
     services.close()
     assert (moved, left(due)) == (ROWS, (0, 0))
     # The run of a batch is written down in a transaction of its own; what is due is found in one, the last included.
-    assert len(pauses) == ROWS // RESET_BATCH
+    assert len(pauses) == ROWS // BATCH
     assert taken.seconds.keys() == {*resets.STATE, *resets.RECORDS}
     assert [taken.statements[kind] for kind in ("WITH passed", "SELECT keys.", "INSERT INTO job_runs")] == [
         4,
