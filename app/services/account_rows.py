@@ -1,9 +1,21 @@
 """Which rows the accounts of scopes are, and the one order in which everybody holds several of them."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    TextClause,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.limits import Account
@@ -46,6 +58,24 @@ def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnEl
             for (kind, sub), ids in grouped.items()
         )
     )
+
+
+def place(connection: Connection) -> ColumnElement[Any]:
+    """Where a row lies. While it is held nobody moves it, and it is found there without looking up its name."""
+    return literal_column("budget_state.rowid" if connection.dialect.name == "sqlite" else "budget_state.ctid")
+
+
+def at(connection: Connection, places: Sequence[Any]) -> TextClause:
+    """The rows that lie there, which the caller holds; on PostgreSQL in the order of their pages.
+
+    The places are one parameter, written here: a driver takes as long to write a list of them as a row takes to be
+    moved.
+    """
+    if connection.dialect.name == "sqlite":
+        listed = text("budget_state.rowid IN (SELECT value FROM json_each(:places))")
+        return listed.bindparams(places=json.dumps(places))
+    quoted = ",".join(f'"{each}"' for each in places)
+    return text("budget_state.ctid = ANY(CAST(:places AS tid[]))").bindparams(places=f"{{{quoted}}}")
 
 
 def pages(connection: Connection) -> Iterator[list[Scope]]:

@@ -8,7 +8,6 @@ the job finds no spelling and closes the window. So whatever is due is moved, se
 longer.
 """
 
-import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, case, func, literal_column, select, text, union_all, update
+from sqlalchemy import Connection, case, func, select, union_all, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -27,14 +26,15 @@ from app.domain.scopes import Scope
 from app.domain.windows import Calendar, Window
 from app.errors import StoreUnavailable
 from app.models import budget_state
-from app.services import accounts, audit, delivery, rollover, spellings
+from app.services import account_rows, accounts, audit, delivery, rollover, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
 from app.services.rebasing import Rebasing
 from app.services.rollover import Roll, roll_of, scope_of
 
-RESET_BATCH = 500
+# By the store: SQLite has one place to write at, and others wait for it.
+RESET_BATCH = {"sqlite": 500, "postgresql": 5_000}
 # So many of those set aside are told by name.
 TOLD = 5
 # In characters; a spelling that is one is shorter.
@@ -52,7 +52,7 @@ class Windows:
         self._rebasing = rebasing
 
     def move_due(self) -> JobBatch:
-        """Move up to RESET_BATCH windows that have passed, or were never computed, into the present one.
+        """Move a batch of windows that have passed, or were never computed, into the present one.
 
         The spend of a passed window becomes zero, or what rolls over, exactly once: it is kept where the window's
         start is the present one already, as every reader has it. Run twice, late, killed half-way or side by
@@ -65,24 +65,26 @@ class Windows:
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
-            due = {scope_of(row): row for row in transaction.execute(due_at(now, place_of(transaction)))}
+            most = RESET_BATCH[transaction.dialect.name]
+            found = transaction.execute(due_at(transaction, now, most))
+            due = {scope_of(row): row for row in found}
             if not due:
                 return JobBatch(0)
-            found = self._sorted(due, spellings.load(transaction, due), now)
-            for window, scopes in found.moves.items():
+            outcomes = self._sorted(due, spellings.load(transaction, due), now)
+            for window, scopes in outcomes.moves.items():
                 _move(transaction, window, [due[scope].place for scope in scopes])
-            rollover.move(transaction, found.rolls, now)
-            for reason, scopes in found.parked.items():
+            rollover.move(transaction, outcomes.rolls, now)
+            for reason, scopes in outcomes.parked.items():
                 _set(transaction, [due[scope].place for scope in scopes], parked_at=now, parked_reason=reason)
-            if found.closed:
-                _set(transaction, [due[scope].place for scope in found.closed], **accounts.closed())
-            opened = found.opened()
+            if outcomes.closed:
+                _set(transaction, [due[scope].place for scope in outcomes.closed], **accounts.closed())
+            opened = outcomes.opened()
             _tell(transaction, opened, now)
-        self._rebase([scope for scopes in found.rolls.values() for scope in scopes])
+        self._rebase([scope for scopes in outcomes.rolls.values() for scope in scopes])
         return JobBatch(
-            sum(map(len, opened.values())) + len(found.closed),
-            parked=sum(map(len, found.parked.values())),
-            more=len(due) == RESET_BATCH,
+            sum(map(len, opened.values())) + len(outcomes.closed),
+            parked=sum(map(len, outcomes.parked.values())),
+            more=len(due) == most,
         )
 
     def parked(self) -> Parked:
@@ -112,29 +114,29 @@ class Windows:
             # The next charge that is folded does it.
             _log.warning("windows_not_rebased", accounts=len(scopes))
 
-    def _sorted(self, due: Mapping[Scope, Any], spelled: Mapping[Scope, Terms], now: datetime) -> "_Found":
+    def _sorted(self, due: Mapping[Scope, Any], spelled: Mapping[Scope, Terms], now: datetime) -> "_Outcomes":
         """What is to become of each; accounts with one spelling share their window, so groups are few."""
-        found = _Found()
+        outcomes = _Outcomes()
         for scope, state in due.items():
             terms = spelled.get(scope)
             if terms is None or terms.spelling is None:
-                found.closed.append(scope)
+                outcomes.closed.append(scope)
                 continue
             try:
                 window = self._calendar.window(terms.spelling, state.armed_at, now)
                 roll = roll_of(state, terms, window, self._calendar)
             except InvalidDuration as error:
-                found.parked[f"'{terms.spelling[:LONGEST_TOLD]}': {error}"].append(scope)
+                outcomes.parked[f"'{terms.spelling[:LONGEST_TOLD]}': {error}"].append(scope)
                 continue
             if roll is None:
-                found.moves[window].append(scope)
+                outcomes.moves[window].append(scope)
             else:
-                found.rolls[roll].append(scope)
-        return found
+                outcomes.rolls[roll].append(scope)
+        return outcomes
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Outcomes:
     """The accounts by the window they belong in, those that roll over by how they come there, by the reason for
     which they are set aside, and the rest.
     """
@@ -152,35 +154,33 @@ class _Found:
         return windows
 
 
-def due_at(now: datetime, place: ColumnElement[Any]) -> Any:
-    """What is due: what has passed, the longest ago first, then what has no end: each a stretch of the index.
+def due_at(connection: Connection, now: datetime, most: int) -> Any:
+    """What is due: what has passed, the longest ago first, then what has no end, `most` of them together.
 
-    Asked for at once they would be no stretch of it, and every batch would sort all that is due.
+    Each is a stretch of the index. Asked for at once they would be none, and every batch would sort all of them.
     """
-    end = budget_state.c.reset_at
+    end, kind = budget_state.c.reset_at, budget_state.c.scope
     of_index = (
         budget_state.c.armed_at.is_not(None),
         budget_state.c.parked_at.is_(None),
         ~budget_state.c.windowless,
-        # A later release may have more of them. Not the bare column, by which SQLite would take the index of the
-        # lists: that one holds all accounts without an end.
-        budget_state.c.scope.concat("").in_([kind.value for kind in spellings.READERS]),
     )
+    # A later release may have more of them. By the bare column a planner would take the index of the lists, that
+    # of all accounts without an end. Of what has passed SQLite alone would; PostgreSQL tells by it how many have.
+    kinds = [kind.value for kind in spellings.READERS]
+    hidden = kind.concat("").in_(kinds)
+    passed = (end <= now, hidden if connection.dialect.name == "sqlite" else kind.in_(kinds))
+    endless = (end.is_(None), hidden)
     found = (
-        select(*rollover.STATE, place.label("place"))
-        .where(*of_index, condition)
+        select(*rollover.STATE, account_rows.place(connection).label("place"))
+        .where(*of_index, *conditions)
         .order_by(end)
-        .limit(RESET_BATCH)
+        .limit(most)
         .with_for_update(skip_locked=True)
         .cte(name)
-        for name, condition in (("passed", end <= now), ("endless", end.is_(None)))
+        for name, conditions in (("passed", passed), ("endless", endless))
     )
-    return union_all(*map(select, found)).limit(RESET_BATCH)
-
-
-def place_of(connection: Connection) -> ColumnElement[Any]:
-    """Where a row lies. While it is held nobody moves it, and it is found there without looking up its name."""
-    return literal_column("budget_state.rowid" if connection.dialect.name == "sqlite" else "budget_state.ctid")
+    return union_all(*map(select, found)).limit(most)
 
 
 def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> None:
@@ -203,13 +203,7 @@ def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> Non
 
 
 def _set(transaction: Connection, places: Sequence[Any], **columns: Any) -> None:
-    if transaction.dialect.name == "sqlite":
-        there = text("budget_state.rowid IN (SELECT value FROM json_each(:places))")
-        found = there.bindparams(places=json.dumps(places))
-    else:
-        there = text("budget_state.ctid = ANY(CAST(:places AS tid[]))")
-        found = there.bindparams(places=places)
-    transaction.execute(update(budget_state).where(found).values(columns))
+    transaction.execute(update(budget_state).where(account_rows.at(transaction, places)).values(columns))
 
 
 def _tell(transaction: Connection, moves: Mapping[Window, Sequence[Scope]], now: datetime) -> None:

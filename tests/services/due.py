@@ -12,9 +12,13 @@ from app.container import Services
 from app.db import Database, metadata
 from app.dispatch import TaskName
 from app.models import audit, budget_state, events, key_secrets, keys
+from app.services.graces import GRACE_BATCH
+from app.services.increases import INCREASE_BATCH
+from app.services.key_ends import EXPIRY_BATCH
+from app.services.windows import RESET_BATCH
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import NANOS, copy_key, rows
+from tests.factories import NANOS, copy_key, everything, rows
 
 Stored = dict[str, list[dict[str, Any]]]
 
@@ -25,6 +29,11 @@ class Due(ABC):
     task: TaskName
     action: str
     kind: str
+    most: int
+
+    def batch(self, database: Database) -> int:
+        """How many the job deals with at once on this store."""
+        return self.most
 
     def make(self, api: Api, services: Services, clock: MovableClock, count: int) -> None:
         """Make so many keys that are due at the clock's new instant, alike but for their ids."""
@@ -49,6 +58,7 @@ class Due(ABC):
 
 class Expiry(Due):
     task, action, kind = TaskName.EXPIRE_KEYS, "expire", "key_expired"
+    most = EXPIRY_BATCH
 
     def _make_one(self, api: Api, clock: MovableClock) -> str:
         made = api.generate(duration="2s")
@@ -61,6 +71,7 @@ class Expiry(Due):
 
 class Increase(Due):
     task, action, kind = TaskName.END_INCREASES, "end_increase", "increase_ended"
+    most = INCREASE_BATCH
 
     def _make_one(self, api: Api, clock: MovableClock) -> str:
         made = api.generate(max_budget=1, metadata={"app": "ü", "ratio": 0.1, "deep": {"temp_budget_expiry": 7}})
@@ -76,6 +87,7 @@ class Increase(Due):
 
 class Grace(Due):
     task, action, kind = TaskName.END_GRACES, "end_grace", "grace_ended"
+    most = GRACE_BATCH
 
     def _make_one(self, api: Api, clock: MovableClock) -> str:
         made = api.generate()
@@ -93,6 +105,9 @@ class Reset(Due):
 
     task, action, kind = TaskName.RESET_BUDGETS, "reset", "budget_reset"
     spent = 3 * NANOS // 2
+
+    def batch(self, database: Database) -> int:
+        return RESET_BATCH["sqlite" if database.is_sqlite else "postgresql"]
 
     def make(self, api: Api, services: Services, clock: MovableClock, count: int) -> None:
         super().make(api, services, clock, count)
@@ -145,11 +160,17 @@ DUE = (Expiry(), Reset(), Increase(), Grace())
 
 
 def restore(database: Database, stored: Stored) -> None:
-    """Make the store what `everything` said of it."""
+    """Make the store what `everything` said of it; a table is left alone that is so, as those that it refers to."""
+    found = everything(database)
+    changed: list[Table] = []
+    for table in metadata.sorted_tables:
+        referred = {key.column.table for key in table.foreign_keys}
+        if found[table.name] != stored[table.name] or not referred.isdisjoint(changed):
+            changed.append(table)
     with database.transaction() as transaction:
-        for table in reversed(metadata.sorted_tables):
+        for table in reversed(changed):
             transaction.execute(table.delete())
-        for table in metadata.sorted_tables:
+        for table in changed:
             if stored[table.name]:
                 transaction.execute(insert(table), stored[table.name])
 

@@ -10,21 +10,12 @@ from app.config import Settings
 from app.container import Services
 from app.domain.scopes import ScopeKind
 from app.models import key_secrets
-from app.services.graces import GRACE_BATCH
-from app.services.increases import INCREASE_BATCH
-from app.services.key_ends import EXPIRY_BATCH
-from app.services.windows import RESET_BATCH
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, everything, rows
 from tests.services import every_scope
 from tests.services.due import DUE, Due, Reset, Stored, restore
 from tests.services.job_processes import COMMIT, kills, together
-
-LARGEST_BATCH = max(EXPIRY_BATCH, RESET_BATCH, INCREASE_BATCH, GRACE_BATCH)
-# A full batch and the beginning of another; enough for two processes to have a full batch each and some more.
-TWO_BATCHES = LARGEST_BATCH + 3
-THREE_BATCHES = 2 * LARGEST_BATCH + 150
 
 each_job = pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
 
@@ -33,7 +24,8 @@ each_job = pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
 def test_a_job_killed_at_any_point_and_run_again_deals_with_every_row_once(
     services: Services, settings: Settings, api: Api, clock: MovableClock, due: Due
 ):
-    due.make(api, services, clock, TWO_BATCHES)
+    # A full batch and the beginning of another.
+    due.make(api, services, clock, due.batch(services.database) + 3)
     stored = everything(services.database)
     found = []
 
@@ -57,7 +49,8 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
     services: Services, settings: Settings, api: Api, clock: MovableClock
 ):
     due = Reset()
-    due.make(api, services, clock, TWO_BATCHES)
+    made = due.batch(services.database) + 3
+    due.make(api, services, clock, made)
     first, last = due.first_and_last(services.database)
     tokens = {row["key_id"]: row["token"] for row in rows(services.database, key_secrets)}
     stored = everything(services.database)
@@ -72,7 +65,7 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
         services.jobs.run(due.task, lambda: True)
 
         # Those whose windows the charge has moved were no longer due.
-        moved = TWO_BATCHES - len({first, last} & left)
+        moved = made - len({first, last} & left)
         due.check_once(services.database, charged={first, last}, moved=moved)
         for key_id in (first, last):
             info = api.info(tokens[key_id])
@@ -136,10 +129,13 @@ def test_two_processes_that_reset_every_scope_leave_the_state_of_one(
 def test_two_processes_with_one_job_share_the_rows_and_neither_fails(
     services: Services, settings: Settings, api: Api, clock: MovableClock, due: Due
 ):
-    due.make(api, services, clock, THREE_BATCHES)
+    batch = due.batch(services.database)
+    # Enough for both to have a full batch, and some more.
+    made = 2 * batch + 150
+    due.make(api, services, clock, made)
 
     shares = together(due.task, settings, clock.now())
 
-    assert sum(shares) == THREE_BATCHES
-    assert services.database.is_sqlite or min(shares) >= LARGEST_BATCH, "the two did not work at once"
+    assert sum(shares) == made
+    assert services.database.is_sqlite or min(shares) >= batch, "the two did not work at once"
     due.check_once(services.database)

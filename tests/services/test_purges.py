@@ -8,9 +8,9 @@ from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from tests.api.counting import statements
+from tests.bench.plans import sent_to
 from tests.clocks import MovableClock
 from tests.factories import on_one_store
-from tests.scale.plans import sent_to
 
 INDEXES = {
     TaskName.PURGE_EXPIRED_KEYS: ["ix_keys_by_expires_at"],

@@ -411,8 +411,8 @@ def test_what_is_due_is_found_by_the_index_that_holds_nothing_else(
     for scope in accounts.values():
         copy(services.database, scope, 50)
     plans = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}
-    asked = due_at(services.clock.now(), budget_state.c.sub.label("place"))
     with services.database.transaction() as transaction:
+        asked = due_at(transaction, services.clock.now(), 500)
         transaction.execute(update(budget_state).where(budget_state.c.scope != "key").values(WINDOWLESS))
         dialect = transaction.dialect
         if dialect.name == "postgresql":
