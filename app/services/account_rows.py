@@ -89,8 +89,13 @@ def pages(connection: Connection) -> Iterator[list[Scope]]:
         rows = connection.execute(page.order_by(*place).limit(_PAGE)).all()
         if not rows:
             return
-        yield [Scope(ScopeKind(row.scope), row.scope_id, row.sub) for row in rows]
+        yield list(map(scope_of, rows))
         last = (rows[-1].scope, rows[-1].scope_id, rows[-1].sub)
+
+
+def scope_of(row: Any) -> Scope:
+    """The scope that the columns of a row name."""
+    return Scope(ScopeKind(row.scope), row.scope_id, row.sub)
 
 
 def names(scope: Scope) -> dict[str, str]:

@@ -24,11 +24,11 @@ from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import account_rows, capped, daily, rollover, threshold_events
+from app.services import account_rows, capped, daily, late_charges, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
+from app.services.late_charges import Late
 from app.services.rebasing import Rebasing
-from app.services.rollover import Late
 
 FOLD_BATCH = 1_000
 
@@ -83,14 +83,14 @@ class Folding:
         _open(transaction, [scope for scope in charges if scope.kind not in OF_KEYS])
         states = _states(transaction, list(charges))
         caps = capped.load(transaction, states, self._alert_percentages, now)
-        late = rollover.late(transaction, states, charges, self._calendar)
+        late = late_charges.load(transaction, states, charges, self._calendar)
         folds = [
             _Fold.of(state, charges[scope], caps.get(scope), late.get(scope), self._calendar)
             for scope, state in states.items()
         ]
         if folds:
             transaction.execute(_ADD, [fold.columns() for fold in folds])
-        rollover.keep(transaction, late)
+        late_charges.keep(transaction, late)
         threshold_events.enqueue(transaction, (found for fold in folds for found in fold.crossings(now)), now)
 
 

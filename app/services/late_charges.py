@@ -1,15 +1,23 @@
-"""Charges that wait unfolded and come late for a window that rolled over, where that window is to be forgotten.
+"""Charges that come late for a window that rolled over: what they carry into the windows after it.
 
-While they wait, every reader counts what they carry into the present window. Whoever arms another one stores that,
-for from then on nobody can tell any more.
+While they wait unfolded, every reader counts that. The rollup, which folds them, writes down what they change of
+the windows that are kept. Whoever arms another window stores what waits: from then on nobody can tell any more.
 """
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
+from app.db import insertion
+from app.domain.rollover import Grid, Stretch, opening_at, with_charges
+from app.domain.scopes import Scope
 from app.domain.spend import carried_into
 from app.domain.windows import Calendar
-from app.models import budget_state
-from app.services import spends
+from app.models import budget_state, rolled_windows
+from app.services import account_rows, spends
 
 _NAMES = ("scope", "scope_id", "sub")
 
@@ -35,3 +43,70 @@ _ADD = (
     .where(*(budget_state.c[name] == bindparam(f"of_{name}") for name in _NAMES))
     .values(window_spend_nanos=budget_state.c.window_spend_nanos + bindparam("carried"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The passed windows of an account that rolls over, before and after charges of them that come late."""
+
+    grid: Grid
+    before: Sequence[Stretch]
+    after: Sequence[Stretch]
+
+    def into(self, start: datetime) -> int:
+        """By how much more the window that begins at `start` begins with."""
+        return opening_at(self.after, start, self.grid) - opening_at(self.before, start, self.grid)
+
+
+def load(
+    transaction: Connection,
+    states: Mapping[Scope, Mapping[str, Any]],
+    charges: Mapping[Scope, Sequence[tuple[int, datetime]]],
+    calendar: Calendar,
+) -> dict[Scope, Late]:
+    """What charges make of windows that have passed, of accounts that the caller holds.
+
+    One statement where any rolls over and is charged late, else none.
+    """
+    grids: dict[Scope, Grid] = {}
+    for scope, state in states.items():
+        start, rolled_by = state["window_start"], state["rolled_by"]
+        if rolled_by is not None and any(at < start for _, at in charges[scope]):
+            grids[scope] = Grid(calendar, rolled_by, state["armed_at"])
+    kept = _kept(transaction, grids) if grids else {}
+    found = {}
+    for scope, grid in grids.items():
+        passed = [(amount, at) for amount, at in charges[scope] if at < states[scope]["window_start"]]
+        found[scope] = Late(grid, kept[scope], with_charges(kept[scope], passed, grid))
+    return found
+
+
+def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
+    """Write down the windows that have changed, in one statement where there are any."""
+    rows = [
+        {
+            **account_rows.names(scope),
+            "window_start": stretch.start,
+            "used_nanos": stretch.used_nanos,
+            "cap_nanos": stretch.cap_nanos,
+        }
+        for scope, found in changed.items()
+        for stretch in set(found.after) - set(found.before)
+    ]
+    if rows:
+        statement = insertion(transaction, rolled_windows)
+        used = {"used_nanos": statement.excluded.used_nanos}
+        place = [*_NAMES, "window_start"]
+        transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), rows)
+
+
+def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[Stretch]]:
+    found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
+    rows = transaction.execute(
+        select(rolled_windows)
+        .where(account_rows.among(found, rolled_windows))
+        .order_by(rolled_windows.c.window_start)
+    )
+    for row in rows:
+        found[account_rows.scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))
+    return found

@@ -30,12 +30,11 @@ from sqlalchemy import (
     update,
 )
 
-from app.db import insertion
 from app.domain.durations import InvalidDuration
 from app.domain.further_budgets import OF_MODELS, OF_WINDOWS
 from app.domain.limits import Account
 from app.domain.reservations import SETTLED_WITHIN
-from app.domain.rollover import Grid, Stretch, Terms, allowance, opening_at, with_charges
+from app.domain.rollover import Grid, Terms, allowance
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window
 from app.models import budget_state, rolled_windows, watched
@@ -149,7 +148,7 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
     page = select(*STATE).where(due).order_by(*place).limit(_PAGE)
     rows = transaction.execute(page).all()
     while rows:
-        states = {scope_of(row): row for row in rows}
+        states = {account_rows.scope_of(row): row for row in rows}
         rolls: dict[Roll, list[Scope]] = defaultdict(list)
         others: list[Account] = []
         for scope, terms in spellings.load(transaction, states).items():
@@ -168,16 +167,12 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
         rows = transaction.execute(page.where(tuple_(*place) > (last.scope, last.scope_id, last.sub))).all()
 
 
-def scope_of(row: Any) -> Scope:
-    return Scope(ScopeKind(row.scope), row.scope_id, row.sub)
-
-
 def _rolls(
     transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar
 ) -> dict[Roll, list[Scope]]:
     found: dict[Roll, list[Scope]] = defaultdict(list)
     for row in transaction.execute(select(*STATE).where(account_rows.among(latest))):
-        account = latest[scope_of(row)]
+        account = latest[account_rows.scope_of(row)]
         if account.terms is None or account.window is None or row.armed_at != account.armed_at:
             continue
         try:
@@ -243,73 +238,3 @@ def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Sc
     if unknown:
         left = or_(left, account_rows.among(unknown, rolled_windows))
     transaction.execute(delete(rolled_windows).where(left))
-
-
-# --- charges that come late --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """The passed windows of an account that rolls over, before and after charges of them that come late."""
-
-    grid: Grid
-    before: Sequence[Stretch]
-    after: Sequence[Stretch]
-
-    def into(self, start: datetime) -> int:
-        """By how much more the window that begins at `start` begins with."""
-        return opening_at(self.after, start, self.grid) - opening_at(self.before, start, self.grid)
-
-
-def late(
-    transaction: Connection,
-    states: Mapping[Scope, Mapping[str, Any]],
-    charges: Mapping[Scope, Sequence[tuple[int, datetime]]],
-    calendar: Calendar,
-) -> dict[Scope, Late]:
-    """What charges make of windows that have passed, of accounts that the caller holds.
-
-    One statement where any rolls over and is charged late, else none.
-    """
-    grids: dict[Scope, Grid] = {}
-    for scope, state in states.items():
-        start, rolled_by = state["window_start"], state["rolled_by"]
-        if rolled_by is not None and any(at < start for _, at in charges[scope]):
-            grids[scope] = Grid(calendar, rolled_by, state["armed_at"])
-    kept = _kept(transaction, grids) if grids else {}
-    found = {}
-    for scope, grid in grids.items():
-        passed = [(amount, at) for amount, at in charges[scope] if at < states[scope]["window_start"]]
-        found[scope] = Late(grid, kept[scope], with_charges(kept[scope], passed, grid))
-    return found
-
-
-def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
-    """Write down the windows that have changed, in one statement where there are any."""
-    rows = [
-        {
-            **account_rows.names(scope),
-            "window_start": stretch.start,
-            "used_nanos": stretch.used_nanos,
-            "cap_nanos": stretch.cap_nanos,
-        }
-        for scope, found in changed.items()
-        for stretch in set(found.after) - set(found.before)
-    ]
-    if rows:
-        statement = insertion(transaction, rolled_windows)
-        used = {"used_nanos": statement.excluded.used_nanos}
-        place = [*_NAMES, "window_start"]
-        transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), rows)
-
-
-def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[Stretch]]:
-    found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
-    rows = transaction.execute(
-        select(rolled_windows)
-        .where(account_rows.among(found, rolled_windows))
-        .order_by(rolled_windows.c.window_start)
-    )
-    for row in rows:
-        found[scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))
-    return found

@@ -31,7 +31,7 @@ from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
 from app.services.rebasing import Rebasing
-from app.services.rollover import Roll, roll_of, scope_of
+from app.services.rollover import Roll, roll_of
 
 # By the store: SQLite has one place to write at, and others wait for it.
 RESET_BATCH = {"sqlite": 500, "postgresql": 5_000}
@@ -67,7 +67,7 @@ class Windows:
         with self._database.transaction() as transaction:
             most = RESET_BATCH[transaction.dialect.name]
             found = transaction.execute(due_at(transaction, now, most))
-            due = {scope_of(row): row for row in found}
+            due = {account_rows.scope_of(row): row for row in found}
             if not due:
                 return JobBatch(0)
             outcomes = self._sorted(due, spellings.load(transaction, due), now)
