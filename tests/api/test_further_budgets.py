@@ -9,11 +9,11 @@ from sqlalchemy import update
 
 from app.container import Services
 from app.dispatch import TaskName
-from app.models import budget_state, teams
-from tests.api.calls import MODEL, allowed, limit, refused, settle, spent
+from app.models import budget_state, keys, teams
+from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle, spent
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import on_one_store, rows
+from tests.factories import add_tier, on_one_store, rows
 
 NANOS = 1_000_000_000
 HOUR, DAY = {"budget_duration": "1h", "max_budget": 1}, {"budget_duration": "1d", "max_budget": 3}
@@ -328,3 +328,45 @@ def test_rates_inside_a_budget_for_a_model_hold(api: Api, holder: Holder, scope:
         f"Rate limit exceeded for model_per_{whose}: h:{MODEL}. Limit type: requests"
     )
     allowed(api, key, model="another")
+
+
+# --- many of them, as they may be stored -----------------------------------------------------------------------
+
+
+def budgets_for(models: int) -> dict[str, Any]:
+    """Budgets for so many models, in windows of two spellings."""
+    return {f"m{number}": {"budget_limit": 1, "time_period": ("1d", "1h")[number % 2]} for number in range(models)}
+
+
+def test_a_fold_may_meet_two_thousand_accounts_and_a_change_takes_them_all_off(api: Api, services: Services):
+    key = with_windows(api)
+    with services.database.transaction() as transaction:
+        for table in (keys, teams):
+            transaction.execute(update(table).values(model_max_budget=budgets_for(1_000)))
+    charges = [{"key": key, "request_id": model, "cost": 0.5, "model": model} for model in budgets_for(1_000)]
+    assert post_settle(api, charges=charges).status == 200
+
+    fold(services)
+
+    for scope in ("key_model", "team_model"):
+        found = rows(services.database, budget_state, scope=scope)
+        assert {row["sub"]: row["window_spend_nanos"] / NANOS for row in found} == {
+            charge["model"]: 0.5 for charge in charges
+        }
+    assert is_sound(services)
+    change(api, "/key/update", key=key, model_max_budget={})
+    change(api, "/team/update", team_id="t", model_max_budget={})
+    assert allowed(api, key, model="m1")["limits"] == []
+
+
+@on_one_store
+def test_a_tier_with_any_number_of_budgets_for_models_can_be_changed(api: Api, services: Services):
+    add_tier(services.database, "b", model_max_budget=budgets_for(1_100))
+    key = api.generate(budget_id="b")["key"]
+    spent(api, key, 1)
+    settle(api, allowed(api, key, model="m1"), 0.5)
+
+    change(api, "/budget/update", budget_id="b", model_max_budget=BUDGET | {"m1": {"budget_limit": 9}})
+
+    assert limit(allowed(api, key, model="m1"), "key_model")["used"] == 0.5
+    assert is_sound(services)
