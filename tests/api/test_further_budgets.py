@@ -13,7 +13,7 @@ from app.models import budget_state, keys, teams
 from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle, spent
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import add_tier, on_one_store, rows
+from tests.factories import add_tier, on_one_store, rows, unchanged
 
 NANOS = 1_000_000_000
 HOUR, DAY = {"budget_duration": "1h", "max_budget": 1}, {"budget_duration": "1d", "max_budget": 3}
@@ -218,6 +218,46 @@ def test_two_windows_of_one_spelling_are_refused(api: Api, path: str):
     answer = api.post(path, {"budget_limits": [HOUR, {**HOUR, "max_budget": 2}]})
 
     assert answer.summary == (400, "invalid_request_error", "budget_limits")
+
+
+def many_windows(count: int) -> dict[str, Any]:
+    return {"budget_limits": [{"budget_duration": f"{n}h", "max_budget": 1} for n in range(1, count + 1)]}
+
+
+def many_models(count: int) -> dict[str, Any]:
+    return {"model_max_budget": {f"m{n}": {"budget_limit": 1} for n in range(count)}}
+
+
+MAKING = {
+    "/key/generate": {},
+    "/key/service-account/generate": {"team_id": "t"},
+    "/team/new": {},
+    "/user/new": {},
+    "/budget/new": {},
+    "/organization/new": {"organization_alias": "o"},
+}
+
+
+@on_one_store
+def test_a_holder_has_so_many_further_budgets_and_no_more(api: Api, services: Services):
+    sent = [(path, many_models, 500, more) for path, more in MAKING.items()]
+    sent += [(path, many_windows, 20, MAKING[path]) for path in ("/key/generate", "/team/new")]
+    change(api, "/team/new", team_id="t")
+    sent += [
+        ("/team/update", many, most, {"team_id": "t"}) for many, most in ((many_models, 500), (many_windows, 20))
+    ]
+    key = api.generate()["key"]
+    sent += [("/key/update", many, most, {"key": key}) for many, most in ((many_models, 500), (many_windows, 20))]
+    change(api, "/user/new", user_id="u")
+    change(api, "/team/member_add", team_id="t", member={"role": "user", "user_id": "u"})
+    sent += [("/team/member_update", many_models, 500, {"team_id": "t", "user_id": "u"})]
+    for path, many, most, more in sent:
+        with unchanged(services.database):
+            (field,) = many(1)
+            answer = api.post(path, {**more, **many(most + 1)})
+            assert answer.summary == (400, "invalid_request_error", field), (path, answer)
+            assert f"at most {most}" in answer.error["message"], answer
+        change(api, path, **more, **many(most))
 
 
 # --- budgets for models ----------------------------------------------------------------------------------------
