@@ -4,7 +4,7 @@ Each counts in an account of its own. No row is made for that before it is used;
 since its holder exists.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from app.domain import money
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
+from app.domain.values import InvalidValue
 
 # The kind of the accounts for models, and for further windows, by that of their holder.
 OF_MODELS: Mapping[ScopeKind, ScopeKind] = {
@@ -41,9 +42,33 @@ def counting(holder: Scope, settings: Row, model: str | None) -> Iterator[Furthe
 
 
 def further_accounts(holder: Scope, settings: Row) -> dict[Scope, Terms]:
-    """The scopes of all of them, each with its terms; what `settings` lack is not set."""
-    found = [*_of_models(holder, settings, settings.get("model_max_budget", ())), *_of_windows(holder, settings)]
-    return {budget.scope: budget.terms for budget in found}
+    """The scopes of all of them, each with its terms; what `settings` lack is not set.
+
+    One whose entry cannot be read has an account yet, and no terms.
+    """
+    found = readable(holder, settings)
+    return {scope: Terms() if isinstance(terms, InvalidValue) else terms for scope, terms in found.items()}
+
+
+def readable(holder: Scope, settings: Row) -> dict[Scope, Terms | InvalidValue]:
+    """The same, with the reason for which an entry cannot be read; none of a window that says no length."""
+    found: dict[Scope, Terms | InvalidValue] = {}
+    entries = settings.get("model_max_budget")
+    for model, entry in entries.items() if isinstance(entries, Mapping) else ():
+        found[Scope(OF_MODELS[holder.kind], holder.id, model)] = _read(_terms_of_model, entry)
+    limits = settings.get("budget_limits")
+    for limit in limits if isinstance(limits, list | tuple) else ():
+        spelling = limit.get("budget_duration") if isinstance(limit, Mapping) else None
+        if isinstance(spelling, str):
+            found[Scope(OF_WINDOWS[holder.kind], holder.id, spelling)] = _read(_terms_of_window, limit)
+    return found
+
+
+def _read(terms: Callable[[Any], Terms], entry: Any) -> Terms | InvalidValue:
+    try:
+        return terms(entry)
+    except InvalidValue as error:
+        return error
 
 
 def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:
@@ -58,17 +83,27 @@ def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:
 
 def _of_models(holder: Scope, settings: Row, models: Iterable[str]) -> Iterator[FurtherBudget]:
     for model in models:
-        budget = settings["model_max_budget"][model]
-        limit = budget.get("budget_limit", budget.get("max_budget"))
-        cap = None if limit is None else money.nanos(money.decimal(limit, "model_max_budget"), "model_max_budget")
-        yield FurtherBudget(
-            Scope(OF_MODELS[holder.kind], holder.id, model),
-            Terms(budget.get("time_period", budget.get("budget_duration")), cap),
-        )
+        terms = _terms_of_model(settings["model_max_budget"][model])
+        yield FurtherBudget(Scope(OF_MODELS[holder.kind], holder.id, model), terms)
 
 
 def _of_windows(holder: Scope, settings: Row) -> Iterator[FurtherBudget]:
     for limit in settings.get("budget_limits") or ():
-        spelling = limit["budget_duration"]
-        cap = money.nanos(money.decimal(limit["max_budget"], "budget_limits"), "budget_limits")
-        yield FurtherBudget(Scope(OF_WINDOWS[holder.kind], holder.id, spelling), Terms(spelling, cap))
+        terms = _terms_of_window(limit)
+        yield FurtherBudget(Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"]), terms)
+
+
+def _terms_of_model(entry: Any) -> Terms:
+    param = "model_max_budget"
+    if not isinstance(entry, Mapping):
+        raise InvalidValue(f"{param} must hold objects", param)
+    limit = entry.get("budget_limit", entry.get("max_budget"))
+    period = entry.get("time_period", entry.get("budget_duration"))
+    if period is not None and not isinstance(period, str):
+        raise InvalidValue(f"{param} must hold periods that are texts", param)
+    return Terms(period, None if limit is None else money.nanos(money.decimal(limit, param), param))
+
+
+def _terms_of_window(limit: Mapping[str, Any]) -> Terms:
+    param = "budget_limits"
+    return Terms(limit["budget_duration"], money.nanos(money.decimal(limit.get("max_budget"), param), param))

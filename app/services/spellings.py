@@ -4,31 +4,43 @@ A key's own go before its tier's; those for a model or a further window stand am
 The caps are without what is added for a time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from app.domain.further_budgets import further_accounts
+from app.domain.further_budgets import readable
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
+from app.domain.values import InvalidValue
 from app.models import budgets, keys, organizations, team_members, teams, users
 from app.services.rows import among, tuple_among
 
-_Spelled = dict[Scope, Terms]
+_Spelled = Mapping[Scope, Terms | InvalidValue]
 
 
 def load(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, Terms]:
-    """The terms of those of the scopes that have a spelling, and an owner."""
+    """The terms of those of the scopes that have a spelling, and an owner; none of what cannot be read."""
+    return load_readable(connection, scopes)[0]
+
+
+def load_readable(
+    connection: Connection, scopes: Iterable[Scope]
+) -> tuple[dict[Scope, Terms], dict[Scope, InvalidValue]]:
+    """The same, and why the others cannot be read whose entry is there."""
     ids: dict[Callable[[Connection, Sequence[str]], _Spelled], set[str]] = {}
     for scope in scopes:
         ids.setdefault(READERS[scope.kind], set()).add(scope.id)
     found: dict[Scope, Terms] = {}
+    faults: dict[Scope, InvalidValue] = {}
     for read, of_kind in ids.items():
-        spelled = read(connection, sorted(of_kind))
-        found |= {scope: terms for scope, terms in spelled.items() if terms.spelling is not None}
-    return found
+        for scope, terms in read(connection, sorted(of_kind)).items():
+            if isinstance(terms, InvalidValue):
+                faults[scope] = terms
+            elif terms.spelling is not None:
+                found[scope] = terms
+    return found, faults
 
 
 def _keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
@@ -47,10 +59,11 @@ def _further_of_keys(connection: Connection, ids: Sequence[str]) -> _Spelled:
         .select_from(_with_tiers())
         .where(keys.c.key_id.in_(among(connection, ids)))
     )
-    found: _Spelled = {}
-    for key_id, of_tier, own, limits in rows:
-        settings = {"model_max_budget": {**(of_tier or {}), **own}, "budget_limits": limits}
-        found |= further_accounts(Scope(ScopeKind.KEY, key_id), settings)
+    found: dict[Scope, Terms | InvalidValue] = {}
+    for key_id, *models, limits in rows:
+        entries = {model: entry for each in models if isinstance(each, Mapping) for model, entry in each.items()}
+        settings = {"model_max_budget": entries, "budget_limits": limits}
+        found |= readable(Scope(ScopeKind.KEY, key_id), settings)
     return found
 
 
@@ -69,9 +82,9 @@ def _further_of(
     rows = connection.execute(
         select(identity.label("holder"), *columns).where(identity.in_(among(connection, ids)))
     ).mappings()
-    found: _Spelled = {}
+    found: dict[Scope, Terms | InvalidValue] = {}
     for row in rows:
-        found |= further_accounts(Scope(kind, row["holder"]), {name: row[name] for name in settings})
+        found |= readable(Scope(kind, row["holder"]), {name: row[name] for name in settings})
     return found
 
 

@@ -23,6 +23,7 @@ from app.db import Database
 from app.domain.durations import InvalidDuration
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope
+from app.domain.values import InvalidValue
 from app.domain.windows import Calendar, Window
 from app.errors import StoreUnavailable
 from app.models import budget_state
@@ -37,7 +38,7 @@ from app.services.rollover import Roll, roll_of
 RESET_BATCH = {"sqlite": 500, "postgresql": 5_000}
 # So many of those set aside are told by name.
 TOLD = 5
-# In characters; a spelling that is one is shorter.
+# In characters, of what is stored and cannot be read; a spelling that is one is shorter.
 LONGEST_TOLD = 80
 
 
@@ -56,8 +57,8 @@ class Windows:
 
         The spend of a passed window becomes zero, or what rolls over, exactly once: it is kept where the window's
         start is the present one already, as every reader has it. Run twice, late, killed half-way or side by
-        side, it leaves the same state. A window whose spelling cannot be computed is parked and does not keep the
-        others; one that has no spelling any more is closed.
+        side, it leaves the same state. A window whose spelling cannot be computed, or whose entry cannot be read,
+        is parked and does not keep the others; one that has no spelling any more is closed.
 
         One statement finds them, one for each kind of scope reads the spellings, one for each window moves all
         accounts that come into it; where they roll over, two for each window and cap, and two more. Accounts that
@@ -70,7 +71,7 @@ class Windows:
             due = {account_rows.scope_of(row): row for row in found}
             if not due:
                 return JobBatch(0)
-            outcomes = self._sorted(due, spellings.load(transaction, due), now)
+            outcomes = self._sorted(due, *spellings.load_readable(transaction, due), now)
             for window, scopes in outcomes.moves.items():
                 _move(transaction, window, [due[scope].place for scope in scopes])
             rollover.move(transaction, outcomes.rolls, now)
@@ -114,10 +115,19 @@ class Windows:
             # The next charge that is folded does it.
             _log.warning("windows_not_rebased", accounts=len(scopes))
 
-    def _sorted(self, due: Mapping[Scope, Any], spelled: Mapping[Scope, Terms], now: datetime) -> "_Outcomes":
+    def _sorted(
+        self,
+        due: Mapping[Scope, Any],
+        spelled: Mapping[Scope, Terms],
+        faults: Mapping[Scope, InvalidValue],
+        now: datetime,
+    ) -> "_Outcomes":
         """What is to become of each; accounts with one spelling share their window, so groups are few."""
         outcomes = _Outcomes()
         for scope, state in due.items():
+            if scope in faults:
+                outcomes.parked[str(faults[scope])[:LONGEST_TOLD]].append(scope)
+                continue
             terms = spelled.get(scope)
             if terms is None or terms.spelling is None:
                 outcomes.closed.append(scope)

@@ -16,7 +16,7 @@ from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
-from app.models import audit, budget_state, budgets, events
+from app.models import audit, budget_state, budgets, events, keys
 from app.services import spends
 from app.services.spellings import READERS
 from app.services.windows import due_at
@@ -220,6 +220,55 @@ def test_a_spelling_that_cannot_be_computed_is_parked_with_its_reason_until_the_
     # The further window is another one, by its spelling; of the former nothing is left to be moved.
     assert row["windowless"] if kind in FURTHER_WINDOWS else row["reset_at"] > clock.now()
     assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (0, 3 * NANOS)
+
+
+UNREADABLE: Mapping[str, Any] = {
+    "cap of text": {MODEL: {"budget_limit": "x", "time_period": "1d"}},
+    "cap below zero": {MODEL: {"budget_limit": -1, "time_period": "1d"}},
+    "period of a number": {MODEL: {"budget_limit": 1, "time_period": 30}},
+    "period of a list": {MODEL: {"budget_limit": 1, "time_period": ["1d"]}},
+    "entry of nothing": {MODEL: None},
+    "window without a cap": [{"budget_duration": "1d"}],
+}
+
+
+@on_one_store
+@pytest.mark.parametrize("entries", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_parked_and_keeps_no_other_until_it_is_changed(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], entries: Any
+):
+    kind, column = ScopeKind.KEY_MODEL, "model_max_budget"
+    if isinstance(entries, list):
+        kind, column = ScopeKind.KEY_WINDOW, "budget_limits"
+    with services.database.transaction() as transaction:
+        transaction.execute(update(keys).values({column: entries}))
+    clock.advance(DAY)
+
+    assert [reset(services) for _ in range(2)] == [len(KINDS) - 1, 0]
+
+    (told,) = jobs(api)["parked"]
+    assert (told["scope"], told["scope_id"]) == (kind.value, accounts[kind].id)
+    assert told["reason"].startswith(column)
+    assert state(services.database, accounts[kind])["window_spend_nanos"] == 3 * NANOS
+    method, path, body = CHANGES[kind](accounts[kind])
+    assert api.call(method, path, json=body).status == 200
+    assert jobs(api)["parked_rows"] == 0
+
+
+@on_one_store
+@pytest.mark.parametrize(
+    "limits", [[None], [{"max_budget": 5}], [{"budget_duration": ["1d"], "max_budget": 5}], {}]
+)
+def test_a_window_that_says_no_length_is_none_and_keeps_no_other(
+    services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope], limits: Any
+):
+    with services.database.transaction() as transaction:
+        transaction.execute(update(keys).values(budget_limits=limits))
+    clock.advance(DAY)
+
+    assert [reset(services) for _ in range(2)] == [len(KINDS), 0]
+
+    assert state(services.database, accounts[ScopeKind.KEY_WINDOW])["windowless"]
 
 
 @on_one_store
