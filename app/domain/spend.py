@@ -64,7 +64,8 @@ def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None,
     if stored is None or armed_at is None or stored > start:
         return 0
     late = 0
-    if state.get("late"):
+    # By a spelling that can be computed no longer nobody can tell what they carry on.
+    if state.get("late") and calendar.running(state["rolled_by"], armed_at, stored) is not None:
         grid = Grid(calendar, state["rolled_by"], armed_at)
         after = with_charges(state["stretches"], state["late"], grid)
         late = opening_at(after, stored, grid) - opening_at(state["stretches"], stored, grid)

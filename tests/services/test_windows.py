@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 
 from app.clock import iso
 from app.container import Services
@@ -16,8 +16,8 @@ from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
-from app.models import audit, budget_state, budgets, events, keys
-from app.services import spends
+from app.models import audit, budget_state, budgets, events, keys, rolled_windows
+from app.services import account_rows, spends
 from app.services.spellings import READERS
 from app.services.windows import due_at
 from tests.api.counting import statements
@@ -27,6 +27,7 @@ from tests.factories import NANOS, on_one_store, rows
 from tests.services.every_scope import (
     KEY,
     MODEL,
+    ask,
     charge,
     copy,
     drop,
@@ -253,6 +254,27 @@ def test_what_cannot_be_read_is_parked_and_keeps_no_other_until_it_is_changed(
     method, path, body = CHANGES[kind](accounts[kind])
     assert api.call(method, path, json=body).status == 200
     assert jobs(api)["parked_rows"] == 0
+
+
+@on_one_store
+def test_late_charges_by_a_spelling_that_cannot_be_computed_any_more_are_folded_like_others(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    held = ask(api, "/key/verify", {"key": KEY, "model": MODEL, "estimate": {"cost": 1}}).body
+    own = accounts[ScopeKind.KEY]
+    kept = {**account_rows.names(own), "window_start": state(services.database, own)["window_start"]}
+    with services.database.transaction() as transaction:
+        transaction.execute(insert(rolled_windows).values(**kept, used_nanos=3 * NANOS, cap_nanos=NANOS))
+    clock.advance(DAY)
+    reset(services)
+    store(services.database, own, rolled_by="1d No/Where")
+    assert ask(api, "/key/settle", {"reservation_id": held["reservation_id"], "cost": 1}).status == 200
+    waiting = api.info(KEY)["spend"]
+
+    fold(services)
+
+    assert {row["lifetime_spend_nanos"] for row in states(services.database).values()} == {4 * NANOS}
+    assert waiting == api.info(KEY)["spend"] == 0
 
 
 @on_one_store
