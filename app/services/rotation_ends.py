@@ -14,7 +14,7 @@ from app.clock import Clock, iso
 from app.db import Database
 from app.domain.deliveries import Subject
 from app.domain.durations import Duration
-from app.domain.rotations import GIVEN_UP_AFTER, Fate, fate, next_attempt
+from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER, Fate, fate
 from app.domain.windows import Calendar
 from app.models import deliveries, keys
 from app.models import key_secrets as secrets
@@ -101,23 +101,22 @@ class RotationEnds:
     def _give_up(self, transaction: Connection, reasons: Mapping[str, str], now: datetime) -> None:
         before = key_rows.load(transaction, reasons, self._calendar, now)
         key_secrets.take_back(transaction, reasons, now)
-        due_at = {view.key_id: view.columns["key_rotation_at"] for view in before if view.columns["auto_rotate"]}
-        cancel(transaction, before, reasons, due_at, self._calendar, now)
+        cancel(transaction, before, reasons, self._calendar, now)
 
 
 def cancel(
     transaction: Connection,
     before: Sequence[KeyView],
     reasons: Mapping[str, str],
-    due_at: Mapping[str, datetime | None],
     calendar: Calendar,
     now: datetime,
 ) -> None:
-    """Write and tell of these keys that they keep their secrets, and why; try again soon.
+    """Write and tell of the keys that have a reason that they keep their secrets; try again after a day.
 
-    `due_at` is when each is due anyway; one that does not rotate any more is not in it.
+    One that does not rotate any more is not tried again.
     """
-    set_due(transaction, {key_id: next_attempt(at, now) for key_id, at in due_at.items()})
+    again = [view.key_id for view in before if view.key_id in reasons and view.columns["auto_rotate"]]
+    set_due(transaction, dict.fromkeys(again, now + RETRY_AFTER))
     views = key_rows.load(transaction, reasons, calendar, now)
     _record(transaction, "cancel_rotation", before, views, now)
     told = [key_events.of_cancelled_rotation(view, reasons[view.key_id]) for view in views]

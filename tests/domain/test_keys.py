@@ -465,6 +465,12 @@ def test_rotation_is_due_an_interval_from_now(stored: Mapping[str, Any] | None):
 
 
 @both_ways
+@pytest.mark.parametrize("interval", ["1h", "hourly", "3600s", "60m", "1mo"])
+def test_an_hour_is_the_shortest_interval(stored: Mapping[str, Any] | None, interval: str):
+    assert columns(stored, auto_rotate=True, rotation_interval=interval)["rotation_interval"] == interval
+
+
+@both_ways
 @pytest.mark.parametrize(
     "sent",
     [
@@ -479,7 +485,7 @@ def test_without_rotation_no_interval_is_kept(stored: Mapping[str, Any] | None, 
 
 
 @both_ways
-@pytest.mark.parametrize("interval", [None, "", "0s", "1x", "-1", "9000y"])
+@pytest.mark.parametrize("interval", [None, "", "0s", "0mo", "1s", "3599s", "59m", "1x", "-1", "9000y"])
 def test_rotation_needs_an_interval_that_can_be_kept(stored: Mapping[str, Any] | None, interval: str | None):
     assert refused(stored, auto_rotate=True, rotation_interval=interval).param == "rotation_interval"
 

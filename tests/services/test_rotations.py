@@ -173,6 +173,20 @@ def test_a_delivery_that_is_refused_for_good_cancels_the_rotation_and_says_so(
     assert rotating.info()["token"] == digest(rotating.mailed()[0])
 
 
+def test_what_failed_waits_its_day_however_often_the_key_rotates(rotating: Rotating, clock: MovableClock):
+    rotating.begin(rotation_interval="1h")
+    rotating.mailbox.refusals[BOB] = FOR_GOOD
+    rotating.settle()
+    due = rotating.info()["key_rotation_at"]
+    cancelled = next(row["created_at"] for row in rows(rotating.services.database, events, kind="rotation_cancelled"))
+    assert due == iso(cancelled + RETRY_AFTER)
+
+    clock.set(cancelled + RETRY_AFTER - timedelta(microseconds=1))
+    assert rotating.rotate() == 0
+    clock.advance(timedelta(microseconds=1))
+    assert rotating.rotate() == 1
+
+
 @pytest.mark.parametrize("fault", [{"of_data": FOR_NOW}, {"cut_at": "DATA"}, {"cut_at": "RCPT"}])
 def test_a_receiver_that_comes_back_gets_the_secret_once(rotating: Rotating, fault: dict[str, str]):
     rotating.begin()
