@@ -34,13 +34,16 @@ class Post:
     headers: dict[str, str]
 
 
-class Endpoints:
-    """The URLs of a channel, each under the name of its target: `slack:0`, `slack:1` …"""
+def by_place(channel: str, urls: Sequence[str]) -> dict[str, str]:
+    """The URLs of a channel by their targets, each named by its place in the setting: `slack:0`, `slack:1` …"""
+    return {f"{channel}:{place}": url for place, url in enumerate(urls)}
 
-    def __init__(
-        self, channel: str, urls: Sequence[str], *, seconds: float, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._urls = {f"{channel}:{number}": url for number, url in enumerate(urls)}
+
+class Endpoints:
+    """The URLs of a channel, each under the name of its target."""
+
+    def __init__(self, urls: Mapping[str, str], *, seconds: float, tls: ssl.SSLContext | None = None) -> None:
+        self._urls = urls
         self._seconds = seconds
         self._tls = tls
 

@@ -24,7 +24,8 @@ from app.integrations.posting import SECRET_IS_GONE, Endpoints, Post, without_ev
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret begins, not one
 
 
-NO_CARRIER = DeliveryResult(False, None, 0, "a secret goes to a signed https webhook only")
+# Its URL is not set any more, or may not carry a secret: who is meant by the name has nothing to do with the key.
+NO_CARRIER = DeliveryResult(False, None, 0, "no setting names this target as a signed https webhook any more")
 
 
 class Webhook:

@@ -178,7 +178,9 @@ def test_what_failed_waits_its_day_however_often_the_key_rotates(rotating: Rotat
     rotating.mailbox.refusals[BOB] = FOR_GOOD
     rotating.settle()
     due = rotating.info()["key_rotation_at"]
-    cancelled = next(row["created_at"] for row in rows(rotating.services.database, events, kind="rotation_cancelled"))
+    cancelled = next(
+        row["created_at"] for row in rows(rotating.services.database, events, kind="rotation_cancelled")
+    )
     assert due == iso(cancelled + RETRY_AFTER)
 
     clock.set(cancelled + RETRY_AFTER - timedelta(microseconds=1))
