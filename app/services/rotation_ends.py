@@ -162,8 +162,7 @@ def _told_apart(
     lost = [row for row in found if fates[row.key_id] is Fate.GIVEN_UP]
     withdrawn: set[str] = set()
     if lost:
-        named = [row.event_id for row in lost]
-        withdrawn = set(delivery.withdraw(transaction, named, NOT_IN_TIME, now))
+        withdrawn = set(delivery.withdraw(transaction, [row.event_id for row in lost]))
     return (
         [key_id for key_id, each in fates.items() if each is Fate.DELIVERED],
         {
