@@ -68,19 +68,21 @@ def hand_over(transaction: Connection, handovers: Sequence[Handover], now: datet
     address(transaction, routes, now)
 
 
-def withdraw(transaction: Connection, event_ids: Sequence[str] | Select[Any]) -> Sequence[str]:
+def withdraw(
+    transaction: Connection, event_ids: Sequence[str] | Select[Any], target: str | None = None
+) -> Sequence[str]:
     """Drop of these events the deliveries that have not arrived, and what is sealed of them; one statement.
 
+    With a `target`, those to others are left alone.
     Answers those of which something was dropped. They go to nobody any more, and nobody has to look after them.
     What somebody is sending at this moment may arrive all the same, and is not recorded.
     """
+    conditions = [deliveries.c.subject_id.in_(event_ids), deliveries.c.delivered_at.is_(None)]
+    if target is not None:
+        conditions.append(deliveries.c.target == target)
     withdrawn = transaction.execute(
         delete(deliveries)
-        .where(
-            deliveries.c.subject == Subject.EVENT,
-            deliveries.c.subject_id.in_(event_ids),
-            deliveries.c.delivered_at.is_(None),
-        )
+        .where(deliveries.c.subject == Subject.EVENT, *conditions)
         .returning(deliveries.c.subject_id)
     )
     return withdrawn.scalars().all()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, or_, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -121,6 +121,34 @@ def cancel(
     _record(transaction, "cancel_rotation", before, views, now)
     told = [key_events.of_cancelled_rotation(view, reasons[view.key_id]) for view in views]
     delivery.enqueue(transaction, told, now)
+
+
+def withdraw(
+    transaction: Connection,
+    which: ColumnElement[bool],
+    reason: str,
+    calendar: Calendar,
+    now: datetime,
+    *,
+    target: str | None = None,
+) -> None:
+    """Cancel of these keys the rotations whose secrets have not arrived, to whichever target or to this one.
+
+    They open nothing any more, even where one is being sent: whom it was meant for is not to have it now. The keys
+    must stand under an announced change. One statement where none of them rotates.
+    """
+    # All that rotate are held, whatever is seen of their secrets: a rotation may begin at this moment.
+    on_its_way = exists().where(secrets.c.key_id == keys.c.key_id, ON_ITS_WAY)
+    rotating = or_(keys.c.auto_rotate.is_(True), on_its_way)
+    held = select(keys.c.key_id).where(which, rotating).order_by(keys.c.key_id).with_for_update(of=keys)
+    key_ids = transaction.execute(held).scalars().all()
+    withdrawn = delivery.withdraw(transaction, key_secrets.events_of(key_ids), target) if key_ids else ()
+    if withdrawn:
+        named = select(secrets.c.key_id).where(secrets.c.event_id.in_(withdrawn))
+        reasons = dict.fromkeys(transaction.execute(named).scalars(), reason)
+        before = key_rows.load(transaction, reasons, calendar, now)
+        key_secrets.take_back(transaction, reasons, now)
+        cancel(transaction, before, reasons, calendar, now)
 
 
 def set_due(transaction: Connection, due_at: Mapping[str, datetime | None]) -> None:

@@ -18,10 +18,11 @@ from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER
 from app.models import audit, deliveries, events, key_secrets, keys, retired_secrets, users
 from app.services.audit import SYSTEM, Act
 from app.services.event_retention import SEALED_FOR, EventRetention
+from app.services.key_secrets import NO_END
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import copy_key, everything, rows
+from tests.factories import add_user, copy_key, everything, rows
 from tests.integrations.mailboxes import Mailbox, mail_server
 from tests.services.due import restore
 from tests.services.job_processes import kills, together
@@ -393,6 +394,74 @@ def test_a_key_that_is_shut_is_not_rotated(
     rotating.api.post("/key/unblock", {"key": OLD})
     rotating.api.post("/key/update", {"key": OLD, "duration": "1d"})
     assert rotating.rotate() == 1
+
+
+@pytest.mark.parametrize("parked", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body", "then", "reason"),
+    [
+        ("/key/update", {"key": OLD, "user_id": "carol"}, "carol@example.com", "the key got another user"),
+        ("/key/update", {"key": OLD, "user_id": None}, None, "the key got another user"),
+        (
+            "/user/update",
+            {"user_id": "bob", "user_email": "right@example.com"},
+            "right@example.com",
+            "the key's user got another mail address",
+        ),
+    ],
+)
+def test_a_secret_on_its_way_does_not_go_to_a_former_user_or_address(
+    rotating: Rotating,
+    elsewhere: Services,
+    clock: MovableClock,
+    path: str,
+    body: dict[str, Any],
+    then: str | None,
+    reason: str,
+    *,
+    parked: bool,
+):
+    there = other(elsewhere)
+    rotating.begin()
+    add_user(rotating.services.database, "carol", user_email="carol@example.com")
+    rotating.mailbox.of_data = FOR_GOOD if parked else FOR_NOW
+    rotating.rotate()
+    rotating.deliver()
+    (sent,) = rows(rotating.services.database, key_secrets, revoke_at=NO_END)
+    assert rotating.opens(OLD, there)
+
+    assert rotating.api.post(path, body).status == 200
+
+    assert rotating.secrets() == {digest(OLD): "current"}
+    assert rotating.opens(OLD, there)
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"] == reason
+    assert [row["token"] for row in rows(rotating.services.database, retired_secrets)] == [sent["token"]]
+    rotating.mailbox.of_data = "250 OK"
+    rotating.settle()
+    assert rotating.mailbox.envelopes == []
+    clock.advance(RETRY_AFTER)
+    rotating.settle()
+    recipients = [to for _, to in rotating.mailbox.envelopes]
+    assert recipients == ([(then,)] if then else [])
+    assert set(rotating.secrets()) == {digest(OLD), *(digest(key) for key in rotating.mailed())}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/key/update", {"key": OLD, "user_id": "bob", "tags": ["a"]}),
+        ("/user/update", {"user_id": "bob", "user_email": "Bob@Example.com", "user_alias": "Bob"}),
+    ],
+)
+def test_whoever_stays_the_same_still_gets_it(rotating: Rotating, path: str, body: dict[str, Any]):
+    rotating.begin()
+    rotating.rotate()
+    assert rotating.api.post(path, body).status == 200
+    rotating.settle()
+
+    assert rotating.kinds() == ["new_secret", "key_rotated"]
+    assert len(rotating.mailed()) == 1
 
 
 # --- replay --------------------------------------------------------------------------------------------------
