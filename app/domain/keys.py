@@ -201,14 +201,20 @@ def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[s
 
 
 def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """An interval is kept whether or not the key rotates, and checked whenever it counts or is sent."""
     if not ROTATION_FIELDS & sent.keys():
         return {}
-    asked = {field: sent[field] if field in sent else stored.get(field) for field in ROTATION_FIELDS}
-    interval = asked["rotation_interval"]
-    if not asked["auto_rotate"]:
-        return {"auto_rotate": False, "rotation_interval": None, "key_rotation_at": None}
-    if interval is None:
+    interval = sent["rotation_interval"] if "rotation_interval" in sent else stored.get("rotation_interval")
+    rotates = bool(sent["auto_rotate"] if "auto_rotate" in sent else stored.get("auto_rotate"))
+    if rotates and interval is None:
         raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
+    checked = interval is not None and (rotates or "rotation_interval" in sent)
+    due = _rotation_after(interval, now) if checked else None
+    columns = {"auto_rotate": rotates, "rotation_interval": interval}
+    return {**columns, "key_rotation_at": due if rotates else None}
+
+
+def _rotation_after(interval: str, now: datetime) -> datetime:
     duration = length(interval, "rotation_interval")
     try:
         due = duration.after(now)
@@ -216,7 +222,7 @@ def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime)
         raise InvalidValue(f"Invalid rotation_interval '{interval}'. {error}", "rotation_interval") from error
     if due - now < SHORTEST_ROTATION:
         raise InvalidValue("rotation_interval must be at least 1h", "rotation_interval")
-    return {"auto_rotate": True, "rotation_interval": interval, "key_rotation_at": due}
+    return due
 
 
 def _windows(

@@ -153,7 +153,21 @@ def test_the_key_of_a_service_account_needs_a_way_without_an_owner(
 
 
 @on_one_store
-def test_switched_off_it_needs_no_way(serving: Callable[..., Api]):
-    answer = serving(messages=MessageSettings()).post("/key/generate", {"auto_rotate": False})
+@each_way
+def test_switched_off_it_needs_no_way_and_shows_the_interval_that_it_would_have(
+    serving: Callable[..., Api], send: Send
+):
+    api = serving(messages=MessageSettings())
+    answer = send(api, {"auto_rotate": False, "rotation_interval": "30d"})
 
     assert answer.status == 200
+    (info,) = api.get("/key/list", return_full_object=True).body["keys"]
+    assert (info["auto_rotate"], info["rotation_interval"], info["key_rotation_at"]) == (False, "30d", None)
+
+
+@on_one_store
+@each_way
+def test_an_interval_is_checked_though_the_key_does_not_rotate(serving: Callable[..., Api], send: Send):
+    answer = send(serving(messages=MessageSettings()), {"rotation_interval": "rubbish"})
+
+    assert answer.summary == (400, "invalid_request_error", "rotation_interval")
