@@ -201,7 +201,10 @@ def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[s
 
 
 def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """An interval is kept whether or not the key rotates, and checked whenever it counts or is sent."""
+    """An interval is kept whether or not the key rotates, and checked whenever it counts or is sent.
+
+    The same settings sent again do not put a rotation off: whoever applies them every week would have none.
+    """
     if not ROTATION_FIELDS & sent.keys():
         return {}
     interval = sent["rotation_interval"] if "rotation_interval" in sent else stored.get("rotation_interval")
@@ -211,6 +214,8 @@ def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime)
     checked = interval is not None and (rotates or "rotation_interval" in sent)
     due = _rotation_after(interval, now) if checked else None
     columns = {"auto_rotate": rotates, "rotation_interval": interval}
+    if rotates and all(stored.get(name) == value for name, value in columns.items()):
+        due = stored.get("key_rotation_at") or due
     return {**columns, "key_rotation_at": due if rotates else None}
 
 

@@ -497,14 +497,21 @@ def test_rotation_needs_an_interval_that_can_be_kept(stored: Mapping[str, Any] |
 
 
 ON = {"auto_rotate": True, "rotation_interval": "30d"}
-ROTATING = {**STORED, **ON, "key_rotation_at": NOW}
+ROTATING = {**STORED, **ON, "key_rotation_at": NOW + timedelta(days=3)}
 
 
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
         ({"rotation_interval": "7d"}, {"rotation_interval": "7d", "key_rotation_at": NOW + timedelta(days=7)}),
-        ({"auto_rotate": True}, {"rotation_interval": "30d", "key_rotation_at": NOW + timedelta(days=30)}),
+        (
+            {"rotation_interval": "720h"},
+            {"rotation_interval": "720h", "key_rotation_at": NOW + timedelta(days=30)},
+        ),
+        # What is said again changes nothing.
+        ({"auto_rotate": True}, {}),
+        (ON, {}),
+        ({**ON, "tags": ["a"]}, {}),
         ({"auto_rotate": False}, {"auto_rotate": False, "key_rotation_at": None}),
         ({"auto_rotate": False, "rotation_interval": None}, OFF),
         ({"tags": ["a"]}, {}),
@@ -526,6 +533,10 @@ def test_what_is_stored_wrongly_can_be_switched_off():
 
     assert columns(wrong, auto_rotate=False)["key_rotation_at"] is None
     assert refused(wrong, auto_rotate=True).param == "rotation_interval"
+
+
+def test_a_key_that_rotates_without_an_instant_gets_one():
+    assert columns({**ROTATING, "key_rotation_at": None}, **ON)["key_rotation_at"] == NOW + timedelta(days=30)
 
 
 def test_switched_on_again_a_key_rotates_by_the_interval_that_it_had():

@@ -157,6 +157,22 @@ def test_a_key_rotates_again_and_again_and_its_graces_chain(rotating: Rotating, 
     assert len(set(rotating.mailed())) == 3
 
 
+def test_the_same_settings_sent_every_week_do_not_put_it_off(rotating: Rotating, clock: MovableClock):
+    rotating.begin()
+    clock.advance(-EVERY)
+    for path in ("/key/update", "/key/update", "/key/regenerate", "/key/update"):
+        clock.advance(timedelta(days=7))
+        sent = {"key": digest(OLD), "auto_rotate": True, "rotation_interval": "30d"}
+        further = {"new_key": OLD + "-next", "grace_period": "1y"} if path == "/key/regenerate" else {}
+        assert rotating.api.post(path, {**sent, **further}).status == 200
+    assert rotating.rotate() == 0
+    clock.advance(timedelta(days=2))
+
+    assert rotating.rotate() == 1
+    rotating.deliver()
+    rotating.mailed()
+
+
 # --- the delivery fails --------------------------------------------------------------------------------------
 
 
