@@ -87,7 +87,10 @@ def next_rotation(interval: Duration, due_at: datetime, now: datetime) -> dateti
     """The first instant after `now` that is a whole number of intervals from `due_at`; None: beyond the calendar.
 
     So the instants do not drift with the job, and rotations that an outage has swallowed are not made up for.
+    Raises InvalidValue for an interval without any length.
     """
+    if interval.count == 0:
+        raise InvalidValue("rotation_interval must be above 0", "rotation_interval")
 
     def after(count: int) -> datetime:
         return Duration(interval.count * count, interval.unit).after(due_at)

@@ -166,7 +166,7 @@ def _due(now: datetime) -> Select[Any]:
 
 
 def _next(view: KeyView, now: datetime) -> datetime | None:
-    """When the rotation after this one is due; raises InvalidValue for a stored interval that cannot be read."""
+    """When the rotation after this one is due; raises InvalidValue for a stored interval that is none."""
     columns = view.columns
     interval = length(columns["rotation_interval"] or "", "rotation_interval")
     return next_rotation(interval, columns["key_rotation_at"], now)

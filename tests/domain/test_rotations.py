@@ -117,6 +117,11 @@ def test_the_next_rotation_keeps_to_the_grid_of_the_one_that_was_due(
     assert next_rotation(parse(interval), NOW, NOW + late) == expected
 
 
+def test_an_interval_without_a_length_is_refused():
+    with pytest.raises(InvalidValue):
+        next_rotation(parse("0s"), NOW, NOW)
+
+
 def test_the_days_of_a_month_are_those_of_the_rotation_that_was_due():
     due = datetime(2027, 1, 31, tzinfo=UTC)
 

@@ -301,6 +301,26 @@ def test_no_setting_drops_a_delivery_that_decides_before_it_is_looked_at(rotatin
     assert rows(rotating.services.database, events, kind="new_secret") == []
 
 
+@pytest.mark.parametrize("interval", ["0s", "soon", "", None])
+def test_a_stored_interval_that_is_none_stops_no_other_key(
+    rotating: Rotating, clock: MovableClock, interval: str | None
+):
+    database = rotating.services.database
+    key_id = rotating.begin(key_alias=None)
+    copy_key(database, key_id, 2)
+    with database.transaction() as transaction:
+        transaction.execute(update(keys).where(keys.c.key_id == key_id).values(rotation_interval=interval))
+
+    assert rotating.rotate() == 3
+
+    on_their_way = {row["key_id"] for row in rows(database, key_secrets) if row["event_id"]}
+    assert on_their_way == {row["key_id"] for row in rows(database, keys)} - {key_id}
+    (told,) = rows(database, events, kind="rotation_cancelled")
+    assert told["entity_id"] == key_id
+    assert "rotation_interval" in told["payload"]["reason"]
+    assert told["payload"]["key_rotation_at"] == iso(clock.now() + RETRY_AFTER)
+
+
 def test_without_a_way_when_it_is_due_the_key_keeps_its_secret_and_that_is_told_once_a_day(
     rotating: Rotating, clock: MovableClock
 ):
