@@ -211,8 +211,9 @@ def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime)
     rotates = bool(sent["auto_rotate"] if "auto_rotate" in sent else stored.get("auto_rotate"))
     if rotates and interval is None:
         raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
-    checked = interval is not None and (rotates or "rotation_interval" in sent)
-    due = _rotation_after(interval, now) if checked else None
+    due = None
+    if interval is not None and (rotates or "rotation_interval" in sent):
+        due = _rotation_after(interval, now)
     columns = {"auto_rotate": rotates, "rotation_interval": interval}
     if rotates and all(stored.get(name) == value for name, value in columns.items()):
         due = stored.get("key_rotation_at") or due

@@ -20,8 +20,6 @@ from app.integrations.outbound import Deadline, Fence
 # Which events a request tells of, where its body has no place for that.
 EVENT_IDS = "x-keyledger-event-ids"
 NO_TARGET = DeliveryResult(False, None, 0, "no setting names this target any more")
-# Of the new secret of a key: sent without it, the message would look whole and be worth nothing.
-SECRET_IS_GONE = DeliveryResult(False, None, 0, "the secret is kept no longer")
 _NO_EVENT = DeliveryResult(False, None, 0, "the event is kept no longer")
 
 
@@ -87,6 +85,12 @@ class AlertPosts:
             for alert in squashed(claimed)
         ]
         return without_event(claimed) | self._endpoints.post(target, posts)
+
+
+def without_secret(claimed: Claimed) -> DeliveryResult:
+    """What becomes of a new secret whose day is over: a message without it would be whole and worth nothing."""
+    why = "the secret is kept no longer"
+    return DeliveryResult(False, None, 0, f"{why}; {claimed.last_error}" if claimed.last_error else why)
 
 
 def without_event(claimed: Sequence[Claimed]) -> dict[int, DeliveryResult]:

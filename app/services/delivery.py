@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert
 
 from app.db import insertion
 from app.domain.deliveries import Route, Subject
@@ -77,7 +77,10 @@ def withdraw(
     Answers those of which something was dropped. They go to nobody any more, and nobody has to look after them.
     What somebody is sending at this moment may arrive all the same, and is not recorded.
     """
-    conditions = [deliveries.c.subject_id.in_(event_ids), deliveries.c.delivered_at.is_(None)]
+    conditions: list[ColumnElement[bool]] = [
+        deliveries.c.subject_id.in_(event_ids),
+        deliveries.c.delivered_at.is_(None),
+    ]
     if target is not None:
         conditions.append(deliveries.c.target == target)
     withdrawn = transaction.execute(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -16,7 +16,7 @@ from app.domain.deliveries import Subject
 from app.domain.durations import Duration
 from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER, Fate, fate
 from app.domain.windows import Calendar
-from app.models import deliveries, keys
+from app.models import deliveries, keys, targets
 from app.models import key_secrets as secrets
 from app.services import audit, delivery, key_events, key_rows, key_secrets
 from app.services.audit import SYSTEM, Act, Changed
@@ -164,7 +164,9 @@ def _decided(now: datetime) -> Select[Any]:
     """The secrets on their way of which is written what has become of them, or which were for too long."""
     of_secret = and_(deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id == secrets.c.event_id)
     found = (secrets.c.key_id, secrets.c.event_id, secrets.c.created_at)
-    state = (deliveries.c.delivered_at, deliveries.c.parked_at, deliveries.c.last_error)
+    of_target = select(targets.c.last_error).where(targets.c.target == deliveries.c.target).scalar_subquery()
+    error = func.coalesce(deliveries.c.last_error, of_target).label("last_error")
+    state = (deliveries.c.delivered_at, deliveries.c.parked_at, error)
     return (
         select(*found, *state)
         .select_from(secrets.join(deliveries, of_secret))
@@ -193,12 +195,15 @@ def _told_apart(
         withdrawn = set(delivery.withdraw(transaction, [row.event_id for row in lost]))
     return (
         [key_id for key_id, each in fates.items() if each is Fate.DELIVERED],
-        {
-            row.key_id: (row.last_error if row.parked_at else None) or NOT_IN_TIME
-            for row in lost
-            if row.event_id in withdrawn
-        },
+        {row.key_id: _reason(row) for row in lost if row.event_id in withdrawn},
     )
+
+
+def _reason(row: Row[Any]) -> str:
+    """Why a secret was given up: why it was parked, or that its day is over, with the last error at hand."""
+    if row.last_error is None:
+        return NOT_IN_TIME
+    return str(row.last_error) if row.parked_at else f"{NOT_IN_TIME}: {row.last_error}"
 
 
 def _record(

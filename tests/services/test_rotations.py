@@ -256,6 +256,25 @@ def test_what_cannot_be_delivered_within_a_day_is_given_up_and_never_sent(rotati
     assert rotating.mailbox.mails == []
     assert rotating.secrets() == {digest(OLD): "current"}
     assert rotating.kinds() == ["new_secret", "rotation_cancelled"]
+    # With what has kept it from arriving: that is what somebody has to look after.
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"].startswith("the secret is kept no longer; ")
+    assert "451" in told["payload"]["reason"]
+
+
+def test_what_was_tried_and_then_nobody_looked_after_is_given_up_with_the_last_error(
+    rotating: Rotating, clock: MovableClock
+):
+    rotating.begin()
+    rotating.mailbox.of_data = FOR_NOW
+    rotating.rotate()
+    rotating.deliver()
+    clock.advance(GIVEN_UP_AFTER)
+    rotating.rotate()
+
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"].startswith("it was not delivered within a day: ")
+    assert "451" in told["payload"]["reason"]
 
 
 def test_a_day_without_any_delivering_is_given_up_too(rotating: Rotating, clock: MovableClock):
