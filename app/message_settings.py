@@ -33,7 +33,7 @@ class MessageSettings:
     # The secret before this one, which goes on signing until every receiver knows the new one.
     webhook_previous_secret: Secret | None = None
     mail_events: frozenset[str] = MAIL_KINDS
-    # Whether an invitation may hold the key itself.
+    # Whether a mail may hold the key itself: an invitation, or the new secret of a scheduled rotation.
     mail_keys: bool = False
     smtp_host: str | None = None
     smtp_port: int = 587

@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from app.db import normalise_url
-from app.domain import money, outbound, prices, spellings
-from app.domain.durations import InvalidDuration
+from app.domain import durations, money, outbound, prices, spellings
+from app.domain.durations import Duration, InvalidDuration
 from app.domain.minting import PREFIX, Secret
 from app.domain.outbound import UnusableUrl
 from app.domain.values import InvalidValue
 
 SHORTEST_TOKEN = 16
+LONGEST_GRACE_YEARS = 10
 
 
 def database_url(raw: str) -> str:
@@ -103,6 +104,14 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def grace(raw: str) -> Duration:
+    """A length that ends inside the calendar, whenever it begins."""
+    length = durations.parse(raw)
+    if length.exceeds(years=LONGEST_GRACE_YEARS):
+        raise ValueError(f"a length of {LONGEST_GRACE_YEARS} years at the most is needed")
+    return length
 
 
 def flag(raw: str) -> bool:

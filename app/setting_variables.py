@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from app import setting_parsers as parsers
-from app.domain import durations
 from app.domain.outbound import Allowance
 
 # A settle may be sent again for 31 days after its verify, and is told from a new one by its row.
@@ -38,7 +37,7 @@ OPTIONAL: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("KEYLEDGER_BUDGET_EXCEEDED_STATUS", "budget_exceeded_status", parsers.budget_status),
     ("KEYLEDGER_DISABLE_CUSTOM_API_KEYS", "disable_custom_api_keys", parsers.flag),
     ("KEYLEDGER_AVAILABLE_TEAMS", "available_teams", parsers.names),
-    ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", durations.parse),
+    ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "key_rotation_grace", parsers.grace),
     ("KEYLEDGER_MAX_BODY_BYTES", "max_body_bytes", parsers.integer(1024, 64 * 1024 * 1024)),
     ("KEYLEDGER_BUSY_SECONDS", "busy_seconds", parsers.seconds(0.05, 60)),
     ("KEYLEDGER_HOT_REDIS_SECONDS", "hot_redis_seconds", parsers.seconds(0.05, 10)),

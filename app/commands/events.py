@@ -51,7 +51,8 @@ def replay(event_ids: tuple[str, ...], parked: bool, target: str | None) -> None
 def send_test() -> None:
     """Send a test message to every channel and say what each answered; mail goes to TEST_EMAIL_ADDRESS.
 
-    What a channel has taken confirms it for the secrets of scheduled rotations.
+    Webhooks that may carry the secrets of scheduled rotations have targets of their own for these, named by their
+    URLs. What such a target or the mail server has taken confirms it for them.
     """
     from app.channels import carriers_of, channels_of, senders_of  # noqa: PLC0415
     from app.clock import SystemClock  # noqa: PLC0415
@@ -62,7 +63,8 @@ def send_test() -> None:
     found, clock = settings(), SystemClock()
     event = StoredEvent(str(uuid.uuid4()), "test_message", "service", "Keyledger", {}, clock.now())
     senders = senders_of(found.messages, Sealer(found.salt_key), clock, found.outbound_seconds)
-    recipients = dict.fromkeys(channels_of(found.messages).kinds_of, "")
+    carriers = carriers_of(found.messages)
+    recipients = dict.fromkeys([*channels_of(found.messages).kinds_of, *carriers.webhooks], "")
     if MAIL in senders and found.messages.test_address is not None:
         recipients[MAIL] = found.messages.test_address
     if not recipients:
@@ -73,7 +75,7 @@ def send_test() -> None:
         result = senders[target.partition(":")[0]].send(target, [claimed])[0]
         taken += [target] if result.ok else []
         click.echo(f"{target}: {'delivered' if result.ok else result.reason} ({result.milliseconds} ms)")
-    _confirm([target for target in carriers_of(found.messages).targets if target in taken])
+    _confirm([target for target in carriers.targets if target in taken])
     sys.exit(len(taken) < len(recipients))
 
 

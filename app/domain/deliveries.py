@@ -46,7 +46,7 @@ class Route:
 class Claimed:
     """A delivery in the hands of a sender; `event` is None for a log, and for an event that is kept no longer.
 
-    `sealed` is None, too, once its day is over.
+    `sealed` is None, too, once its day is over. `last_error` is what the attempt before this one has met with.
     """
 
     delivery_id: int
@@ -56,6 +56,7 @@ class Claimed:
     sealed: str | None = field(repr=False)
     created_at: datetime
     event: StoredEvent | None
+    last_error: str | None = None
 
 
 def backoff_seconds(failures: int, retry_after_seconds: float | None, chance: float) -> float:

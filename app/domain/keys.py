@@ -7,7 +7,7 @@ the entry goes. These rules are the same for creating, updating and regenerating
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain import budgets, callbacks, durations
@@ -84,6 +84,9 @@ ROUTES_OF_KEY_TYPE = {
     "management": ["management_routes"],
     "read_only": ["info_routes"],
 }
+
+# Below that a key would fill mailboxes, and the former secrets that open it within their grace, faster than use.
+SHORTEST_ROTATION = timedelta(hours=1)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -198,22 +201,34 @@ def _expiry(sent: Mapping[str, Any], now: datetime, *, creating: bool) -> dict[s
 
 
 def _rotation(sent: Mapping[str, Any], stored: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """An interval is kept whether or not the key rotates, and checked whenever it counts or is sent.
+
+    The same settings sent again do not put a rotation off: whoever applies them every week would have none.
+    """
     if not ROTATION_FIELDS & sent.keys():
         return {}
-    asked = {field: sent[field] if field in sent else stored.get(field) for field in ROTATION_FIELDS}
-    interval = asked["rotation_interval"]
-    if not asked["auto_rotate"]:
-        return {"auto_rotate": False, "rotation_interval": None, "key_rotation_at": None}
-    if interval is None:
+    interval = sent["rotation_interval"] if "rotation_interval" in sent else stored.get("rotation_interval")
+    rotates = bool(sent["auto_rotate"] if "auto_rotate" in sent else stored.get("auto_rotate"))
+    if rotates and interval is None:
         raise InvalidValue("auto_rotate needs a rotation_interval", "rotation_interval")
+    due = None
+    if interval is not None and (rotates or "rotation_interval" in sent):
+        due = _rotation_after(interval, now)
+    columns = {"auto_rotate": rotates, "rotation_interval": interval}
+    if rotates and all(stored.get(name) == value for name, value in columns.items()):
+        due = stored.get("key_rotation_at") or due
+    return {**columns, "key_rotation_at": due if rotates else None}
+
+
+def _rotation_after(interval: str, now: datetime) -> datetime:
     duration = length(interval, "rotation_interval")
-    if duration.count == 0:
-        raise InvalidValue("rotation_interval must be above 0", "rotation_interval")
     try:
         due = duration.after(now)
     except InvalidDuration as error:
         raise InvalidValue(f"Invalid rotation_interval '{interval}'. {error}", "rotation_interval") from error
-    return {"auto_rotate": True, "rotation_interval": interval, "key_rotation_at": due}
+    if due - now < SHORTEST_ROTATION:
+        raise InvalidValue("rotation_interval must be at least 1h", "rotation_interval")
+    return due
 
 
 def _windows(

@@ -16,7 +16,7 @@ from app.domain.values import InvalidValue
 
 # How long the former secret lives on where no setting says so: its holders need time to change over.
 DEFAULT_GRACE = Duration(24, Unit.HOUR)
-# A rotation that failed is tried again after a day, or when the next one is due before that.
+# A rotation that failed is tried again after a day, however often the key rotates: each failure is told to people.
 RETRY_AFTER = timedelta(hours=24)
 # A sealed secret is kept for a day; what was sent in its last moment is recorded soon after that.
 GIVEN_UP_AFTER = timedelta(hours=24, minutes=5)
@@ -87,7 +87,10 @@ def next_rotation(interval: Duration, due_at: datetime, now: datetime) -> dateti
     """The first instant after `now` that is a whole number of intervals from `due_at`; None: beyond the calendar.
 
     So the instants do not drift with the job, and rotations that an outage has swallowed are not made up for.
+    Raises InvalidValue for an interval without any length.
     """
+    if interval.count == 0:
+        raise InvalidValue("rotation_interval must be above 0", "rotation_interval")
 
     def after(count: int) -> datetime:
         return Duration(interval.count * count, interval.unit).after(due_at)
@@ -98,12 +101,6 @@ def next_rotation(interval: Duration, due_at: datetime, now: datetime) -> dateti
         return after(bisect_right(range(1, most), now, key=after) + 1)
     except InvalidDuration:
         return None
-
-
-def next_attempt(next_at: datetime | None, now: datetime) -> datetime:
-    """When a rotation that failed is tried again; `next_at` is when the key is due anyway."""
-    again = now + RETRY_AFTER
-    return again if next_at is None else min(next_at, again)
 
 
 def spelled(length: Duration) -> str:

@@ -19,7 +19,7 @@ from app.domain.minting import Secret
 from app.integrations.destinations import DeliveryResult
 from app.integrations.letter_page import page
 from app.integrations.outbound import Deadline
-from app.integrations.posting import EVENT_IDS, SECRET_IS_GONE, without_event
+from app.integrations.posting import EVENT_IDS, without_event, without_secret
 from app.integrations.smtp import Fault, Server, Session
 
 
@@ -43,7 +43,7 @@ class Mail:
         for each in claimed:
             key = self._open_key(each.sealed) if each.sealed else None
             if each.event is not None and each.event.kind == NEW_SECRET and key is None:
-                results[each.delivery_id] = SECRET_IS_GONE
+                results[each.delivery_id] = without_secret(each)
             elif each.event is not None:
                 told.append((each, each.event, key))
         if not told:

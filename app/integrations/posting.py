@@ -20,8 +20,6 @@ from app.integrations.outbound import Deadline, Fence
 # Which events a request tells of, where its body has no place for that.
 EVENT_IDS = "x-keyledger-event-ids"
 NO_TARGET = DeliveryResult(False, None, 0, "no setting names this target any more")
-# Of the new secret of a key: sent without it, the message would look whole and be worth nothing.
-SECRET_IS_GONE = DeliveryResult(False, None, 0, "the secret is kept no longer")
 _NO_EVENT = DeliveryResult(False, None, 0, "the event is kept no longer")
 
 
@@ -34,13 +32,16 @@ class Post:
     headers: dict[str, str]
 
 
-class Endpoints:
-    """The URLs of a channel, each under the name of its target: `slack:0`, `slack:1` …"""
+def by_place(channel: str, urls: Sequence[str]) -> dict[str, str]:
+    """The URLs of a channel by their targets, each named by its place in the setting: `slack:0`, `slack:1` …"""
+    return {f"{channel}:{place}": url for place, url in enumerate(urls)}
 
-    def __init__(
-        self, channel: str, urls: Sequence[str], *, seconds: float, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._urls = {f"{channel}:{number}": url for number, url in enumerate(urls)}
+
+class Endpoints:
+    """The URLs of a channel, each under the name of its target."""
+
+    def __init__(self, urls: Mapping[str, str], *, seconds: float, tls: ssl.SSLContext | None = None) -> None:
+        self._urls = urls
         self._seconds = seconds
         self._tls = tls
 
@@ -84,6 +85,12 @@ class AlertPosts:
             for alert in squashed(claimed)
         ]
         return without_event(claimed) | self._endpoints.post(target, posts)
+
+
+def without_secret(claimed: Claimed) -> DeliveryResult:
+    """What becomes of a new secret whose day is over: a message without it would be whole and worth nothing."""
+    why = "the secret is kept no longer"
+    return DeliveryResult(False, None, 0, f"{why}; {claimed.last_error}" if claimed.last_error else why)
 
 
 def without_event(claimed: Sequence[Claimed]) -> dict[int, DeliveryResult]:

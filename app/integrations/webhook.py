@@ -19,12 +19,13 @@ from app.domain.event_kinds import NEW_SECRET
 from app.domain.messages import body_of
 from app.domain.minting import Secret
 from app.integrations.destinations import DeliveryResult
-from app.integrations.posting import SECRET_IS_GONE, Endpoints, Post, without_event
+from app.integrations.posting import Endpoints, Post, without_event, without_secret
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret begins, not one
 
 
-NO_CARRIER = DeliveryResult(False, None, 0, "a secret goes to a signed https webhook only")
+# Its URL is not set any more, or may not carry a secret: who is meant by the name has nothing to do with the key.
+NO_CARRIER = DeliveryResult(False, None, 0, "no setting names this target as a signed https webhook any more")
 
 
 class Webhook:
@@ -59,7 +60,7 @@ class Webhook:
             if each.event.kind == NEW_SECRET:
                 key = self._open_key(each.sealed) if each.sealed else None
                 if key is None or target not in self._carriers:
-                    results[each.delivery_id] = SECRET_IS_GONE if key is None else NO_CARRIER
+                    results[each.delivery_id] = without_secret(each) if key is None else NO_CARRIER
                     continue
                 body["key"] = key.reveal()
             posts.append(self._post(each.delivery_id, each.event, body, timestamp))

@@ -62,7 +62,7 @@ deliveries = Table(
     Column("subject_id", Text, nullable=False),
     Column("recipient", Text, nullable=False, server_default=text("''")),  # a mail address
     Column("sealed", Text),
-    # When its event did; NULL of a log.
+    # When its event did; NULL of a log. Lists of events in a state are in this order, and found by it.
     Column("happened_at", UtcDateTime),
     # Since when it waits: a replay sets it anew.
     Column("created_at", UtcDateTime, nullable=False),

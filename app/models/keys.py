@@ -2,7 +2,7 @@
 
 A key is its stable `key_id`: spend, audit and history hang on that. Secrets are rows under it, the current one
 (`revoke_at` NULL, exactly one), those still in grace, and one at the most that is on its way to whoever holds the
-key and will be the next (`event_id`). All of them open it, so a rotation changes no key row.
+key and will be the next (`event_id`). All of them open it, so a rotation moves nothing that hangs on the key.
 """
 
 from typing import Any

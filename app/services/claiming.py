@@ -15,7 +15,7 @@ from app.services.event_routing import TOLD, told
 MOST_TARGETS = 8
 
 WAITING = and_(deliveries.c.delivered_at.is_(None), deliveries.c.parked_at.is_(None))
-_HELD = ("delivery_id", "subject", "subject_id", "recipient", "sealed", "created_at")
+_HELD = ("delivery_id", "subject", "subject_id", "recipient", "sealed", "created_at", "last_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def claim(transaction: Connection, most: Callable[[str], int], now: datetime, le
                     row.sealed,
                     row.created_at,
                     happened.get(row.subject_id) if row.subject == Subject.EVENT else None,
+                    row.last_error,
                 )
                 for row in rows
             ],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, insert, literal, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert
 
 from app.db import insertion
 from app.domain.deliveries import Route, Subject
@@ -62,30 +62,30 @@ def hand_over(transaction: Connection, handovers: Sequence[Handover], now: datet
     transaction.execute(
         insert(events), [{**_row(each.event_id, each.event, now), "routed_at": now} for each in handovers]
     )
-    routes = [Route(each.target, Subject.EVENT, each.event_id, each.recipient, each.sealed) for each in handovers]
+    routes = [
+        Route(each.target, Subject.EVENT, each.event_id, each.recipient, each.sealed, now) for each in handovers
+    ]
     address(transaction, routes, now)
 
 
 def withdraw(
-    transaction: Connection, event_ids: Sequence[str] | Select[Any], why: str, now: datetime
+    transaction: Connection, event_ids: Sequence[str] | Select[Any], target: str | None = None
 ) -> Sequence[str]:
-    """Send no more of these events what has not arrived yet, and keep nothing sealed of it; one statement.
+    """Drop of these events the deliveries that have not arrived, and what is sealed of them; one statement.
 
-    Answers those of which something was withdrawn. What was given up before keeps its reason.
+    With a `target`, those to others are left alone.
+    Answers those of which something was dropped. They go to nobody any more, and nobody has to look after them.
+    What somebody is sending at this moment may arrive all the same, and is not recorded.
     """
-    waiting = deliveries.c.parked_at.is_(None)
+    conditions: list[ColumnElement[bool]] = [
+        deliveries.c.subject_id.in_(event_ids),
+        deliveries.c.delivered_at.is_(None),
+    ]
+    if target is not None:
+        conditions.append(deliveries.c.target == target)
     withdrawn = transaction.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.subject == Subject.EVENT,
-            deliveries.c.subject_id.in_(event_ids),
-            deliveries.c.delivered_at.is_(None),
-        )
-        .values(
-            last_error=case((waiting, why), else_=deliveries.c.last_error),
-            parked_at=func.coalesce(deliveries.c.parked_at, literal(now, deliveries.c.parked_at.type)),
-            sealed=None,
-        )
+        delete(deliveries)
+        .where(deliveries.c.subject == Subject.EVENT, *conditions)
         .returning(deliveries.c.subject_id)
     )
     return withdrawn.scalars().all()

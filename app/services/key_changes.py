@@ -17,7 +17,17 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, NotFound, ServiceError
 from app.models import keys
-from app.services import audit, delivery, key_accounts, key_events, key_names, key_relations, key_rows, watched
+from app.services import (
+    audit,
+    delivery,
+    key_accounts,
+    key_events,
+    key_names,
+    key_relations,
+    key_rows,
+    rotation_ends,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.callers import Callers
 from app.services.key_patches import AllowedPatch, Patch
@@ -29,6 +39,8 @@ from app.services.rotation_ways import RotationWays, Ways
 from app.services.standings import TeamFacts, hold_teams, of_teams, standing_in
 from app.store import policies
 from app.store.policies import Policies
+
+ANOTHER_USER = "the key got another user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,7 @@ class KeyChanges:
         sent = {patch.before.key_id: patch for patch in patches if patch.before.key_id not in refused}
         if not sent:
             return {}, refused
+        self._withdraw_from_former(transaction, act, sent)
         views = key_rows.load(transaction, sent, self._calendar, act.at)
         changes = [
             Changed(view.key_id, sent[view.key_id].before.stored_fields(), view.stored_fields()) for view in views
@@ -135,6 +148,14 @@ class KeyChanges:
         ]
         delivery.enqueue(transaction, events, act.at)
         return {view.key_id: view for view in views}, refused
+
+    def _withdraw_from_former(self, transaction: Connection, act: Act, sent: Mapping[str, Patch]) -> None:
+        """A new secret that is on its way to a user who has the key no longer does not go there."""
+        moved = [
+            key_id for key_id, patch in sent.items() if patch.will_be("user_id") != patch.before.columns["user_id"]
+        ]
+        if moved:
+            rotation_ends.withdraw(transaction, keys.c.key_id.in_(moved), ANOTHER_USER, self._calendar, act.at)
 
     def apply(
         self, transaction: Connection, act: Act, patches: Sequence[Patch], route: str

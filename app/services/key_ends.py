@@ -23,7 +23,6 @@ from app.store.policies import Policies
 
 EXPIRY_BATCH = 500
 ARCHIVE_BATCH = 500
-DELETED = "the key was deleted meanwhile"
 
 
 class KeyEnds:
@@ -169,7 +168,7 @@ def archive(transaction: Connection, act: Act, views: Sequence[KeyView]) -> None
         return
     transaction.execute(insert(deleted_keys), [_archived(act, view) for view in views])
     key_ids = [view.key_id for view in views]
-    delivery.withdraw(transaction, key_secrets.events_of(key_ids), DELETED, act.at)
+    delivery.withdraw(transaction, key_secrets.events_of(key_ids))
     key_secrets.retire_all(transaction, key_ids, act.at)
     transaction.execute(delete(keys).where(keys.c.key_id.in_(key_ids)))
     account_rows.lock(transaction, account_rows.of_keys(key_ids))

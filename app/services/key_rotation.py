@@ -131,7 +131,7 @@ class KeyRotation:
         transaction.execute(
             update(keys).where(keys.c.key_id == key_id).values(updated_at=act.at, updated_by=act.caller.user_id)
         )
-        withdrawn = delivery.withdraw(transaction, key_secrets.events_of([key_id]), REGENERATED, act.at)
+        withdrawn = delivery.withdraw(transaction, key_secrets.events_of([key_id]))
         key_secrets.retire_current(transaction, key_id, revoke_at, act.at)
         key_secrets.insert_current(transaction, key_id, secret, act.at)
         (view,) = key_rows.load(transaction, [key_id], self._calendar, act.at)

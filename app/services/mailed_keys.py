@@ -1,7 +1,7 @@
 """Keys that a mail is to hold: sealed with the invitation, until the mail is sent or its day is over.
 
-The one case in which a key is kept for a while in a form that can be read again, and only where a setting allows
-that.
+Like the new secret of a scheduled rotation, such a key can be read again for a while, and only where a setting
+allows that.
 """
 
 from collections.abc import Mapping

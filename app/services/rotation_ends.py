@@ -8,15 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
 from app.domain.deliveries import Subject
 from app.domain.durations import Duration
-from app.domain.rotations import GIVEN_UP_AFTER, Fate, fate, next_attempt
+from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER, Fate, fate
 from app.domain.windows import Calendar
-from app.models import deliveries, keys
+from app.models import deliveries, keys, targets
 from app.models import key_secrets as secrets
 from app.services import audit, delivery, key_events, key_rows, key_secrets
 from app.services.audit import SYSTEM, Act, Changed
@@ -101,27 +101,54 @@ class RotationEnds:
     def _give_up(self, transaction: Connection, reasons: Mapping[str, str], now: datetime) -> None:
         before = key_rows.load(transaction, reasons, self._calendar, now)
         key_secrets.take_back(transaction, reasons, now)
-        due_at = {view.key_id: view.columns["key_rotation_at"] for view in before if view.columns["auto_rotate"]}
-        cancel(transaction, before, reasons, due_at, self._calendar, now)
+        cancel(transaction, before, reasons, self._calendar, now)
 
 
 def cancel(
     transaction: Connection,
     before: Sequence[KeyView],
     reasons: Mapping[str, str],
-    due_at: Mapping[str, datetime | None],
     calendar: Calendar,
     now: datetime,
 ) -> None:
-    """Write and tell of these keys that they keep their secrets, and why; try again soon.
+    """Write and tell of the keys that have a reason that they keep their secrets; try again after a day.
 
-    `due_at` is when each is due anyway; one that does not rotate any more is not in it.
+    One that does not rotate any more is not tried again.
     """
-    set_due(transaction, {key_id: next_attempt(at, now) for key_id, at in due_at.items()})
+    again = [view.key_id for view in before if view.key_id in reasons and view.columns["auto_rotate"]]
+    set_due(transaction, dict.fromkeys(again, now + RETRY_AFTER))
     views = key_rows.load(transaction, reasons, calendar, now)
     _record(transaction, "cancel_rotation", before, views, now)
     told = [key_events.of_cancelled_rotation(view, reasons[view.key_id]) for view in views]
     delivery.enqueue(transaction, told, now)
+
+
+def withdraw(
+    transaction: Connection,
+    which: ColumnElement[bool],
+    reason: str,
+    calendar: Calendar,
+    now: datetime,
+    *,
+    target: str | None = None,
+) -> None:
+    """Cancel of these keys the rotations whose secrets have not arrived, to whichever target or to this one.
+
+    They open nothing any more, even where one is being sent: whom it was meant for is not to have it now. The keys
+    must stand under an announced change. One statement where none of them rotates.
+    """
+    # All that rotate are held, whatever is seen of their secrets: a rotation may begin at this moment.
+    on_its_way = exists().where(secrets.c.key_id == keys.c.key_id, ON_ITS_WAY)
+    rotating = or_(keys.c.auto_rotate.is_(True), on_its_way)
+    held = select(keys.c.key_id).where(which, rotating).order_by(keys.c.key_id).with_for_update(of=keys)
+    key_ids = transaction.execute(held).scalars().all()
+    withdrawn = delivery.withdraw(transaction, key_secrets.events_of(key_ids), target) if key_ids else ()
+    if withdrawn:
+        named = select(secrets.c.key_id).where(secrets.c.event_id.in_(withdrawn))
+        reasons = dict.fromkeys(transaction.execute(named).scalars(), reason)
+        before = key_rows.load(transaction, reasons, calendar, now)
+        key_secrets.take_back(transaction, reasons, now)
+        cancel(transaction, before, reasons, calendar, now)
 
 
 def set_due(transaction: Connection, due_at: Mapping[str, datetime | None]) -> None:
@@ -137,7 +164,9 @@ def _decided(now: datetime) -> Select[Any]:
     """The secrets on their way of which is written what has become of them, or which were for too long."""
     of_secret = and_(deliveries.c.subject == Subject.EVENT, deliveries.c.subject_id == secrets.c.event_id)
     found = (secrets.c.key_id, secrets.c.event_id, secrets.c.created_at)
-    state = (deliveries.c.delivered_at, deliveries.c.parked_at, deliveries.c.last_error)
+    of_target = select(targets.c.last_error).where(targets.c.target == deliveries.c.target).scalar_subquery()
+    error = func.coalesce(deliveries.c.last_error, of_target).label("last_error")
+    state = (deliveries.c.delivered_at, deliveries.c.parked_at, error)
     return (
         select(*found, *state)
         .select_from(secrets.join(deliveries, of_secret))
@@ -163,16 +192,18 @@ def _told_apart(
     lost = [row for row in found if fates[row.key_id] is Fate.GIVEN_UP]
     withdrawn: set[str] = set()
     if lost:
-        named = [row.event_id for row in lost]
-        withdrawn = set(delivery.withdraw(transaction, named, NOT_IN_TIME, now))
+        withdrawn = set(delivery.withdraw(transaction, [row.event_id for row in lost]))
     return (
         [key_id for key_id, each in fates.items() if each is Fate.DELIVERED],
-        {
-            row.key_id: (row.last_error if row.parked_at else None) or NOT_IN_TIME
-            for row in lost
-            if row.event_id in withdrawn
-        },
+        {row.key_id: _reason(row) for row in lost if row.event_id in withdrawn},
     )
+
+
+def _reason(row: Row[Any]) -> str:
+    """Why a secret was given up: why it was parked, or that its day is over, with the last error at hand."""
+    if row.last_error is None:
+        return NOT_IN_TIME
+    return str(row.last_error) if row.parked_at else f"{NOT_IN_TIME}: {row.last_error}"
 
 
 def _record(

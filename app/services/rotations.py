@@ -133,8 +133,7 @@ class Rotations:
             self._send_off(transaction, begun, now)
             set_due(transaction, {each.view.key_id: due_at[each.view.key_id] for each in begun})
         if reasons:
-            left = {key_id: due_at.get(key_id) for key_id in reasons}
-            cancel(transaction, views, reasons, left, self._calendar, now)
+            cancel(transaction, views, reasons, self._calendar, now)
         return len(reasons)
 
     def _send_off(self, transaction: Connection, begun: Sequence[_Begun], now: datetime) -> None:
@@ -167,7 +166,7 @@ def _due(now: datetime) -> Select[Any]:
 
 
 def _next(view: KeyView, now: datetime) -> datetime | None:
-    """When the rotation after this one is due; raises InvalidValue for a stored interval that cannot be read."""
+    """When the rotation after this one is due; raises InvalidValue for a stored interval that is none."""
     columns = view.columns
     interval = length(columns["rotation_interval"] or "", "rotation_interval")
     return next_rotation(interval, columns["key_rotation_at"], now)

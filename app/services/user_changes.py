@@ -8,12 +8,23 @@ from sqlalchemy import Connection, select, update
 
 from app.db import Database
 from app.domain import access, money
+from app.domain.event_routing import MAIL
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
-from app.models import users
-from app.services import account_rows, accounts, audit, key_relations, ledger, rollover, user_rows, watched
+from app.models import keys, users
+from app.services import (
+    account_rows,
+    accounts,
+    audit,
+    key_relations,
+    ledger,
+    rollover,
+    rotation_ends,
+    user_rows,
+    watched,
+)
 from app.services.audit import Act, Changed
 from app.services.rebasing import Rebasing
 from app.services.refusals import enforce, rules
@@ -21,6 +32,8 @@ from app.services.user_views import UserView
 from app.services.users import taken, user_not_found
 from app.store import policies
 from app.store.policies import Policies
+
+ANOTHER_ADDRESS = "the key's user got another mail address"
 
 
 class UserChanges:
@@ -71,6 +84,10 @@ class UserChanges:
         transaction.execute(
             update(users).where(users.c.user_id == user_id).values({**columns, "updated_at": act.at})
         )
+        if "email_folded" in columns and columns["email_folded"] != folded(before.columns["user_email"]):
+            # A user stands in the versions of each of its keys: they need no mark of their own.
+            theirs = keys.c.user_id == user_id
+            rotation_ends.withdraw(transaction, theirs, ANOTHER_ADDRESS, self._calendar, act.at, target=MAIL)
         if columns.get("object_permission_id", "kept") is None:
             key_relations.drop_permissions(transaction, [before])
         duration = before.columns["budget_duration"]

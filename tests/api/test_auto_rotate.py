@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.channels import carriers_of
 from app.container import Services
 from app.domain.minting import Secret
 from app.message_settings import MessageSettings
@@ -16,6 +17,8 @@ from tests.factories import add_team, add_user, on_one_store, rows, unchanged
 
 SIGNED = Secret("whsec_" + "Ab0+" * 8)
 WEBHOOK = MessageSettings(webhook_urls=("http://a.example/", "https://b.example/"), webhook_secret=SIGNED)
+(OF_B,) = carriers_of(WEBHOOK).webhooks
+ANOTHER_URL = MessageSettings(webhook_urls=("http://a.example/", "https://c.example/"), webhook_secret=SIGNED)
 UNSIGNED = MessageSettings(webhook_urls=("https://b.example/",))
 MAIL = MessageSettings(smtp_host="127.0.0.1", smtp_sender="keys@example.com", mail_keys=True)
 WITHOUT_KEYS = MessageSettings(smtp_host="127.0.0.1", smtp_sender="keys@example.com")
@@ -50,7 +53,7 @@ each_way = pytest.mark.parametrize(
 
 @each_way
 def test_a_key_rotates_where_its_secrets_have_a_way(services: Services, serving: Callable[..., Api], send: Send):
-    confirm(services, "webhook:1")
+    confirm(services, OF_B)
     api = serving(messages=WEBHOOK)
 
     answer = send(api, {"auto_rotate": True, "rotation_interval": "30d"})
@@ -79,9 +82,12 @@ def test_a_key_rotates_where_its_secrets_have_a_way(services: Services, serving:
         (UNSIGNED, ("webhook:0",), "set KEYLEDGER_MAIL_KEYS"),
         (WITHOUT_KEYS, ("mail",), "set KEYLEDGER_MAIL_KEYS"),
         # What is not encrypted carries no secret, whatever it has taken.
-        (WEBHOOK, ("webhook:0",), "webhook:1: nothing has arrived there yet, 'keyledger events test' confirms it"),
+        (WEBHOOK, ("webhook:0",), f"{OF_B}: nothing has arrived there yet, 'keyledger events test' confirms it"),
+        # Events that arrive say nothing of whoever is to hold secrets, and one URL nothing of another in its place.
+        (WEBHOOK, ("webhook:1",), f"{OF_B}: nothing has arrived there yet"),
+        (ANOTHER_URL, ("webhook:1", OF_B), "nothing has arrived there yet"),
         (MAIL, (), "mail: nothing has arrived there yet"),
-        (MAIL, ("mail", "webhook:1"), "mail: the key's user has no mail address"),
+        (MAIL, ("mail", OF_B), "mail: the key's user has no mail address"),
     ],
 )
 def test_without_a_confirmed_way_it_is_refused_and_said_what_is_missing(
@@ -137,7 +143,7 @@ def test_the_key_of_a_service_account_needs_a_way_without_an_owner(
     services: Services, serving: Callable[..., Api]
 ):
     add_team(services.database, "t")
-    confirm(services, "mail", "webhook:1")
+    confirm(services, "mail", OF_B)
     sent = {"team_id": "t", "auto_rotate": True, "rotation_interval": "30d"}
 
     by_mail = serving(messages=MAIL).post("/key/service-account/generate", sent)
@@ -147,7 +153,21 @@ def test_the_key_of_a_service_account_needs_a_way_without_an_owner(
 
 
 @on_one_store
-def test_switched_off_it_needs_no_way(serving: Callable[..., Api]):
-    answer = serving(messages=MessageSettings()).post("/key/generate", {"auto_rotate": False})
+@each_way
+def test_switched_off_it_needs_no_way_and_shows_the_interval_that_it_would_have(
+    serving: Callable[..., Api], send: Send
+):
+    api = serving(messages=MessageSettings())
+    answer = send(api, {"auto_rotate": False, "rotation_interval": "30d"})
 
     assert answer.status == 200
+    (info,) = api.get("/key/list", return_full_object=True).body["keys"]
+    assert (info["auto_rotate"], info["rotation_interval"], info["key_rotation_at"]) == (False, "30d", None)
+
+
+@on_one_store
+@each_way
+def test_an_interval_is_checked_though_the_key_does_not_rotate(serving: Callable[..., Api], send: Send):
+    answer = send(serving(messages=MessageSettings()), {"rotation_interval": "rubbish"})
+
+    assert answer.summary == (400, "invalid_request_error", "rotation_interval")

@@ -261,6 +261,7 @@ def test_an_object_permission_of_nothing_is_none(
         {"auto_rotate": True},
         {"auto_rotate": True, "rotation_interval": ""},
         {"auto_rotate": True, "rotation_interval": "0s"},
+        {"auto_rotate": True, "rotation_interval": "59m"},
         {"auto_rotate": True, "rotation_interval": "9999y"},
         {"auto_rotate": True, "rotation_interval": "soon"},
     ],

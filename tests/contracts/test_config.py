@@ -9,6 +9,7 @@ import pytest
 
 from app.config import BadSettings, Settings
 from app.dispatch import TaskName
+from app.domain.durations import Duration, Unit
 from app.domain.outbound import Allowance
 
 SECRETS = ("distinctive-database", "distinctive-redis", "distinctive-master", "distinctive-salt")
@@ -103,6 +104,7 @@ def test_our_own_name_of_a_secret_wins(name: str):
         ("KEYLEDGER_COMMIT_SECONDS", "2.5", "commit_seconds", 2.5),
         ("KEYLEDGER_SNAPSHOT_SECONDS", "10", "snapshot_seconds", 10.0),
         ("KEYLEDGER_EXPIRY_INTERVAL_SECONDS", "60", "expiry_interval_seconds", 60.0),
+        ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "10y", "key_rotation_grace", Duration(10, Unit.YEAR)),
         ("KEYLEDGER_LEDGER_DAYS", "32", "ledger_days", 32),
         ("KEYLEDGER_EXPIRED_KEY_DAYS", "1", "expired_key_days", 1),
         ("KEYLEDGER_ARCHIVE_DAYS", "32", "archive_days", 32),
@@ -176,6 +178,9 @@ def test_a_good_value_is_read(name: str, raw: str, attribute: str, value: object
         ("KEYLEDGER_KEY_HEALTH_SECONDS", "61", "a number of seconds from 0.2 to 60 is needed"),
         ("KEYLEDGER_BUDGET_ALERT_PERCENTAGES", "50,101", "a whole number from 1 to 100 is needed"),
         ("KEYLEDGER_EXPIRY_NOTICE_DAYS", "30,,7", "a whole number from 1 to 3650 is needed"),
+        ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "11y", "a length of 10 years at the most is needed"),
+        ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "8000y", "a length of 10 years at the most is needed"),
+        ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "soon", "Use a format like"),
         ("KEYLEDGER_LEDGER_DAYS", "31", "a whole number from 32 to 36500 is needed"),
         ("KEYLEDGER_KEY_HEALTH_WAITING", "0", "a whole number from 1 to 256 is needed"),
         ("KEYLEDGER_GCS_ENDPOINT", "storage.googleapis.com", "it is not a URL"),

@@ -1,5 +1,6 @@
 """`keyledger events test`: every channel is tried at once, and says what came of it."""
 
+import hashlib
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -9,7 +10,7 @@ from app.models import targets
 from tests.environment import ENVIRONMENT
 from tests.factories import rows
 from tests.integrations.mailboxes import mail_server
-from tests.integrations.receivers import Receiver, answer
+from tests.integrations.receivers import Receiver, answer, closed_port
 from tests.stores import opened
 
 
@@ -68,6 +69,19 @@ def test_what_a_mail_server_has_taken_confirms_it_for_the_secrets_of_rotations(t
     assert target["target"] == "mail"
     assert target["last_delivered_at"] is not None
     assert target["next_attempt_at"] is None
+
+
+def test_a_webhook_that_may_carry_secrets_is_tried_by_the_name_of_its_url_as_well(tmp_path: Path):
+    gone = closed_port()
+    ended = run(
+        tmp_path,
+        WEBHOOK_URL=f"https://127.0.0.1:{gone}/,http://127.0.0.1:{gone}/",
+        KEYLEDGER_WEBHOOK_SECRET="whsec_" + "Ab0+" * 8,
+    )
+
+    names = [line.partition(": ")[0] for line in ended.output.splitlines()]
+    of_url = hashlib.sha256(f"https://127.0.0.1:{gone}/".encode()).hexdigest()[:12]
+    assert (names, ended.exit_code) == (["webhook:0", "webhook:1", f"webhook:{of_url}"], 1)
 
 
 def test_without_a_channel_it_says_so(tmp_path: Path):

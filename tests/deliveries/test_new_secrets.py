@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook as Judge
 
-from app.channels import channels_of
+from app.channels import carriers_of, channels_of
 from app.config import Settings
 from app.container import Services
 from app.dispatch import TaskName
 from app.domain import minting
 from app.domain.minting import Secret
 from app.integrations.posting import Endpoints
-from app.integrations.webhook import Webhook
+from app.integrations.webhook import NO_CARRIER, Webhook
 from app.message_settings import MessageSettings
 from app.models import deliveries, events, key_secrets
 from app.services import delivery
@@ -57,9 +57,7 @@ def url(receiver: Receiver) -> str:
 
 @pytest.fixture
 def settings(settings: Settings, url: str) -> Settings:
-    # Of events, only what is handed over goes there: the rest is not looked at here.
-    messages = MessageSettings(webhook_urls=(url,), webhook_secret=SIGNED, webhook_events=frozenset())
-    return replace(settings, messages=messages)
+    return replace(settings, messages=to(url))
 
 
 @pytest.fixture
@@ -67,15 +65,27 @@ def delivering(
     services: Services, clock: MovableClock, url: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> Deliveries:
     """The engine as the container makes it, but for whom it trusts."""
-    return engine(services, clock, url, tls[1], ["webhook:0"])
+    return engine(services, clock, url, tls[1])
+
+
+def to(url: str) -> MessageSettings:
+    """Of events, only what is handed over goes there: the rest is not looked at here."""
+    return MessageSettings(webhook_urls=(url,), webhook_secret=SIGNED, webhook_events=frozenset())
+
+
+def target_of(url: str) -> str:
+    """By which name secrets go to a webhook."""
+    (target,) = carriers_of(to(url)).webhooks
+    return target
 
 
 def engine(
-    services: Services, clock: MovableClock, url: str, trusts: ssl.SSLContext, carriers: list[str]
+    services: Services, clock: MovableClock, url: str, trusts: ssl.SSLContext, *, may_carry: bool = True
 ) -> Deliveries:
     settings = services.settings
     sealer = Sealer(settings.salt_key)
-    endpoints = Endpoints("webhook", [url], seconds=SECONDS, tls=trusts)
+    carriers = [target_of(url)] if may_carry else []
+    endpoints = Endpoints(dict.fromkeys(["webhook:0", *carriers], url), seconds=SECONDS, tls=trusts)
     webhook = Webhook(endpoints, [SIGNED], clock, lambda sealed: Secret(sealer.open(SEALED, sealed)), carriers)
     routing = EventRouting(services.database, channels_of(settings.messages))
     return Deliveries(
@@ -86,7 +96,7 @@ def engine(
 def begin(services: Services, api: Api, clock: MovableClock) -> str:
     """A key whose next secret is on its way; its id."""
     with services.database.transaction() as transaction:
-        delivery.confirm(transaction, ["webhook:0"], clock.now())
+        delivery.confirm(transaction, carriers_of(services.settings.messages).webhooks, clock.now())
     made = api.generate(key=OLD, key_alias="ci", auto_rotate=True, rotation_interval="30d")
     clock.advance(EVERY)
     assert rotate(services) == 1
@@ -192,12 +202,29 @@ def test_a_webhook_that_may_carry_no_secret_any_more_gets_none(
     tls: tuple[ssl.SSLContext, ssl.SSLContext],
 ):
     begin(services, api, clock)
-    settle(services, engine(services, clock, url, tls[1], []), clock)
+    settle(services, engine(services, clock, url, tls[1], may_carry=False), clock)
 
     assert receiver.received == []
     assert secrets(services) == {minting.digest(OLD): "current"}
     (told,) = rows(services.database, events, kind="rotation_cancelled")
-    assert told["payload"]["reason"] == "a secret goes to a signed https webhook only"
+    assert told["payload"]["reason"] == NO_CARRIER.reason
+
+
+def test_another_url_in_the_same_place_gets_no_secret_that_was_meant_for_the_one_before(
+    services: Services,
+    api: Api,
+    clock: MovableClock,
+    receiver: Receiver,
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+):
+    begin(services, api, clock)
+    with Receiver(tls=tls[0]) as stranger:
+        settle(services, engine(services, clock, f"https://localhost:{stranger.port}/", tls[1]), clock)
+
+    assert stranger.received == receiver.received == []
+    assert secrets(services) == {minting.digest(OLD): "current"}
+    (told,) = rows(services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"] == NO_CARRIER.reason
 
 
 def test_without_its_secret_nothing_is_sent(

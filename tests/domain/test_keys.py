@@ -465,34 +465,55 @@ def test_rotation_is_due_an_interval_from_now(stored: Mapping[str, Any] | None):
 
 
 @both_ways
+@pytest.mark.parametrize("interval", ["1h", "hourly", "3600s", "60m", "1mo"])
+def test_an_hour_is_the_shortest_interval(stored: Mapping[str, Any] | None, interval: str):
+    assert columns(stored, auto_rotate=True, rotation_interval=interval)["rotation_interval"] == interval
+
+
+@both_ways
 @pytest.mark.parametrize(
     "sent",
     [
         {"auto_rotate": False},
         {"auto_rotate": None},
+        {"rotation_interval": "30d"},
         {"auto_rotate": False, "rotation_interval": "30d"},
         {"auto_rotate": None, "rotation_interval": None},
     ],
 )
-def test_without_rotation_no_interval_is_kept(stored: Mapping[str, Any] | None, sent: dict[str, Any]):
-    assert columns(stored, **sent) == OFF
+def test_without_rotation_an_interval_is_kept_and_nothing_due(
+    stored: Mapping[str, Any] | None, sent: dict[str, Any]
+):
+    assert columns(stored, **sent) == {**OFF, "rotation_interval": sent.get("rotation_interval")}
 
 
 @both_ways
-@pytest.mark.parametrize("interval", [None, "", "0s", "1x", "-1", "9000y"])
+@pytest.mark.parametrize("interval", [None, "", "0s", "0mo", "1s", "3599s", "59m", "1x", "-1", "9000y"])
 def test_rotation_needs_an_interval_that_can_be_kept(stored: Mapping[str, Any] | None, interval: str | None):
     assert refused(stored, auto_rotate=True, rotation_interval=interval).param == "rotation_interval"
+    if interval is not None:
+        for others in ({}, {"auto_rotate": False}):
+            assert refused(stored, rotation_interval=interval, **others).param == "rotation_interval"
 
 
-ROTATING = {**STORED, "auto_rotate": True, "rotation_interval": "30d", "key_rotation_at": NOW}
+ON = {"auto_rotate": True, "rotation_interval": "30d"}
+ROTATING = {**STORED, **ON, "key_rotation_at": NOW + timedelta(days=3)}
 
 
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
         ({"rotation_interval": "7d"}, {"rotation_interval": "7d", "key_rotation_at": NOW + timedelta(days=7)}),
-        ({"auto_rotate": True}, {"rotation_interval": "30d", "key_rotation_at": NOW + timedelta(days=30)}),
-        ({"auto_rotate": False}, OFF),
+        (
+            {"rotation_interval": "720h"},
+            {"rotation_interval": "720h", "key_rotation_at": NOW + timedelta(days=30)},
+        ),
+        # What is said again changes nothing.
+        ({"auto_rotate": True}, {}),
+        (ON, {}),
+        ({**ON, "tags": ["a"]}, {}),
+        ({"auto_rotate": False}, {"auto_rotate": False, "key_rotation_at": None}),
+        ({"auto_rotate": False, "rotation_interval": None}, OFF),
         ({"tags": ["a"]}, {}),
     ],
 )
@@ -505,6 +526,23 @@ def test_half_of_a_rotation_is_sent_and_the_other_half_stays(sent: dict[str, Any
 def test_a_key_that_rotates_keeps_an_interval():
     assert refused(ROTATING, rotation_interval=None).param == "rotation_interval"
     assert columns(STORED, rotation_interval=None) == OFF
+
+
+def test_what_is_stored_wrongly_can_be_switched_off():
+    wrong = {**ROTATING, "rotation_interval": "0s"}
+
+    assert columns(wrong, auto_rotate=False)["key_rotation_at"] is None
+    assert refused(wrong, auto_rotate=True).param == "rotation_interval"
+
+
+def test_a_key_that_rotates_without_an_instant_gets_one():
+    assert columns({**ROTATING, "key_rotation_at": None}, **ON)["key_rotation_at"] == NOW + timedelta(days=30)
+
+
+def test_switched_on_again_a_key_rotates_by_the_interval_that_it_had():
+    switched_off = {**ROTATING, **columns(ROTATING, auto_rotate=False)}
+
+    assert columns(switched_off, auto_rotate=True) == {**ON, "key_rotation_at": NOW + timedelta(days=30)}
 
 
 # --- aliases -----------------------------------------------------------------------------------------------

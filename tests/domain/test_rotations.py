@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from app.domain.durations import Duration, Unit, parse
 from app.domain.rotations import (
     GIVEN_UP_AFTER,
-    RETRY_AFTER,
     Carriers,
     Fate,
     Way,
     fate,
-    next_attempt,
     next_rotation,
     spelled,
     way_of,
@@ -119,6 +117,11 @@ def test_the_next_rotation_keeps_to_the_grid_of_the_one_that_was_due(
     assert next_rotation(parse(interval), NOW, NOW + late) == expected
 
 
+def test_an_interval_without_a_length_is_refused():
+    with pytest.raises(InvalidValue):
+        next_rotation(parse("0s"), NOW, NOW)
+
+
 def test_the_days_of_a_month_are_those_of_the_rotation_that_was_due():
     due = datetime(2027, 1, 31, tzinfo=UTC)
 
@@ -140,12 +143,6 @@ def test_nothing_drifts_and_no_outage_makes_a_burst(interval: Duration, late: in
     assert found - now <= (interval.after(now) - now) * 1.15
     exact = interval.unit not in {Unit.MONTH, Unit.YEAR}
     assert not exact or (found - NOW) % (interval.after(NOW) - NOW) == timedelta(0)
-
-
-def test_what_failed_is_tried_again_after_a_day_or_when_it_is_due_before_that():
-    assert next_attempt(NOW + timedelta(days=30), NOW) == NOW + RETRY_AFTER
-    assert next_attempt(NOW + timedelta(hours=1), NOW) == NOW + timedelta(hours=1)
-    assert next_attempt(None, NOW) == NOW + RETRY_AFTER
 
 
 @pytest.mark.parametrize("text", ["0s", "24h", "1mo", "2y"])

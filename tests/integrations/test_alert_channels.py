@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.integrations import ms_teams, slack
-from app.integrations.posting import EVENT_IDS, AlertPosts, Endpoints
+from app.integrations.posting import EVENT_IDS, AlertPosts, Endpoints, by_place
 from tests.domain.happenings import KEY, claimed, event
 from tests.integrations.receivers import Receiver, answer, closed_port, cut, endless, reset, silence
 
@@ -15,7 +15,7 @@ BODIES = {"slack": slack.body, "ms_teams": ms_teams.body}
 
 
 def channel(name: str, *urls: str, seconds: float = 10) -> AlertPosts:
-    return AlertPosts(Endpoints(name, urls, seconds=seconds), partial(BODIES[name], proxy_url=PROXY))
+    return AlertPosts(Endpoints(by_place(name, urls), seconds=seconds), partial(BODIES[name], proxy_url=PROXY))
 
 
 def texts(card: Any) -> list[str]:

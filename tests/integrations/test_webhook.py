@@ -27,7 +27,9 @@ OLD, NEW, FOREIGN = secret_of("o"), secret_of("n"), secret_of("f")
 
 
 def webhook(url: str, *secrets: Secret, clock: Any = None) -> Webhook:
-    return Webhook(Endpoints("webhook", [url], seconds=10), secrets, clock or SystemClock(), Secret, ["webhook:0"])
+    return Webhook(
+        Endpoints({"webhook:0": url}, seconds=10), secrets, clock or SystemClock(), Secret, ["webhook:0"]
+    )
 
 
 def received(*secrets: Secret, clock: Any = None) -> Received:
@@ -124,7 +126,7 @@ def test_what_may_pass_stops_the_rest_and_what_will_not_does_not(status: int, tr
     ("target", "sealed", "reason"),
     [
         ("webhook:0", None, "the secret is kept no longer"),
-        ("webhook:1", "sk-sealed-0123456789", "a secret goes to a signed https webhook only"),
+        ("webhook:1", "sk-sealed-0123456789", "no setting names this target as a signed https webhook any more"),
     ],
 )
 def test_a_new_secret_is_sent_whole_or_not_at_all(target: str, sealed: str | None, reason: str):

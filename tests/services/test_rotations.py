@@ -18,10 +18,11 @@ from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER
 from app.models import audit, deliveries, events, key_secrets, keys, retired_secrets, users
 from app.services.audit import SYSTEM, Act
 from app.services.event_retention import SEALED_FOR, EventRetention
+from app.services.key_secrets import NO_END
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import copy_key, everything, rows
+from tests.factories import add_user, copy_key, everything, rows
 from tests.integrations.mailboxes import Mailbox, mail_server
 from tests.services.due import restore
 from tests.services.job_processes import kills, together
@@ -45,6 +46,21 @@ def settings(settings: Settings, mailbox: Mailbox) -> Settings:
 @pytest.fixture
 def rotating(services: Services, api: Api, clock: MovableClock, mailbox: Mailbox) -> Rotating:
     return Rotating(services, api, clock, mailbox)
+
+
+def to_be_done(rotating: Rotating) -> dict[str, list[str]]:
+    """Which of today's events wait or are parked; the gauge counts as many of the latter."""
+    today = rotating.clock.now().date().isoformat()
+    listed = {
+        state: [
+            event["kind"] for event in rotating.api.get("/events", state=state, start_date=today).body["events"]
+        ]
+        for state in ("waiting", "parked")
+    }
+    gauges = rotating.services.gauges.read().deliveries
+    assert gauges is not None
+    assert gauges.parked == len(listed["parked"])
+    return listed
 
 
 # --- the whole way -------------------------------------------------------------------------------------------
@@ -141,6 +157,22 @@ def test_a_key_rotates_again_and_again_and_its_graces_chain(rotating: Rotating, 
     assert len(set(rotating.mailed())) == 3
 
 
+def test_the_same_settings_sent_every_week_do_not_put_it_off(rotating: Rotating, clock: MovableClock):
+    rotating.begin()
+    clock.advance(-EVERY)
+    for path in ("/key/update", "/key/update", "/key/regenerate", "/key/update"):
+        clock.advance(timedelta(days=7))
+        sent = {"key": digest(OLD), "auto_rotate": True, "rotation_interval": "30d"}
+        further = {"new_key": OLD + "-next", "grace_period": "1y"} if path == "/key/regenerate" else {}
+        assert rotating.api.post(path, {**sent, **further}).status == 200
+    assert rotating.rotate() == 0
+    clock.advance(timedelta(days=2))
+
+    assert rotating.rotate() == 1
+    rotating.deliver()
+    rotating.mailed()
+
+
 # --- the delivery fails --------------------------------------------------------------------------------------
 
 
@@ -150,7 +182,9 @@ def test_a_delivery_that_is_refused_for_good_cancels_the_rotation_and_says_so(
     rotating.begin()
     rotating.mailbox.refusals[BOB] = FOR_GOOD
     rotating.rotate()
+    assert "new_secret" in to_be_done(rotating)["waiting"]
     rotating.deliver()
+    assert to_be_done(rotating)["parked"] == ["new_secret"]
     clock.advance(timedelta(minutes=1))
 
     assert rotating.rotate() == 1
@@ -163,7 +197,7 @@ def test_a_delivery_that_is_refused_for_good_cancels_the_rotation_and_says_so(
     assert "550" in told["payload"]["reason"]
     assert told["payload"]["key_rotation_at"] == info["key_rotation_at"] == iso(clock.now() + RETRY_AFTER)
     assert (info["rotation_count"], info["last_rotation_at"]) == (0, None)
-    assert [row["sealed"] for row in rows(rotating.services.database, deliveries)] == [None]
+    assert to_be_done(rotating)["parked"] == []
     # Not at each tick, but after a day; and then it goes well.
     assert rotating.rotate() == 0
     rotating.mailbox.refusals.clear()
@@ -171,6 +205,22 @@ def test_a_delivery_that_is_refused_for_good_cancels_the_rotation_and_says_so(
     rotating.settle()
     assert rotating.kinds() == ["new_secret", "rotation_cancelled", "new_secret", "key_rotated"]
     assert rotating.info()["token"] == digest(rotating.mailed()[0])
+
+
+def test_what_failed_waits_its_day_however_often_the_key_rotates(rotating: Rotating, clock: MovableClock):
+    rotating.begin(rotation_interval="1h")
+    rotating.mailbox.refusals[BOB] = FOR_GOOD
+    rotating.settle()
+    due = rotating.info()["key_rotation_at"]
+    cancelled = next(
+        row["created_at"] for row in rows(rotating.services.database, events, kind="rotation_cancelled")
+    )
+    assert due == iso(cancelled + RETRY_AFTER)
+
+    clock.set(cancelled + RETRY_AFTER - timedelta(microseconds=1))
+    assert rotating.rotate() == 0
+    clock.advance(timedelta(microseconds=1))
+    assert rotating.rotate() == 1
 
 
 @pytest.mark.parametrize("fault", [{"of_data": FOR_NOW}, {"cut_at": "DATA"}, {"cut_at": "RCPT"}])
@@ -206,6 +256,25 @@ def test_what_cannot_be_delivered_within_a_day_is_given_up_and_never_sent(rotati
     assert rotating.mailbox.mails == []
     assert rotating.secrets() == {digest(OLD): "current"}
     assert rotating.kinds() == ["new_secret", "rotation_cancelled"]
+    # With what has kept it from arriving: that is what somebody has to look after.
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"].startswith("the secret is kept no longer; ")
+    assert "451" in told["payload"]["reason"]
+
+
+def test_what_was_tried_and_then_nobody_looked_after_is_given_up_with_the_last_error(
+    rotating: Rotating, clock: MovableClock
+):
+    rotating.begin()
+    rotating.mailbox.of_data = FOR_NOW
+    rotating.rotate()
+    rotating.deliver()
+    clock.advance(GIVEN_UP_AFTER)
+    rotating.rotate()
+
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"].startswith("it was not delivered within a day: ")
+    assert "451" in told["payload"]["reason"]
 
 
 def test_a_day_without_any_delivering_is_given_up_too(rotating: Rotating, clock: MovableClock):
@@ -249,6 +318,26 @@ def test_no_setting_drops_a_delivery_that_decides_before_it_is_looked_at(rotatin
     assert rotating.secrets()[digest(rotating.mailed()[0])] == "current"
     retention.purge_due()
     assert rows(rotating.services.database, events, kind="new_secret") == []
+
+
+@pytest.mark.parametrize("interval", ["0s", "soon", "", None])
+def test_a_stored_interval_that_is_none_stops_no_other_key(
+    rotating: Rotating, clock: MovableClock, interval: str | None
+):
+    database = rotating.services.database
+    key_id = rotating.begin(key_alias=None)
+    copy_key(database, key_id, 2)
+    with database.transaction() as transaction:
+        transaction.execute(update(keys).where(keys.c.key_id == key_id).values(rotation_interval=interval))
+
+    assert rotating.rotate() == 3
+
+    on_their_way = {row["key_id"] for row in rows(database, key_secrets) if row["event_id"]}
+    assert on_their_way == {row["key_id"] for row in rows(database, keys)} - {key_id}
+    (told,) = rows(database, events, kind="rotation_cancelled")
+    assert told["entity_id"] == key_id
+    assert "rotation_interval" in told["payload"]["reason"]
+    assert told["payload"]["key_rotation_at"] == iso(clock.now() + RETRY_AFTER)
 
 
 def test_without_a_way_when_it_is_due_the_key_keeps_its_secret_and_that_is_told_once_a_day(
@@ -320,8 +409,7 @@ def test_of_a_key_that_is_deleted_nothing_is_sent_any_more(rotating: Rotating):
 
     assert rotating.mailbox.mails == []
     assert rows(rotating.services.database, key_secrets) == []
-    (sent,) = rows(rotating.services.database, deliveries)
-    assert (sent["sealed"], sent["last_error"]) == (None, "the key was deleted meanwhile")
+    assert to_be_done(rotating)["parked"] == rows(rotating.services.database, deliveries) == []
 
 
 @pytest.mark.parametrize(
@@ -361,6 +449,74 @@ def test_a_key_that_is_shut_is_not_rotated(
     rotating.api.post("/key/unblock", {"key": OLD})
     rotating.api.post("/key/update", {"key": OLD, "duration": "1d"})
     assert rotating.rotate() == 1
+
+
+@pytest.mark.parametrize("parked", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body", "then", "reason"),
+    [
+        ("/key/update", {"key": OLD, "user_id": "carol"}, "carol@example.com", "the key got another user"),
+        ("/key/update", {"key": OLD, "user_id": None}, None, "the key got another user"),
+        (
+            "/user/update",
+            {"user_id": "bob", "user_email": "right@example.com"},
+            "right@example.com",
+            "the key's user got another mail address",
+        ),
+    ],
+)
+def test_a_secret_on_its_way_does_not_go_to_a_former_user_or_address(
+    rotating: Rotating,
+    elsewhere: Services,
+    clock: MovableClock,
+    path: str,
+    body: dict[str, Any],
+    then: str | None,
+    reason: str,
+    *,
+    parked: bool,
+):
+    there = other(elsewhere)
+    rotating.begin()
+    add_user(rotating.services.database, "carol", user_email="carol@example.com")
+    rotating.mailbox.of_data = FOR_GOOD if parked else FOR_NOW
+    rotating.rotate()
+    rotating.deliver()
+    (sent,) = rows(rotating.services.database, key_secrets, revoke_at=NO_END)
+    assert rotating.opens(OLD, there)
+
+    assert rotating.api.post(path, body).status == 200
+
+    assert rotating.secrets() == {digest(OLD): "current"}
+    assert rotating.opens(OLD, there)
+    (told,) = rows(rotating.services.database, events, kind="rotation_cancelled")
+    assert told["payload"]["reason"] == reason
+    assert [row["token"] for row in rows(rotating.services.database, retired_secrets)] == [sent["token"]]
+    rotating.mailbox.of_data = "250 OK"
+    rotating.settle()
+    assert rotating.mailbox.envelopes == []
+    clock.advance(RETRY_AFTER)
+    rotating.settle()
+    recipients = [to for _, to in rotating.mailbox.envelopes]
+    assert recipients == ([(then,)] if then else [])
+    assert set(rotating.secrets()) == {digest(OLD), *(digest(key) for key in rotating.mailed())}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/key/update", {"key": OLD, "user_id": "bob", "tags": ["a"]}),
+        ("/user/update", {"user_id": "bob", "user_email": "Bob@Example.com", "user_alias": "Bob"}),
+    ],
+)
+def test_whoever_stays_the_same_still_gets_it(rotating: Rotating, path: str, body: dict[str, Any]):
+    rotating.begin()
+    rotating.rotate()
+    assert rotating.api.post(path, body).status == 200
+    rotating.settle()
+
+    assert rotating.kinds() == ["new_secret", "key_rotated"]
+    assert len(rotating.mailed()) == 1
 
 
 # --- replay --------------------------------------------------------------------------------------------------
