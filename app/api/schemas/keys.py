@@ -92,9 +92,9 @@ class LiftedSchema(Request):
     """Settings of a key, with metadata among them."""
 
     @pre_load
-    def _lift(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _lift(self, data: Any, **_: Any) -> Any:
         """Read what carries rights as a field of its own wherever it stands, so that the same checks meet it."""
-        metadata = data.get("metadata")
+        metadata = data.get("metadata") if isinstance(data, dict) else None
         if not isinstance(metadata, dict) or not LIFTED_FIELDS & metadata.keys():
             return data
         lifted = {name: metadata[name] for name in LIFTED_FIELDS & metadata.keys()}
