@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain import money
+from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
@@ -59,12 +60,17 @@ def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:
 def _of_models(holder: Scope, settings: Row, models: Iterable[str]) -> Iterator[FurtherBudget]:
     for model in models:
         budget = settings["model_max_budget"][model]
-        limit = budget.get("budget_limit", budget.get("max_budget"))
+        limit = _first(budget, MODEL_LIMIT_NAMES)
         cap = None if limit is None else money.nanos(money.decimal(limit, "model_max_budget"), "model_max_budget")
         yield FurtherBudget(
             Scope(OF_MODELS[holder.kind], holder.id, model),
-            Terms(budget.get("time_period", budget.get("budget_duration")), cap),
+            Terms(_first(budget, MODEL_PERIOD_NAMES), cap),
         )
+
+
+def _first(budget: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """What a budget for a model says under the first of these names that is not null."""
+    return next((budget[name] for name in names if budget.get(name) is not None), None)
 
 
 def _of_windows(holder: Scope, settings: Row) -> Iterator[FurtherBudget]:

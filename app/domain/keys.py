@@ -140,6 +140,7 @@ def _metadata(
     temporary = _temporary(sent, now)
     if "metadata" not in sent and not folded and not temporary:
         return {}
+    budgets.check_model_rates(sent.get("metadata"))
     metadata = dict((sent["metadata"] or {}) if "metadata" in sent else (stored or {}))
     if "metadata" in sent and "logging" in metadata:
         metadata |= _logging(metadata.pop("logging"), stored, vault)

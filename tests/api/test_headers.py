@@ -113,6 +113,17 @@ def test_fields_that_nobody_knows_are_named_inside_of_others_too(shared_api: Api
     assert answer.headers[IGNORED] == "keys.max_budgt,keys.object_permission.modles,keys.rpm_limit,team_id"
 
 
+@pytest.mark.parametrize("path", ["/key/generate", "/team/new", "/user/new", "/budget/new"])
+def test_what_nobody_knows_of_a_budget_for_a_model_is_named(shared_api: Api, path: str):
+    known = {"budget_limit": 1, "time_period": "1d", "max_budget": 1, "budget_duration": "1d", "rpm_limit": 1}
+    budgets = {"m": {**known, "tpm_limit": 1}, "n": {"limit": 5}, "o": {"budget_timezone": "UTC", "limit": 1}}
+
+    answer = shared_api.post(path, {"model_max_budget": budgets})
+
+    assert answer.status == 200
+    assert answer.headers[IGNORED] == "model_max_budget.budget_timezone,model_max_budget.limit"
+
+
 def test_fields_that_nobody_knows_are_named_beside_a_refusal_too(shared_api: Api):
     answer = shared_api.post("/key/generate", {"duraton": "1d", "max_budget": -1})
 

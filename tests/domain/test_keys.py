@@ -161,7 +161,7 @@ def test_sending_a_change_again_changes_nothing(sent: dict[str, Any]):
 @pytest.mark.parametrize("field", sorted(FOLDED_FIELDS))
 def test_a_folded_field_is_an_entry_of_the_metadata(field: str):
     assert columns(**{field: ["a"]}) == {"metadata": {field: ["a"]}}
-    assert columns(**{field: ["a"]}, metadata={"own": 2, field: "beaten"}) == {
+    assert columns(**{field: ["a"]}, metadata={"own": 2, field: {"beaten": 1}}) == {
         "metadata": {"own": 2, field: ["a"]}
     }
     assert columns(**{field: None}) == {"metadata": {}}

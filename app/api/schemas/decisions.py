@@ -5,7 +5,19 @@ from typing import Any
 from marshmallow import Schema
 from marshmallow import fields as f
 
-from app.api.fields import Anything, CalendarInstant, Flag, Instant, Money, Name, Number, Text, TextList, Whole, refuse
+from app.api.fields import (
+    Anything,
+    CalendarInstant,
+    Flag,
+    Instant,
+    Money,
+    Name,
+    Number,
+    Text,
+    TextList,
+    Whole,
+    refuse,
+)
 from app.api.schemas.finished_calls import MOST_NAMES, MOST_TOKENS, FinishedCallSchema, UsageSchema
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.requests import Request, about
@@ -21,8 +33,8 @@ class Names(Anything):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.metadata["description"] += f"; {MOST_NAMES} at the most"
+        most = {"maxItems": MOST_NAMES, "maxProperties": MOST_NAMES}
+        super().__init__(**{**kwargs, "metadata": {**kwargs["metadata"], **most}})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         found = super()._deserialize(value, attr, data, **kwargs)

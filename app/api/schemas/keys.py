@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import Schema, ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -38,14 +38,13 @@ def _need_one_of(data: dict[str, Any], one: str, other: str) -> None:
         raise ValidationError([Fault("value_error", f"At least one of '{one}' or '{other}' must be provided")])
 
 
-class BudgetConfigSchema(Schema):
-    """Documents the values of `model_max_budget`, which are kept as they were sent."""
-
-    class Meta:
-        unknown = INCLUDE
+class BudgetConfigSchema(Request):
+    """Documents the values of `model_max_budget`, which are kept as they were sent; either name of two will do."""
 
     budget_limit = fields.Float(allow_none=True)
+    max_budget = fields.Float(allow_none=True)
     time_period = fields.String(allow_none=True)
+    budget_duration = fields.String(allow_none=True)
     tpm_limit = fields.Integer(allow_none=True)
     rpm_limit = fields.Integer(allow_none=True)
 
