@@ -14,7 +14,7 @@ from app.domain.windows import Calendar
 RATE_FIELDS = frozenset({"max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"})
 MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"tpd_limit"})
+UNENFORCED_FIELDS = frozenset({"budget_reset_at", "tpd_limit"})
 LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {*spellings.FIELDS, "model_max_budget"}
 
 # A team's and an organization's models may be these instead of names of models.

@@ -15,7 +15,9 @@ from app.domain.values import InvalidValue
 FOLDED_FIELDS = frozenset(MODEL_RATES)
 
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"allowed_models", "max_budget_in_organization", "model_max_budget", "tpd_limit"})
+UNENFORCED_FIELDS = frozenset(
+    {"allowed_models", "budget_reset_at", "max_budget_in_organization", "model_max_budget", "tpd_limit"}
+)
 
 # Who somebody can be in an organization.
 ROLES = (Role.ORG_ADMIN.value, Role.INTERNAL_USER.value, Role.INTERNAL_USER_VIEWER.value)

@@ -26,7 +26,7 @@ A code says which rule refused, once and for all; status, type and message are t
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -217,6 +217,13 @@ def concurrency_refused(
     """No parallel request left; `reset_at` is when the first of those under way ends by time alone."""
     unit = "max_parallel_requests"
     return _throttled(Code.CONCURRENCY_EXCEEDED, kind, snapshot, unit, limit, 0, reset_at, now, "")
+
+
+def never_fitting(refused: Refused, asked: str, limit: str) -> Refused:
+    """The same refusal for a call that asks for more than there ever is: it names no time to come back."""
+    message = f"{refused.message}. The call asks for {asked} of a limit of {limit}: it will never fit"
+    headers = tuple(header for header in refused.headers if header[0] != "retry-after")
+    return replace(refused, message=message, headers=headers)
 
 
 def holds_lost(until: datetime) -> Refused:

@@ -208,8 +208,6 @@ WRONG: list[tuple[str, Any, str, list[str | int]]] = [
     ("budget_limits", [{"budget_duration": "1d"}], "missing", [0, "max_budget"]),
     ("budget_limits", [{"budget_duration": 5, "max_budget": 1}], "string_type", [0, "budget_duration"]),
     ("budget_limits", [{"budget_duration": "1d", "max_budget": []}], "float_type", [0, "max_budget"]),
-    ("budget_limits", [{"time_period": "1d", "budget_duration": "1d", "max_budget": 1}],
-     "extra_forbidden", [0, "time_period"]),
     ("object_permission", "x", "dict_type", []),
     ("object_permission", [], "dict_type", []),
     ("object_permission", {"vector_stores": "x"}, "list_type", ["vector_stores"]),

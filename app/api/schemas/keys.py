@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -56,7 +56,7 @@ class ModelBudgets(Object):
         super().__init__(values=fields.Nested(BudgetConfigSchema()))
 
 
-class BudgetLimitSchema(Schema):
+class BudgetLimitSchema(Request):
     budget_duration = Text(required=True)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
