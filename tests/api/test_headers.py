@@ -11,7 +11,7 @@ from app.domain.keys import UNENFORCED_FIELDS
 from app.models import audit
 from tests.api.settings import FOLDED, PLAIN
 from tests.clients import MASTER_KEY, Answer, Api
-from tests.factories import on_one_store, rows
+from tests.factories import on_one_store, rows, unchanged
 
 UNKNOWN = "sk-unknown-key-0000"
 SECURITY = {
@@ -223,7 +223,9 @@ def test_every_change_records_the_claim_beside_the_real_caller_and_the_request(a
     ("sent", "recorded"),
     [
         (None, None),
-        ("", None),
+        ("Jos%C3%A9 100%", "José 100%"),
+        ("al%00ice%1b[0m", "alice[0m"),
+        ("sk%2D1234-abcdefgh", "sk-****"),
         ("\x00\x01\x7f", None),
         ("al\x00ice\x1b[0m", "alice[0m"),
         ("Zoë 漢 🔑", "Zoë 漢 🔑"),
@@ -250,6 +252,15 @@ def test_a_claim_that_is_no_text_is_kept_by_postgresql_too(api: Api, services: S
 
     (row,) = rows(services.database, audit)
     assert row["changed_by"] == "a\ufffd\ufffdb"
+
+
+@on_one_store
+def test_an_empty_claim_is_refused_for_it_may_have_held_what_the_server_drops(api: Api, services: Services):
+    with unchanged(services.database):
+        answer = api.post("/key/generate", {}, headers={"litellm-changed-by": ""})
+
+    assert answer.summary == (400, "invalid_request_error", "litellm-changed-by")
+    assert api.call("GET", "/key/list", headers={"litellm-changed-by": ""}).status == 200
 
 
 def test_a_claim_gives_no_rights(shared_api: Api):
