@@ -1,6 +1,6 @@
 """What a budget may say: its caps, its windows and its rates, read in one way for tiers, keys, teams and users."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,10 @@ MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 # Stored and echoed, but not acted upon by any check of this service.
 UNENFORCED_FIELDS = frozenset({"budget_reset_at", "tpd_limit"})
 LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {*spellings.FIELDS, "model_max_budget"}
+
+# Of one holder: each that counts in a call is an account which the call is decided by. What is stored may be more.
+MOST_WINDOWS = 20
+MOST_MODELS = 500
 
 # A team's and an organization's models may be these instead of names of models.
 ALL_MODELS = frozenset({"*", "all-proxy-models"})
@@ -170,8 +174,10 @@ def budget_limits(
 
     A window is told from the others by its whole spelling: one length may stand in several zones.
     """
+    wanted = list(limits)
+    _check_number(wanted, MOST_WINDOWS, "budget_limits")
     running = {limit["budget_duration"]: limit for limit in stored}
-    found = [_budget_limit(limit, running, calendar, now) for limit in limits]
+    found = [_budget_limit(limit, running, calendar, now) for limit in wanted]
     if len({limit["budget_duration"] for limit in found}) < len(found):
         raise InvalidValue("Every one of budget_limits needs a window of its own", "budget_limits")
     return found
@@ -230,6 +236,7 @@ def _shown_limit(limit: Mapping[str, Any]) -> dict[str, Any]:
 def check_model_budgets(budgets: Mapping[str, Any]) -> None:
     """Refuse a per-model budget that could not be enforced; what passes is stored as it was sent."""
     param = "model_max_budget"
+    _check_number(budgets, MOST_MODELS, param)
     for model, budget in budgets.items():
         if not isinstance(budget, Mapping):
             raise InvalidValue(f"{param}: the budget of '{model}' must be an object", param)
@@ -257,6 +264,11 @@ def check_model_rates(metadata: Mapping[str, Any] | None) -> None:
 def _check_rate(rate: object, what: str, param: str) -> None:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate < 0:
         raise InvalidValue(f"{what} must be a whole number from 0", param)
+
+
+def _check_number(entries: Sized, most: int, param: str) -> None:
+    if len(entries) > most:
+        raise InvalidValue(f"{param} may have at most {most} entries, not {len(entries)}", param)
 
 
 def _check_period(period: object, model: str) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     func,
     literal_column,
-    or_,
     select,
     text,
     tuple_,
@@ -21,6 +20,7 @@ from sqlalchemy.sql.selectable import FromClause
 from app.domain.limits import Account
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.models import budget_state
+from app.services.rows import tuple_among
 
 _PAGE = 500
 
@@ -47,17 +47,12 @@ def of_keys(key_ids: Iterable[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(list(key_ids)))
 
 
-def among(scopes: Iterable[Scope], table: FromClause = budget_state) -> ColumnElement[bool]:
-    """The accounts of these scopes, or what else is named like them."""
-    grouped: dict[tuple[ScopeKind, str], list[str]] = {}
-    for scope in scopes:
-        grouped.setdefault((scope.kind, scope.sub), []).append(scope.id)
-    return or_(
-        *(
-            and_(table.c.scope == kind.value, table.c.sub == sub, table.c.scope_id.in_(ids))
-            for (kind, sub), ids in grouped.items()
-        )
-    )
+def among(
+    connection: Connection, scopes: Iterable[Scope], table: FromClause = budget_state
+) -> ColumnElement[bool]:
+    """The accounts of these scopes, or what else is named like them: any number, each looked up by its name."""
+    place = [table.c[name] for name in ("scope", "scope_id", "sub")]
+    return tuple_among(connection, place, (list(names(scope).values()) for scope in scopes))
 
 
 def place(connection: Connection) -> ColumnElement[Any]:

@@ -123,12 +123,12 @@ def replace_further(
     gone = before.keys() - after.keys()
     # In one order for everybody: a rollup may hold some of them already.
     if gone:
-        account_rows.lock(transaction, account_rows.among({*gone, *fresh}))
+        account_rows.lock(transaction, account_rows.among(transaction, {*gone, *fresh}))
     open_accounts(transaction, restarted, at_zero=True)
     if gone:
         transaction.execute(
             update(budget_state)
-            .where(account_rows.among(gone), budget_state.c.parked_at.is_not(None))
+            .where(account_rows.among(transaction, gone), budget_state.c.parked_at.is_not(None))
             .values(UNPARKED)
         )
 
@@ -248,7 +248,7 @@ def shift_window(transaction: Connection, scope: Scope, nanos: int) -> None:
     """
     transaction.execute(
         update(budget_state)
-        .where(account_rows.among([scope]))
+        .where(account_rows.among(transaction, [scope]))
         .values(
             window_spend_nanos=budget_state.c.window_spend_nanos + nanos,
             carried_nanos=budget_state.c.carried_nanos + nanos,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, and_, column, or_, select, values
+from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
 from app.domain.event_routing import ALERT_EMAILS
@@ -19,7 +19,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
 from app.domain.thresholds import Caps, alert_percentages
 from app.models import budgets, key_secrets, keys, organizations, team_members, teams, users
-from app.services.rows import among, labelled, part
+from app.services.rows import among, labelled, part, tuple_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,8 @@ def _by_itself(identity: str) -> _Read:
 # --- members, organizations --------------------------------------------------------------------------------------
 
 
-def _members(_connection: Connection, ids: Sequence[str]) -> Select[Any]:
-    named = (
-        values(column("team_id", Text), column("user_id", Text), name="named")
-        .data([membership(identity) for identity in ids])
-        .cte("named")
-    )
-    of_member = and_(team_members.c.team_id == named.c.team_id, team_members.c.user_id == named.c.user_id)
+def _members(connection: Connection, ids: Sequence[str]) -> Select[Any]:
+    named = (team_members.c.team_id, team_members.c.user_id)
     return (
         select(
             team_members.c.team_id,
@@ -141,12 +136,11 @@ def _members(_connection: Connection, ids: Sequence[str]) -> Select[Any]:
             *labelled({"tier": budgets}),
         )
         .select_from(
-            named.join(team_members, of_member)
-            .join(budgets, budgets.c.budget_id == team_members.c.budget_id)
+            team_members.join(budgets, budgets.c.budget_id == team_members.c.budget_id)
             .join(teams, teams.c.team_id == team_members.c.team_id)
             .outerjoin(users, users.c.user_id == team_members.c.user_id)
         )
-        .where(_limited(budgets))
+        .where(tuple_among(connection, named, map(membership, ids)), _limited(budgets))
     )
 
 

@@ -130,7 +130,7 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
     """The accounts that there are, held as they are until the transaction ends."""
     rows = transaction.execute(
         select(budget_state)
-        .where(account_rows.among(scopes))
+        .where(account_rows.among(transaction, scopes))
         .order_by(*account_rows.in_order(transaction))
         .with_for_update()
     ).mappings()

@@ -31,9 +31,9 @@ def follow(transaction: Connection, act: Act, allowed: Sequence[AllowedPatch], c
     held = {*before, *after, *(scope for scopes in moved.values() for scope in scopes)}
     held |= {each.before.account.scope for each in corrected}
     if len(held) > 1 and len(moved) + bool(before or after) + len(corrected) > 1:
-        account_rows.lock(transaction, account_rows.among(held))
+        account_rows.lock(transaction, account_rows.among(transaction, held))
     for (running, spelling, carries), scopes in moved.items():
-        which = account_rows.among(scopes)
+        which = account_rows.among(transaction, scopes)
         accounts.rearm(
             transaction,
             which,

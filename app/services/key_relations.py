@@ -6,11 +6,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from app.domain.access import Caller
 from app.models import budgets, object_permissions, organization_members, organizations, team_members
 from app.services.refusals import unknown_reference
+from app.services.rows import tuple_among
 
 _LISTS = frozenset(
     column.name for column in object_permissions.columns if not column.nullable and not column.primary_key
@@ -90,9 +91,8 @@ def members(transaction: Connection, wanted: AbstractSet[tuple[str, str]]) -> se
     if not wanted:
         return set()
     pair = (team_members.c.team_id, team_members.c.user_id)
-    return {
-        (row.team_id, row.user_id) for row in transaction.execute(select(*pair).where(tuple_(*pair).in_(wanted)))
-    }
+    rows = transaction.execute(select(*pair).where(tuple_among(transaction, pair, sorted(wanted))))
+    return {(row.team_id, row.user_id) for row in rows}
 
 
 def put_permission(

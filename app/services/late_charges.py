@@ -104,7 +104,7 @@ def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[
     found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
     rows = transaction.execute(
         select(rolled_windows)
-        .where(account_rows.among(found, rolled_windows))
+        .where(account_rows.among(transaction, found, rolled_windows))
         .order_by(rolled_windows.c.window_start)
     )
     for row in rows:

@@ -94,7 +94,7 @@ def relieve(
     """
     append(transaction, [correction(account, 0, act, owner)], act, calendar)
     # In a statement of its own: a fold that was waited for would show its charges twice, or not at all.
-    lock(transaction, among([account.scope]))
+    lock(transaction, among(transaction, [account.scope]))
     (spent,) = spends.current(transaction, [account], calendar)
     if spent is not None:
         shift_window(transaction, account.scope, to_nanos - spent)

@@ -112,7 +112,9 @@ class MemberChanges:
             own_id = None
         changes = member_tier_changes(sent, OWN_TIER_FIELDS, present, self._calendar, act.at)
         if self._calendar.rolls(present.get("budget_duration")):
-            rollover.move_passed(transaction, account_rows.among([member.account.scope]), self._calendar, act.at)
+            rollover.move_passed(
+                transaction, account_rows.among(transaction, [member.account.scope]), self._calendar, act.at
+            )
         after = {**budget_rows.limits_in(present), **changes}
         if limits_nothing(after):
             budget_id, after = shared_id, {} if shared_id is None else rows[shared_id]
@@ -128,7 +130,7 @@ class MemberChanges:
                 budget_rows.remove(transaction, own_id)
         accounts.rearm(
             transaction,
-            account_rows.among([member.account.scope]),
+            account_rows.among(transaction, [member.account.scope]),
             before=present.get("budget_duration"),
             after=after.get("budget_duration"),
             calendar=self._calendar,

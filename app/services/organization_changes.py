@@ -83,7 +83,7 @@ class OrganizationChanges:
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
         if self._calendar.rolls(tiers[present_id]["budget_duration"]):
-            which = account_rows.among([Scope(ScopeKind.ORGANIZATION, organization_id)])
+            which = account_rows.among(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)])
             rollover.move_passed(transaction, which, self._calendar, act.at)
         columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)
         if "object_permission" in sent:
@@ -93,7 +93,7 @@ class OrganizationChanges:
         self._write(transaction, act, before, columns)
         accounts.rearm(
             transaction,
-            account_rows.among([Scope(ScopeKind.ORGANIZATION, organization_id)]),
+            account_rows.among(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)]),
             before=tiers[present_id]["budget_duration"],
             after=tier["budget_duration"],
             calendar=self._calendar,

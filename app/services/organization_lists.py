@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Select, func, select, tuple_
+from sqlalchemy import JSON, ColumnElement, Connection, Select, func, select
 from sqlalchemy.sql.selectable import FromClause
 
 from app.db import Database
@@ -16,7 +16,7 @@ from app.services import organization_rows, team_rows
 from app.services.audit import Act
 from app.services.organization_views import OrganizationMemberView, OrganizationView
 from app.services.pages import Listing, Order, Page, Wanted, page_of
-from app.services.rows import among, among_pairs
+from app.services.rows import among, tuple_among
 from app.services.standings import teams_seen
 from app.services.team_views import TeamView
 
@@ -105,8 +105,8 @@ class OrganizationLists:
         wanted = [(of, user_id) for of, first in inside.items() for user_id in first.members]
         grouped: defaultdict[str, Any] = defaultdict(list)
         if wanted:
-            identity = tuple_(organization_members.c.organization_id, organization_members.c.user_id)
-            those = identity.in_(among_pairs(connection, wanted))
+            identity = (organization_members.c.organization_id, organization_members.c.user_id)
+            those = tuple_among(connection, identity, wanted)
             for member in organization_rows.members(connection, those, self._calendar, act.at):
                 grouped[member.columns["organization_id"]].append(member)
         return grouped

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from app.clock import Clock
 from app.db import Database
 from app.models import ledger
 from app.services.job_batches import JobBatch
 from app.services.rebasing import Rebasing
+from app.services.rows import tuple_among
 from app.store.balances import Balances, Closing
 
 REAP_BATCH = 500
@@ -50,6 +51,6 @@ class Reaping:
         """The charges of these holds, by key id and request id, as far as the ledger has them; one statement."""
         with self._database.read() as connection:
             rows = connection.execute(
-                select(ledger).where(tuple_(ledger.c.key_id, ledger.c.request_id).in_(holds))
+                select(ledger).where(tuple_among(connection, (ledger.c.key_id, ledger.c.request_id), holds))
             )
             return [dict(row) for row in rows.mappings()]

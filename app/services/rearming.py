@@ -4,7 +4,8 @@ Each account's window is computed by the clock from the moment that it was armed
 all in the transaction that stores it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -15,7 +16,6 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
-    Text,
     and_,
     exists,
     func,
@@ -33,6 +33,7 @@ from app.domain.spellings import ROLLS
 from app.domain.windows import Calendar
 from app.models import budget_state, budgets, keys, organizations, team_members
 from app.services import account_rows, accounts, rollover
+from app.services.rows import among
 from app.services.team_rows import MEMBER_ID
 
 # What `rolls_beside` is called in the row of a tier.
@@ -70,11 +71,15 @@ def rolls_beside() -> ColumnElement[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Rearming:
-    """Accounts that run by one spelling and are to run by another; None: without a window."""
+    """Accounts that run by one spelling and are to run by another; None: without a window.
+
+    They are held with the others of their `family`, where they have one, which all of it have in common.
+    """
 
     which: ColumnElement[bool]
     before: str | None
     after: str | None
+    family: ColumnElement[bool] | None = None
 
 
 def rearm(transaction: Connection, rearmings: Iterable[Rearming], calendar: Calendar, now: datetime) -> None:
@@ -84,7 +89,8 @@ def rearm(transaction: Connection, rearmings: Iterable[Rearming], calendar: Cale
     """
     changing = [each for each in rearmings if each.before != each.after]
     if len(changing) > 1:  # in one order for everybody, which the changes by themselves would not keep
-        account_rows.lock(transaction, or_(*(each.which for each in changing)))
+        held = dict.fromkeys(each.which if each.family is None else each.family for each in changing)
+        account_rows.lock(transaction, or_(*held))
     for each in changing:
         accounts.rearm(transaction, each.which, before=each.before, after=each.after, calendar=calendar, now=now)
 
@@ -103,11 +109,15 @@ def of_models(
     """Of a tier's budgets for models, for all linked keys that have none of their own for them."""
     anybody = Scope(ScopeKind.KEY, "")
     earlier, later = (further_accounts(anybody, {"model_max_budget": budgets}) for budgets in (before, after))
-    changed: dict[tuple[str | None, str | None], list[ColumnElement[bool]]] = {}
+    changed: dict[tuple[str | None, str | None], list[str]] = defaultdict(list)
     for scope in sorted(earlier.keys() | later.keys(), key=attrgetter("sub")):
         change = (earlier.get(scope, Terms()).spelling, later.get(scope, Terms()).spelling)
-        changed.setdefault(change, []).append(_of_model(transaction, linked, scope.sub))
-    return [Rearming(or_(*which), *change) for change, which in changed.items()]
+        if change[0] != change[1]:
+            changed[change].append(scope.sub)
+    family = _of_models(transaction, linked, [model for models in changed.values() for model in models])
+    return [
+        Rearming(_of_models(transaction, linked, models), *change, family) for change, models in changed.items()
+    ]
 
 
 def of_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -125,16 +135,21 @@ def _of(kind: ScopeKind, ids: Select[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope == kind.value, budget_state.c.sub == "", budget_state.c.scope_id.in_(ids))
 
 
-def _of_model(transaction: Connection, linked: ColumnElement[bool], model: str) -> ColumnElement[bool]:
-    """The accounts for a model of the keys whose budget for it is the tier's."""
-    if transaction.dialect.name == "sqlite":
-        entry = func.json_each(keys.c.model_max_budget).table_valued("key")
-        has_own: ColumnElement[bool] = select(entry.c.key).where(entry.c.key == model).exists()
-    else:
-        has_own = keys.c.model_max_budget.op("?", is_comparison=True)(literal(model, Text))
-    of_tier = select(keys.c.key_id).where(linked, ~has_own)
+def _of_models(transaction: Connection, linked: ColumnElement[bool], models: Sequence[str]) -> ColumnElement[bool]:
+    """The accounts for some models of the keys whose budget for it is the tier's."""
     state = budget_state.c
-    return and_(state.scope == ScopeKind.KEY_MODEL.value, state.sub == model, state.scope_id.in_(of_tier))
+    if transaction.dialect.name == "sqlite":
+        entry = func.json_each(keys.c.model_max_budget).table_valued("key", joins_implicitly=True)
+        own: ColumnElement[bool] = entry.c.key == state.sub
+    else:
+        own = keys.c.model_max_budget.op("?", is_comparison=True)(state.sub)
+    has_own = select(keys.c.key_id).where(keys.c.key_id == state.scope_id, own).correlate(budget_state).exists()
+    return and_(
+        state.scope == ScopeKind.KEY_MODEL.value,
+        state.sub.in_(among(transaction, models)),
+        state.scope_id.in_(select(keys.c.key_id).where(linked)),
+        ~has_own,
+    )
 
 
 def _capped_by(budget_id: str) -> ColumnElement[bool]:

@@ -42,14 +42,15 @@ class Rebasing:
         for start in range(0, len(scopes), _AT_ONCE):
             with self._database.read() as connection:
                 rows = connection.execute(
-                    select(budget_state).where(among(scopes[start : start + _AT_ONCE]))
+                    select(budget_state).where(among(connection, scopes[start : start + _AT_ONCE]))
                 ).mappings()
                 accounts = [_account(row) for row in rows]
             self._rebase(accounts, create=False)
 
     def counted(self, accounts: Sequence[Account]) -> None:
         """Set whatever counters there are of these accounts, in the windows that they are given in."""
-        self._rebase(accounts, create=False)
+        for start in range(0, len(accounts), _AT_ONCE):
+            self._rebase(accounts[start : start + _AT_ONCE], create=False)
 
     def corrected(self, scopes: Sequence[Scope]) -> None:
         """Let what an administrator has just set count at once; raises WriteStands where that cannot be."""

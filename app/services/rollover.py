@@ -92,10 +92,10 @@ def move(transaction: Connection, rolls: Mapping[Roll, Sequence[Scope]], now: da
     unknown = [scope for roll, several in rolls.items() if not roll.known for scope in several]
     _drop(transaction, scopes, unknown, now)
     for roll, several in rolls.items():
-        which = account_rows.among(several)
+        which = account_rows.among(transaction, several)
         transaction.execute(_keep(roll, which))
         transaction.execute(update(budget_state).where(which).values(_moved(roll)))
-    opened_spent = and_(account_rows.among(scopes), budget_state.c.sub == "", _SPENT > 0)
+    opened_spent = and_(account_rows.among(transaction, scopes), budget_state.c.sub == "", _SPENT > 0)
     found = select(budget_state.c.scope, budget_state.c.scope_id).where(opened_spent)
     transaction.execute(insert(watched).from_select(["scope", "scope_id"], found))
 
@@ -115,7 +115,7 @@ def move_present(transaction: Connection, present: Iterable[Account], calendar: 
     if not latest or not _rolls(transaction, latest, calendar):
         return
     # All of them in one order for everybody: the others may move as well.
-    account_rows.lock(transaction, account_rows.among(account.scope for account in present))
+    account_rows.lock(transaction, account_rows.among(transaction, [each.scope for each in present]))
     move(transaction, _rolls(transaction, latest, calendar), now)
 
 
@@ -171,7 +171,7 @@ def _rolls(
     transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar
 ) -> dict[Roll, list[Scope]]:
     found: dict[Roll, list[Scope]] = defaultdict(list)
-    for row in transaction.execute(select(*STATE).where(account_rows.among(latest))):
+    for row in transaction.execute(select(*STATE).where(account_rows.among(transaction, latest))):
         account = latest[account_rows.scope_of(row)]
         if account.terms is None or account.window is None or row.armed_at != account.armed_at:
             continue
@@ -234,7 +234,6 @@ def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Sc
         later.c.window_start > rolled_windows.c.window_start,
         later.c.window_start <= now - KEPT,
     )
-    left = and_(account_rows.among(scopes, rolled_windows), followed)
-    if unknown:
-        left = or_(left, account_rows.among(unknown, rolled_windows))
-    transaction.execute(delete(rolled_windows).where(left))
+    left = or_(followed, account_rows.among(transaction, unknown, rolled_windows))
+    those = account_rows.among(transaction, scopes, rolled_windows)
+    transaction.execute(delete(rolled_windows).where(those, left))

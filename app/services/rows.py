@@ -3,11 +3,23 @@
 A statement reads a thing with all that belongs to it, each table under a prefix; it names some at a time.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, column, func, literal, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.sql.selectable import FromClause, TableValuedAlias
 
 from app.db import Json
@@ -38,11 +50,13 @@ def among(connection: Connection, names: Sequence[str]) -> Select[str]:
     return select(unfolded(connection, literal(list(names), Json)).c.value)
 
 
-def among_pairs(connection: Connection, pairs: Collection[tuple[str, str]]) -> Select[str, str]:
-    """Some pairs of names as rows, for `IN` with a tuple, for the same reason."""
-    entry = unfolded(connection, literal([list(pair) for pair in pairs], Json)).c.value
-    pair = type_coerce(entry, Json) if connection.dialect.name == "sqlite" else cast(entry, Json)
-    return select(pair[0].as_string(), pair[1].as_string())
+def tuple_among(
+    connection: Connection, columns: Sequence[ColumnElement[Any]], tuples: Iterable[Sequence[str]]
+) -> ColumnElement[bool]:
+    """Whether columns together are one of some tuples of names, which are rows for the same reason."""
+    entry = unfolded(connection, literal(list(map(list, tuples)), Json)).c.value
+    names = type_coerce(entry, Json) if connection.dialect.name == "sqlite" else cast(entry, Json)
+    return tuple_(*columns).in_(select(*(names[place].as_string() for place in range(len(columns)))))
 
 
 def labelled(joined: Mapping[str, FromClause]) -> list[ColumnElement[Any]]:

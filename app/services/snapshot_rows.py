@@ -1,11 +1,13 @@
 """Snapshots in SQL: a key with everything that bears on its verdict in one statement, and of whom it consists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, false, func, or_, select
+from sqlalchemy import JSON, ColumnElement, Connection, FromClause, Select, and_, false, func, or_, select
 
+from app.domain.scopes import ScopeKind
 from app.domain.snapshots import Snapshot
 from app.models import (
     budget_state,
@@ -21,6 +23,7 @@ from app.models import (
     users,
 )
 from app.services.rows import labelled, part, present
+from app.services.spends import read_instant
 from app.services.team_rows import MEMBER_ID
 from app.store import policies
 from app.store.policies import Entity
@@ -47,11 +50,16 @@ _TABLES: dict[str, tuple[FromClause, str]] = {
     "team_object_permission": (_team_permission, "object_permission_id"),
 }
 _ADMINISTERED = organization_members.alias("administered")
-# One row of accounts per scope of the key, and one more for each further one that it, its team or its owner has.
+# The account of each scope of the key, and all further ones that it, its team or its owner has.
 _ACCOUNTS = {
     scope: budget_state.alias(f"{scope}_state") for scope in ("key", "team", "user", "organization", "member")
 }
 _FURTHER = budget_state.alias("further_state")
+_FURTHER_OF = {
+    "key_id": (ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW),
+    "team_id": (ScopeKind.TEAM_MODEL, ScopeKind.TEAM_WINDOW),
+    "user_id": (ScopeKind.USER_MODEL,),
+}
 
 
 def _organization_of(key: FromClause) -> ColumnElement[Any]:
@@ -116,8 +124,8 @@ def _membership(key: FromClause) -> ColumnElement[bool]:
     return and_(team_members.c.team_id == key.c.team_id, team_members.c.user_id == key.c.user_id)
 
 
-def _whole(key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Select[Any]:
-    """A key with all that bears on it; a row per organization that its owner administers and further account."""
+def _whole(on_sqlite: bool, key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Select[Any]:
+    """A key with all that bears on it, in one row: what there may be any number of is a JSON list."""
     joined = (
         source.outerjoin(users, users.c.user_id == key.c.user_id)
         .outerjoin(teams, teams.c.team_id == key.c.team_id)
@@ -127,25 +135,6 @@ def _whole(key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Se
         .outerjoin(_member_tier, _member_tier.c.budget_id == team_members.c.budget_id)
         .outerjoin(_organization_tier, _organization_tier.c.budget_id == organizations.c.budget_id)
         .outerjoin(_team_permission, _team_permission.c.object_permission_id == teams.c.object_permission_id)
-        .outerjoin(
-            _ADMINISTERED,
-            and_(_ADMINISTERED.c.user_id == key.c.user_id, _ADMINISTERED.c.user_role == "org_admin"),
-        )
-        .outerjoin(
-            _FURTHER,
-            or_(
-                *(
-                    and_(_FURTHER.c.scope == kind, _FURTHER.c.scope_id == identity)
-                    for kind, identity in (
-                        ("key_model", key.c.key_id),
-                        ("key_window", key.c.key_id),
-                        ("team_model", key.c.team_id),
-                        ("team_window", key.c.team_id),
-                        ("user_model", key.c.user_id),
-                    )
-                )
-            ),
-        )
     )
     if key is keys:
         joined = joined.outerjoin(_permission, _permission.c.object_permission_id == keys.c.object_permission_id)
@@ -164,42 +153,74 @@ def _whole(key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Se
         )
     return select(
         *labelled({"key": key, **{name: table for name, (table, _) in _TABLES.items()}}),
-        _ADMINISTERED.c.organization_id.label("administered"),
+        _administered(on_sqlite, key).label("administered"),
         *(account.c.armed_at.label(f"armed.{scope}") for scope, account in _ACCOUNTS.items()),
-        *(_FURTHER.c[name].label(f"further.{name}") for name in ("scope", "sub", "armed_at")),
+        _further(on_sqlite, key).label("further"),
         *more,
     ).select_from(joined)
 
 
-_LIVE = _whole(keys, key_secrets.join(keys), key_secrets.c.token, key_secrets.c.key_name, key_secrets.c.revoke_at)
-_ARCHIVED = _whole(deleted_keys, deleted_keys)
+def _administered(on_sqlite: bool, key: FromClause) -> ColumnElement[Any]:
+    """The organizations that the key's owner administers."""
+    listed = func.json_group_array if on_sqlite else func.json_agg
+    return (
+        select(listed(_ADMINISTERED.c.organization_id, type_=JSON))
+        .where(_ADMINISTERED.c.user_id == key.c.user_id, _ADMINISTERED.c.user_role == "org_admin")
+        .correlate(key)
+        .scalar_subquery()
+    )
+
+
+def _further(on_sqlite: bool, key: FromClause) -> ColumnElement[Any]:
+    """Kind, sub and arming of each further account."""
+    listed = func.json_group_array if on_sqlite else func.json_agg
+    entry = func.json_array if on_sqlite else func.json_build_array
+    of_holders = (
+        and_(_FURTHER.c.scope == kind.value, _FURTHER.c.scope_id == key.c[identity])
+        for identity, kinds in _FURTHER_OF.items()
+        for kind in kinds
+    )
+    return (
+        select(listed(entry(_FURTHER.c.scope, _FURTHER.c.sub, _FURTHER.c.armed_at), type_=JSON))
+        .where(or_(*of_holders), _FURTHER.c.armed_at.is_not(None))
+        .correlate(key)
+        .scalar_subquery()
+    )
+
+
+@cache
+def _live(store: str) -> Select[Any]:
+    secret = (key_secrets.c.token, key_secrets.c.key_name, key_secrets.c.revoke_at)
+    return _whole(store == "sqlite", keys, key_secrets.join(keys), *secret)
+
+
+@cache
+def _archived(store: str) -> Select[Any]:
+    return _whole(store == "sqlite", deleted_keys, deleted_keys)
 
 
 def load(connection: Connection, token: str, now: datetime) -> Snapshot | None:
     """The whole snapshot in one statement."""
-    rows = connection.execute(_LIVE.where(_opens(token, now))).mappings().all()
-    if not rows:
+    row = connection.execute(_live(connection.dialect.name).where(_opens(token, now))).mappings().first()
+    if row is None:
         return None
-    secret = {name: rows[0][name] for name in ("token", "key_name", "revoke_at")}
-    return _snapshot(rows, {**present(rows[0], "key", keys), **secret})
+    secret = {name: row[name] for name in ("token", "key_name", "revoke_at")}
+    return _snapshot(row, {**present(row, "key", keys), **secret})
 
 
-def _snapshot(rows: Sequence[Mapping[Any, Any]], key: Mapping[str, Any]) -> Snapshot:
-    row = rows[0]
-    armed_at: dict[tuple[str, str], Any] = {(scope, ""): row[f"armed.{scope}"] for scope in _ACCOUNTS}
-    for found in rows:
-        if found["further.scope"] is not None:
-            armed_at[found["further.scope"], found["further.sub"]] = found["further.armed_at"]
+def _snapshot(row: Mapping[Any, Any], key: Mapping[str, Any]) -> Snapshot:
+    armed_at = {(scope, ""): row[f"armed.{scope}"] for scope in _ACCOUNTS}
+    armed_at |= {(scope, sub): read_instant(at) for scope, sub, at in row["further"] or ()}
     return Snapshot(
         key=key,
         **{name: part(row, name, table, identity) for name, (table, identity) in _TABLES.items()},
-        organization_admin_of=frozenset(r["administered"] for r in rows if r["administered"] is not None),
+        organization_admin_of=frozenset(row["administered"] or ()),  # PostgreSQL's list of nothing is no list
         armed_at={of: at for of, at in armed_at.items() if at is not None},
     )
 
 
 def load_archived(connection: Connection, token: str) -> Snapshot | None:
     """A deleted key as it was, with its team, its owner and its organization as they are now."""
-    statement = _ARCHIVED.where(deleted_keys.c.token == token).order_by(deleted_keys.c.id.desc())
-    rows = connection.execute(statement).mappings().all()
-    return _snapshot(rows, present(rows[0], "key", deleted_keys)) if rows else None
+    archived = _archived(connection.dialect.name).where(deleted_keys.c.token == token)
+    row = connection.execute(archived.order_by(deleted_keys.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else _snapshot(row, present(row, "key", deleted_keys))

@@ -7,14 +7,14 @@ The caps are without what is added for a time.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, tuple_
+from sqlalchemy import Connection, Select, func, select
 
 from app.domain.further_budgets import further_accounts
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id, membership
 from app.models import budgets, keys, organizations, team_members, teams, users
-from app.services.rows import among, among_pairs
+from app.services.rows import among, tuple_among
 
 _Spelled = dict[Scope, Terms]
 
@@ -80,7 +80,7 @@ def _members(connection: Connection, ids: Sequence[str]) -> _Spelled:
     rows = connection.execute(
         select(*named, *_of(budgets))
         .select_from(team_members.join(budgets, budgets.c.budget_id == team_members.c.budget_id))
-        .where(tuple_(*named).in_(among_pairs(connection, [membership(identity) for identity in ids])))
+        .where(tuple_among(connection, named, map(membership, ids)))
     )
     return {
         Scope(ScopeKind.MEMBER, member_id(team_id, user_id)): Terms(*terms) for team_id, user_id, *terms in rows

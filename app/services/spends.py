@@ -157,9 +157,9 @@ def _waits() -> ColumnElement[bool]:
 def rolled_part(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The same as `app.domain.spend` reads it."""
     return {
-        "late": [(int(amount), _read(at)) for amount, at in _parted(row[_LATE])],
+        "late": [(int(amount), read_instant(at)) for amount, at in _parted(row[_LATE])],
         "stretches": sorted(
-            (Stretch(_read(at), int(used), int(cap)) for used, at, cap in _parted(row[_STRETCHES])),
+            (Stretch(read_instant(at), int(used), int(cap)) for used, at, cap in _parted(row[_STRETCHES])),
             key=lambda stretch: stretch.start,
         ),
     }
@@ -178,7 +178,7 @@ def _parted(text: str | None) -> list[list[str]]:
     return [entry.split("|") for entry in text.split(",")] if text else []
 
 
-def _read(instant: str) -> datetime:
+def read_instant(instant: str) -> datetime:
     """An instant as a store writes it in text: SQLite without an offset."""
     found = datetime.fromisoformat(instant)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

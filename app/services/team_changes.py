@@ -102,7 +102,7 @@ class TeamChanges:
         duration = before.columns["budget_duration"]
         accounts.rearm(
             transaction,
-            account_rows.among([Scope(ScopeKind.TEAM, before.team_id)]),
+            account_rows.among(transaction, [Scope(ScopeKind.TEAM, before.team_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,

@@ -76,7 +76,7 @@ class UserChanges:
         duration = before.columns["budget_duration"]
         accounts.rearm(
             transaction,
-            account_rows.among([Scope(ScopeKind.USER, user_id)]),
+            account_rows.among(transaction, [Scope(ScopeKind.USER, user_id)]),
             before=duration,
             after=columns.get("budget_duration", duration),
             calendar=self._calendar,

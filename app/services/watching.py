@@ -65,7 +65,7 @@ class Watching:
         """The accounts in their present windows; one that nothing was ever charged to may be missing."""
         rows = transaction.execute(
             select(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.armed_at).where(
-                account_rows.among(caps)
+                account_rows.among(transaction, caps)
             )
         )
         found = []

@@ -9,11 +9,11 @@ from sqlalchemy import update
 
 from app.container import Services
 from app.dispatch import TaskName
-from app.models import budget_state, teams
-from tests.api.calls import MODEL, allowed, limit, refused, settle, spent
+from app.models import budget_state, keys, teams
+from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle, spent
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import on_one_store, rows
+from tests.factories import add_tier, on_one_store, rows, unchanged
 
 NANOS = 1_000_000_000
 HOUR, DAY = {"budget_duration": "1h", "max_budget": 1}, {"budget_duration": "1d", "max_budget": 3}
@@ -220,6 +220,46 @@ def test_two_windows_of_one_spelling_are_refused(api: Api, path: str):
     assert answer.summary == (400, "invalid_request_error", "budget_limits")
 
 
+def many_windows(count: int) -> dict[str, Any]:
+    return {"budget_limits": [{"budget_duration": f"{n}h", "max_budget": 1} for n in range(1, count + 1)]}
+
+
+def many_models(count: int) -> dict[str, Any]:
+    return {"model_max_budget": {f"m{n}": {"budget_limit": 1} for n in range(count)}}
+
+
+MAKING = {
+    "/key/generate": {},
+    "/key/service-account/generate": {"team_id": "t"},
+    "/team/new": {},
+    "/user/new": {},
+    "/budget/new": {},
+    "/organization/new": {"organization_alias": "o"},
+}
+
+
+@on_one_store
+def test_a_holder_has_so_many_further_budgets_and_no_more(api: Api, services: Services):
+    sent = [(path, many_models, 500, more) for path, more in MAKING.items()]
+    sent += [(path, many_windows, 20, MAKING[path]) for path in ("/key/generate", "/team/new")]
+    change(api, "/team/new", team_id="t")
+    sent += [
+        ("/team/update", many, most, {"team_id": "t"}) for many, most in ((many_models, 500), (many_windows, 20))
+    ]
+    key = api.generate()["key"]
+    sent += [("/key/update", many, most, {"key": key}) for many, most in ((many_models, 500), (many_windows, 20))]
+    change(api, "/user/new", user_id="u")
+    change(api, "/team/member_add", team_id="t", member={"role": "user", "user_id": "u"})
+    sent += [("/team/member_update", many_models, 500, {"team_id": "t", "user_id": "u"})]
+    for path, many, most, more in sent:
+        with unchanged(services.database):
+            (field,) = many(1)
+            answer = api.post(path, {**more, **many(most + 1)})
+            assert answer.summary == (400, "invalid_request_error", field), (path, answer)
+            assert f"at most {most}" in answer.error["message"], answer
+        change(api, path, **more, **many(most))
+
+
 # --- budgets for models ----------------------------------------------------------------------------------------
 
 
@@ -344,3 +384,45 @@ def test_rates_inside_a_budget_for_a_model_hold(api: Api, holder: Holder, scope:
         f"Rate limit exceeded for model_per_{whose}: h:{MODEL}. Limit type: requests"
     )
     allowed(api, key, model="another")
+
+
+# --- many of them, as they may be stored -----------------------------------------------------------------------
+
+
+def budgets_for(models: int) -> dict[str, Any]:
+    """Budgets for so many models, in windows of two spellings."""
+    return {f"m{number}": {"budget_limit": 1, "time_period": ("1d", "1h")[number % 2]} for number in range(models)}
+
+
+def test_a_fold_may_meet_two_thousand_accounts_and_a_change_takes_them_all_off(api: Api, services: Services):
+    key = with_windows(api)
+    with services.database.transaction() as transaction:
+        for table in (keys, teams):
+            transaction.execute(update(table).values(model_max_budget=budgets_for(1_000)))
+    charges = [{"key": key, "request_id": model, "cost": 0.5, "model": model} for model in budgets_for(1_000)]
+    assert post_settle(api, charges=charges).status == 200
+
+    fold(services)
+
+    for scope in ("key_model", "team_model"):
+        found = rows(services.database, budget_state, scope=scope)
+        assert {row["sub"]: row["window_spend_nanos"] / NANOS for row in found} == {
+            charge["model"]: 0.5 for charge in charges
+        }
+    assert is_sound(services)
+    change(api, "/key/update", key=key, model_max_budget={})
+    change(api, "/team/update", team_id="t", model_max_budget={})
+    assert allowed(api, key, model="m1")["limits"] == []
+
+
+@on_one_store
+def test_a_tier_with_any_number_of_budgets_for_models_can_be_changed(api: Api, services: Services):
+    add_tier(services.database, "b", model_max_budget=budgets_for(1_100))
+    key = api.generate(budget_id="b")["key"]
+    spent(api, key, 1)
+    settle(api, allowed(api, key, model="m1"), 0.5)
+
+    change(api, "/budget/update", budget_id="b", model_max_budget=BUDGET | {"m1": {"budget_limit": 9}})
+
+    assert limit(allowed(api, key, model="m1"), "key_model")["used"] == 0.5
+    assert is_sound(services)

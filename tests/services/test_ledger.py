@@ -58,7 +58,9 @@ class KeyAccount:
     def rearm(self, after: str | None) -> None:
         before, self.spelling = self.spelling, after
         self._run(
-            lambda tx, now: rearm(tx, among([SCOPE]), before=before, after=after, calendar=self._calendar, now=now)
+            lambda tx, now: rearm(
+                tx, among(tx, [SCOPE]), before=before, after=after, calendar=self._calendar, now=now
+            )
         )
 
     def correct(self, to_nanos: int, actor: str | None = "admin") -> int:

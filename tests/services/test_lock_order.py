@@ -89,7 +89,7 @@ def waits(database: Database, number: int) -> bool:
 def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
     """Hold an account for as long as the block takes."""
     with database.engine.begin() as connection:
-        row = select(budget_state.c.scope).where(account_rows.among([scope])).with_for_update()
+        row = select(budget_state.c.scope).where(account_rows.among(connection, [scope])).with_for_update()
         assert connection.execute(row).scalar_one() == scope.kind
         yield
 

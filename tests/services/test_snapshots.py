@@ -12,12 +12,14 @@ from app.container import Services
 from app.db import Database
 from app.domain import minting
 from app.domain.minting import Secret
-from app.models import key_secrets, keys
+from app.models import budget_state, key_secrets, keys
 from app.services.audit import Act
 from app.services.snapshots import Snapshots
 from app.store.connection import HotRedis
+from tests.bench.plans import sent_to
 from tests.clocks import MovableClock
 from tests.environment import REDIS_SECONDS
+from tests.factories import add_organization, add_user
 from tests.faults.proxy import RedisProxy
 from tests.servers import RedisServer, eventually
 from tests.services.policy_processes import counted, make_key
@@ -34,6 +36,32 @@ def test_a_cold_key_costs_two_statements_and_a_warm_one_none(
         warm = sql.during(lambda: snapshots.of(token, act.at))
 
     assert (cold, warm) == (2, 0)
+
+
+def test_what_there_may_be_any_number_of_is_read_in_one_row(
+    elsewhere: Services, snapshots: Snapshots, database: Database, act: Act
+) -> None:
+    add_user(database, "u")
+    for organization_id in ("o1", "o2"):
+        add_organization(database, organization_id, {"u": "org_admin"})
+    token = make_key(elsewhere, act, user_id="u")
+    armed = {(kind, f"{number}h"): act.at for kind in ("key_model", "key_window") for number in range(3)}
+    armed["user_model", "m"] = act.at
+    with database.transaction() as transaction:
+        key_id = transaction.execute(select(keys.c.key_id)).scalar_one()
+        for scope, sub in armed:
+            scope_id = "u" if scope == "user_model" else key_id
+            columns = {"scope": scope, "scope_id": scope_id, "sub": sub, "armed_at": act.at, "windowless": True}
+            transaction.execute(insert(budget_state).values(columns))
+
+    with sent_to(database) as sent:
+        found = snapshots.of(token, act.at)
+
+    assert found is not None
+    assert found.organization_admin_of == {"o1", "o2"}
+    assert {of: at for of, at in found.armed_at.items() if of[1]} == armed
+    with database.read() as connection:
+        assert len(connection.exec_driver_sql(sent[-1].text, sent[-1].parameters).all()) == 1
 
 
 def test_an_absent_key_is_remembered_as_absent(snapshots: Snapshots, database: Database, act: Act) -> None:

@@ -24,6 +24,7 @@ from app.api.fields import (
 from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
 from app.domain.access import ADMIN_ONLY_FIELDS
+from app.domain.budgets import MOST_MODELS, MOST_WINDOWS
 from app.domain.increases import TEMPORARY_FIELDS
 
 # Metadata entries that raise a budget or are an administrator's to set.
@@ -53,7 +54,7 @@ class ModelBudgets(Object):
     """Model name to its own budget."""
 
     def __init__(self) -> None:
-        super().__init__(values=fields.Nested(BudgetConfigSchema()))
+        super().__init__(values=fields.Nested(BudgetConfigSchema()), metadata={"maxProperties": MOST_MODELS})
 
 
 class BudgetLimitSchema(Request):
@@ -67,7 +68,7 @@ class BudgetLimits(fields.List[Any]):
     """Several windows on one key."""
 
     def __init__(self) -> None:
-        super().__init__(fields.Nested(BudgetLimitSchema()), allow_none=True)
+        super().__init__(fields.Nested(BudgetLimitSchema()), allow_none=True, metadata={"maxItems": MOST_WINDOWS})
 
 
 class LiteLLM_ObjectPermissionBaseSchema(Request):  # noqa: N801 - the wire's component name
