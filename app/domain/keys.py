@@ -15,6 +15,7 @@ from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.instants import iso
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -179,7 +180,7 @@ def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return dict.fromkeys(TEMPORARY_FIELDS) if present else {}
     return {
         "temp_budget_increase": float(present["temp_budget_increase"]),
-        "temp_budget_expiry": asked[1].isoformat(),
+        "temp_budget_expiry": iso(asked[1]),
     }
 
 

@@ -168,7 +168,7 @@ def cache_control_not_allowed(control: str) -> Refused:
 
 def estimate_required(param: str) -> Refused:
     """`param` is the field in which the caller could have said it."""
-    message = f"No price is known for this model: say in {param} what the call may cost at most."
+    message = f"Say in {param} what the call may cost at most: dollars, or tokens of a model with a price."
     return Refused(Code.ESTIMATE_REQUIRED, 400, "invalid_request_error", message, param)
 
 

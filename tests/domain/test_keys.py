@@ -231,7 +231,7 @@ def test_an_increase_is_kept_with_its_end():
         "metadata": {
             **STORED["metadata"],
             "temp_budget_increase": 0.1,
-            "temp_budget_expiry": "2026-11-18T14:47:33+00:00",
+            "temp_budget_expiry": "2026-11-18T14:47:33.000000Z",
         },
         "increase_ends_at": SOON,
     }
