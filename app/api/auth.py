@@ -2,13 +2,14 @@
 
 import re
 import uuid
+from urllib.parse import unquote
 
 from flask import Request, current_app, g
 
 from app.container import Services
 from app.domain import access
 from app.domain.access import Caller
-from app.errors import Unauthenticated
+from app.errors import InvalidRequest, Unauthenticated
 from app.services.audit import Act
 from app.services.refusals import enforce
 
@@ -44,7 +45,10 @@ def name_request(request: Request) -> None:
 
 
 def authenticate(request: Request) -> Act:
-    """Raise Unauthenticated and its kin unless the request carries a key that opens something now."""
+    """Raise Unauthenticated and its kin unless the request carries a key that opens something now.
+
+    Raises InvalidRequest for a claim that cannot be read.
+    """
     now = services().clock.now()
     caller = services().callers.authenticate(credential(request), now)
     return Act(caller, now, g.request_id, request.remote_addr, _claim(request))
@@ -55,9 +59,20 @@ def gate(caller: Caller, route: str, method: str) -> None:
 
 
 def _claim(request: Request) -> str | None:
-    """On whose behalf the caller says it acts: text as it was sent, without what no store can or may keep."""
-    sent = request.headers.get("litellm-changed-by", "")
-    text = sent.encode("latin-1", "replace").decode("utf-8", "replace")
+    """On whose behalf the caller says it acts: its text, without what no store can or may keep.
+
+    Raises InvalidRequest where the server hands on an empty header: so it does with one that holds bytes beyond
+    ASCII, and a claim must not be lost.
+    """
+    sent = request.headers.get("litellm-changed-by")
+    if sent is None or request.method in {"GET", "HEAD"}:
+        return None
+    if not sent:
+        raise InvalidRequest(
+            "litellm-changed-by is empty, or holds more than ASCII: send that percent-encoded, as UTF-8.",
+            "litellm-changed-by",
+        )
+    text = unquote(sent.encode("latin-1", "replace").decode("utf-8", "replace"))
     return _KEY.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
 
 

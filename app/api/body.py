@@ -1,7 +1,7 @@
 """Reading a request's JSON body, strictly and once, before anybody is asked who they are."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request, g
@@ -97,11 +97,22 @@ def _ignored(sent: Mapping[str, Any], schema: Schema) -> Iterator[str]:
         if field is None:
             yield name
             continue
-        inner, entries = (field.inner, value) if isinstance(field, fields.List) else (field, [value])
-        if isinstance(inner, fields.Nested) and inner.schema.unknown == EXCLUDE and isinstance(entries, list):
+        inner, entries = _entries(field, value)
+        if isinstance(inner, fields.Nested) and inner.schema.unknown == EXCLUDE:
             for entry in entries:
                 if isinstance(entry, Mapping):
                     yield from (f"{name}.{deeper}" for deeper in _ignored(entry, inner.schema))
+
+
+def _entries(field: fields.Field[Any], value: Any) -> tuple[Any, Iterable[Any]]:
+    """The field of each of the values in a list or an object with names of its own, and these."""
+    match field, value:
+        case fields.List(), list():
+            return field.inner, value
+        case fields.Dict(), dict():
+            return field.value_field, value.values()
+        case _:
+            return field, [value]
 
 
 def _collect(messages: Any, location: list[str | int], detail: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from flask import Response
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.errors import error_body
-from app.api.finished_calls import finished_call, subject
+from app.api.finished_calls import batch_of, finished_call, subject
 from app.api.schemas.call_logs import LoggedSchema, LogRequestSchema
 from app.domain.finished_calls import FinishedCall
 from app.errors import InvalidRequest, KeyNotFound, ServiceError
@@ -34,7 +34,7 @@ def log(sent: dict[str, Any]) -> Response:
     is told of once by its key and request id. The bodies of its messages are dropped unless `log_messages` in the
     metadata of the key, else of the team, allows them.
     """
-    batch = sent.get("logs")
+    batch = batch_of(sent, "logs")
     if batch is None:
         (kept,) = services().call_logs.hand_over(act(), [(subject(sent), finished_call(sent))])
         if isinstance(kept, ServiceError):

@@ -8,7 +8,7 @@ from app import metrics
 from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.errors import error_body
-from app.api.finished_calls import finished_call, nanos, subject
+from app.api.finished_calls import batch_of, finished_call, nanos, subject
 from app.api.responses import decisions as responses
 from app.api.schemas.decisions import (
     ExplainRequestSchema,
@@ -71,7 +71,7 @@ def settle(sent: dict[str, Any]) -> Response:
     id: sent again, it says what was charged first. Tokens are priced where no cost is given; what is above the
     estimate is charged in full.
     """
-    batch = sent.get("charges")
+    batch = batch_of(sent, "charges")
     if batch is None:
         (charged,) = services().settlements.settle(act(), [_usage(sent)])
         if isinstance(charged, ServiceError):

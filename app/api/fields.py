@@ -7,17 +7,20 @@ could never be stored (NUL, lone surrogates, integers beyond 64 bits) is refused
 import math
 import re
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from marshmallow import ValidationError, fields
+
+from app.domain.windows import LONGEST_YEARS
 
 # Longer than any name anybody uses, and short enough for an index entry in UTF-8.
 NAME_LENGTH = 512
 MAXIMUM_INT32 = 2**31 - 1
 MAXIMUM_INT64 = 2**63 - 1
 _DEEPEST = 32
+_FIRST_YEAR, _LAST_YEAR = MINYEAR + LONGEST_YEARS, MAXYEAR - LONGEST_YEARS - 1
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -196,6 +199,16 @@ class Instant(fields.DateTime):
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse("datetime_parsing", "Input should be a valid datetime") from error
+
+
+class CalendarInstant(Instant):
+    """An instant at which every budget window can be computed: the longest ones reach a thousand years further."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, *args, **kwargs)
+        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            raise refuse("datetime_range", f"Input should be in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+        return moment
 
 
 class LastInstant(Instant):

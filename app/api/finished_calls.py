@@ -35,6 +35,15 @@ def finished_call(sent: dict[str, Any]) -> FinishedCall:
         )
 
 
+def batch_of(sent: dict[str, Any], name: str) -> list[dict[str, Any]] | None:
+    """The calls that stand in the place of one; raises InvalidRequest where one stands beside them."""
+    batch: list[dict[str, Any]] | None = sent.get(name)
+    beside = sorted(field for field, value in sent.items() if field != name and value is not None)
+    if batch is not None and beside:
+        raise InvalidRequest(f"Send either {name} or one call, not both: {', '.join(beside)}.", name)
+    return batch
+
+
 def subject(sent: dict[str, Any]) -> Subject:
     """Which call is meant."""
     return Subject(sent.get("reservation_id"), sent.get("request_id"), sent.get("key"))

@@ -14,6 +14,8 @@ from app.api import auth
 from app.api.blueprint import Blueprint, documented
 from app.api.responses.metrics import Standing
 from app.container import Services
+from app.domain import access
+from app.services.refusals import enforce
 
 metrics = Blueprint("metrics", deferred=True)
 
@@ -28,7 +30,9 @@ def read() -> Response:
     """What this service counts of itself, in Prometheus's text form: for admins, viewers and the metrics token."""
     token = auth.services().settings.metrics_token
     if token is None or not hmac.compare_digest(token.reveal().encode(), g.credential.encode()):
-        auth.gate(auth.authenticate(request).caller, request.path, request.method)
+        caller = auth.authenticate(request).caller
+        auth.gate(caller, request.path, request.method)
+        enforce(access.may_read_operations(caller))
     return Response(counted.exposition(current_app.extensions["keyledger_metrics"]), mimetype=counted.CONTENT_TYPE)
 
 

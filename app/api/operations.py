@@ -10,8 +10,10 @@ from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer
 from app.api.schemas.operations import DrainingSchema, JobListSchema, ModelListSchema, ReadinessSchema
 from app.clock import iso
+from app.domain import access
 from app.services.job_batches import Parked
 from app.services.jobs import JobRecord
+from app.services.refusals import enforce
 
 KEYLEDGER_VERSION = "0.1.0"
 # The release of LiteLLM whose API this service speaks; its clients read it.
@@ -98,6 +100,7 @@ def list_models_v1() -> Response:
 
 @jobs.operation("/jobs", "GET", "jobs_jobs_get", JobListSchema(), summary="Jobs")
 def list_jobs() -> Response:
+    enforce(access.may_read_operations(act().caller))
     jobs = services().jobs
     parked = jobs.parked()
     return answer({"jobs": [_job(record, parked[record.name]) for record in jobs.records()]})

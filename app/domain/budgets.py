@@ -14,7 +14,7 @@ from app.domain.windows import Calendar
 RATE_FIELDS = frozenset({"max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit"})
 MONEY_FIELDS = frozenset({"max_budget", "soft_budget"})
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"tpd_limit"})
+UNENFORCED_FIELDS = frozenset({"budget_reset_at", "tpd_limit"})
 LIMIT_FIELDS = RATE_FIELDS | MONEY_FIELDS | {*spellings.FIELDS, "model_max_budget"}
 
 # Of one holder: each that counts in a call is an account which the call is decided by. What is stored may be more.
@@ -23,6 +23,12 @@ MOST_MODELS = 500
 
 # A team's and an organization's models may be these instead of names of models.
 ALL_MODELS = frozenset({"*", "all-proxy-models"})
+
+# The names of what a budget for a model says, the first that says something decides.
+MODEL_LIMIT_NAMES = ("budget_limit", "max_budget")
+MODEL_PERIOD_NAMES = ("time_period", "budget_duration")
+# Metadata entries that hold a rate for each of some models.
+MODEL_RATES = ("model_rpm_limit", "model_tpm_limit")
 
 _LIMITING = (
     *sorted(RATE_FIELDS),
@@ -234,16 +240,30 @@ def check_model_budgets(budgets: Mapping[str, Any]) -> None:
     for model, budget in budgets.items():
         if not isinstance(budget, Mapping):
             raise InvalidValue(f"{param}: the budget of '{model}' must be an object", param)
-        limit = budget.get("budget_limit", budget.get("max_budget"))
-        if limit is not None:
+        for limit in (budget[name] for name in MODEL_LIMIT_NAMES if budget.get(name) is not None):
             money.nanos(money.decimal(limit, param), param)
-        period = budget.get("time_period", budget.get("budget_duration"))
-        if period is not None:
+        for period in (budget[name] for name in MODEL_PERIOD_NAMES if budget.get(name) is not None):
             _check_period(period, model)
         for name in ("tpm_limit", "rpm_limit"):
-            rate = budget.get(name)
-            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0):
-                raise InvalidValue(f"{param}: {name} of '{model}' must be a whole number from 0", param)
+            if budget.get(name) is not None:
+                _check_rate(budget[name], f"{param}: {name} of '{model}'", param)
+
+
+def check_model_rates(metadata: Mapping[str, Any] | None) -> None:
+    """Refuse sent metadata with rates per model that would limit nothing, or everything; raises InvalidValue."""
+    for name in MODEL_RATES:
+        rates = (metadata or {}).get(name)
+        if rates is None:
+            continue
+        if not isinstance(rates, Mapping):
+            raise InvalidValue(f"metadata: {name} must be an object", "metadata")
+        for model, rate in rates.items():
+            _check_rate(rate, f"metadata: {name} of '{model}'", "metadata")
+
+
+def _check_rate(rate: object, what: str, param: str) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate < 0:
+        raise InvalidValue(f"{what} must be a whole number from 0", param)
 
 
 def _check_number(entries: Sized, most: int, param: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain import money
+from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
@@ -97,11 +98,16 @@ def _terms_of_model(entry: Any) -> Terms:
     param = "model_max_budget"
     if not isinstance(entry, Mapping):
         raise InvalidValue(f"{param} must hold objects", param)
-    limit = entry.get("budget_limit", entry.get("max_budget"))
-    period = entry.get("time_period", entry.get("budget_duration"))
+    limit = _first(entry, MODEL_LIMIT_NAMES)
+    period = _first(entry, MODEL_PERIOD_NAMES)
     if period is not None and not isinstance(period, str):
         raise InvalidValue(f"{param} must hold periods that are texts", param)
     return Terms(period, None if limit is None else money.nanos(money.decimal(limit, param), param))
+
+
+def _first(budget: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """What a budget for a model says under the first of these names that is not null."""
+    return next((budget[name] for name in names if budget.get(name) is not None), None)
 
 
 def _terms_of_window(limit: Mapping[str, Any]) -> Terms:

@@ -15,6 +15,7 @@ from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
+from app.domain.instants import iso
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -143,6 +144,7 @@ def _metadata(
     temporary = _temporary(sent, now)
     if "metadata" not in sent and not folded and not temporary:
         return {}
+    budgets.check_model_rates(sent.get("metadata"))
     metadata = dict((sent["metadata"] or {}) if "metadata" in sent else (stored or {}))
     if "metadata" in sent and "logging" in metadata:
         metadata |= _logging(metadata.pop("logging"), stored, vault)
@@ -181,7 +183,7 @@ def _temporary(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return dict.fromkeys(TEMPORARY_FIELDS) if present else {}
     return {
         "temp_budget_increase": float(present["temp_budget_increase"]),
-        "temp_budget_expiry": asked[1].isoformat(),
+        "temp_budget_expiry": iso(asked[1]),
     }
 
 

@@ -16,9 +16,11 @@ MAXIMUM_NANOS = MAXIMUM_DOLLARS * NANOS_PER_DOLLAR
 def nanos(dollars: Decimal, param: str) -> int:
     """Turn dollars into nano-dollars, rounded to the nearest; raises InvalidValue naming `param`."""
     if not dollars.is_finite() or dollars < 0:
-        raise InvalidValue(f"{param} must be a non-negative finite number. Received: {dollars}", param)
+        raise InvalidValue(f"{param} must be a non-negative finite number. Received: {str(dollars)[:64]}", param)
     if dollars > MAXIMUM_DOLLARS:
-        raise InvalidValue(f"{param} must not be above {MAXIMUM_DOLLARS:,} USD. Received: {dollars}", param)
+        raise InvalidValue(
+            f"{param} must not be above {MAXIMUM_DOLLARS:,} USD. Received: {str(dollars)[:64]}", param
+        )
     return int((dollars * NANOS_PER_DOLLAR).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 

@@ -6,16 +6,18 @@ from typing import Any
 
 from app.domain import money
 from app.domain.access import Role
-from app.domain.budgets import LIMIT_FIELDS
+from app.domain.budgets import LIMIT_FIELDS, MODEL_RATES, check_model_rates
 from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.metadata import folded_into
 from app.domain.values import InvalidValue
 
 # Kept in `metadata` under their own names, as LiteLLM keeps them.
-FOLDED_FIELDS = frozenset({"model_rpm_limit", "model_tpm_limit"})
+FOLDED_FIELDS = frozenset(MODEL_RATES)
 
 # Stored and echoed, but not acted upon by any check of this service.
-UNENFORCED_FIELDS = frozenset({"allowed_models", "max_budget_in_organization", "model_max_budget", "tpd_limit"})
+UNENFORCED_FIELDS = frozenset(
+    {"allowed_models", "budget_reset_at", "max_budget_in_organization", "model_max_budget", "tpd_limit"}
+)
 
 # Who somebody can be in an organization.
 ROLES = (Role.ORG_ADMIN.value, Role.INTERNAL_USER.value, Role.INTERNAL_USER_VIEWER.value)
@@ -45,6 +47,7 @@ def changes_of(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, 
             raise InvalidValue("organization_alias must not be empty", "organization_alias")
     if "models" in sent:
         columns["models"] = sent["models"] or []
+    check_model_rates(sent.get("metadata"))
     merged = dict(sent)
     if sent.get("metadata") is not None:
         merged["metadata"] = {**stored, **sent["metadata"]}

@@ -26,7 +26,7 @@ A code says which rule refused, once and for all; status, type and message are t
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -168,7 +168,7 @@ def cache_control_not_allowed(control: str) -> Refused:
 
 def estimate_required(param: str) -> Refused:
     """`param` is the field in which the caller could have said it."""
-    message = f"No price is known for this model: say in {param} what the call may cost at most."
+    message = f"Say in {param} what the call may cost at most: dollars, or tokens of a model with a price."
     return Refused(Code.ESTIMATE_REQUIRED, 400, "invalid_request_error", message, param)
 
 
@@ -217,6 +217,13 @@ def concurrency_refused(
     """No parallel request left; `reset_at` is when the first of those under way ends by time alone."""
     unit = "max_parallel_requests"
     return _throttled(Code.CONCURRENCY_EXCEEDED, kind, snapshot, unit, limit, 0, reset_at, now, "")
+
+
+def never_fitting(refused: Refused, asked: str, limit: str) -> Refused:
+    """The same refusal for a call that asks for more than there ever is: it names no time to come back."""
+    message = f"{refused.message}. The call asks for {asked} of a limit of {limit}: it will never fit"
+    headers = tuple(header for header in refused.headers if header[0] != "retry-after")
+    return replace(refused, message=message, headers=headers)
 
 
 def holds_lost(until: datetime) -> Refused:

@@ -140,6 +140,7 @@ def columns_of(
         )
     if sent.get("team_member_key_duration") is not None:
         keys.length(sent["team_member_key_duration"], "team_member_key_duration")
+    budgets.check_model_rates(sent.get("metadata"))
     metadata = folded_into(sent, FOLDED_FIELDS, stored.get("metadata", {}))
     metadata.pop(MEMBER_BUDGET_ID, None)
     if "metadata" in sent:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.clock import Clock
-from app.domain import access, minting, refusals
+from app.domain import access, minting, money, refusals
 from app.domain.limit_states import LimitKind, LimitState, states
 from app.domain.limits import Account, Numbers, admits
 from app.domain.refusals import Refused
@@ -237,7 +237,21 @@ def _place(case: Case, full: Full) -> int:
 
 
 def refusal_of(case: Case, state: LimitState, budget_status: int) -> tuple[Refused, float | None]:
-    """The refusal of a limit without room, and seconds until there may be some, where that is known."""
+    """The refusal of a limit without room, and seconds until there may be some, where that is known.
+
+    None too for a call that fits into no window: waiting would never help it.
+    """
+    refused, seconds = _refusal_and_wait(case, state, budget_status)
+    if admits(0, 0, state.asked, state.limit):
+        return refused, seconds
+    return refusals.never_fitting(refused, _amount(state, state.asked), _amount(state, state.limit)), None
+
+
+def _amount(state: LimitState, amount: int) -> str:
+    return repr(money.dollars(amount)) if state.kind is LimitKind.BUDGET else str(amount)
+
+
+def _refusal_and_wait(case: Case, state: LimitState, budget_status: int) -> tuple[Refused, float | None]:
     scope, now = state.scope, case.at
     if state.kind is LimitKind.BUDGET:
         refused = refusals.budget_refused(

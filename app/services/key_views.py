@@ -93,6 +93,7 @@ class KeyView:
             **plain,
             **instants,
             **_CONSTANT,
+            "policies": _policies(columns["metadata"]),
             "budget_limits": shown_limits(columns["budget_limits"]),
             "metadata": visible_metadata(columns["metadata"], self.seen_at),
             "expires": iso(columns["expires_at"]),
@@ -118,6 +119,12 @@ class KeyView:
         if own is None:
             return self.tier
         return {**(self.tier or dict.fromkeys(TIER_FIELDS)), "soft_budget": dollars(own)}
+
+
+def _policies(metadata: Mapping[str, Any]) -> list[Any]:
+    """Those that were sent: were none shown, a row that is sent back would take them off."""
+    sent = metadata.get("policies")
+    return sent if isinstance(sent, list) else []
 
 
 _PLAIN = (
@@ -163,7 +170,6 @@ _INSTANTS = (
 # LiteLLM's row has these; nothing here ever gives them another value.
 _CONSTANT: dict[str, Any] = {
     "soft_budget_cooldown": False,
-    "policies": [],
     "model_spend": {},
     "litellm_organization_table": None,
     "litellm_project_table": None,

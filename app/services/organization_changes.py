@@ -70,13 +70,15 @@ class OrganizationChanges:
     ) -> OrganizationView:
         before = self._hold(transaction, act, organization_id)
         present_id = before.columns["budget_id"]
-        budget_id = _named_budget(sent) or present_id
+        budget_id = _named_budget(sent, present_id)
         tiers = budget_rows.locked(transaction, {present_id, budget_id})
         if budget_id not in tiers:
             raise unknown_reference("budget_id")
         columns = changes_of(sent, before.columns["metadata"])
         inline = {name: sent[name] for name in TIER_FIELDS & sent.keys()}
         limits = tier_changes(inline, tiers[budget_id], self._calendar, act.at)
+        # What was read and goes back is no change: it takes nobody off a tier that is shared.
+        limits = {name: limit for name, limit in limits.items() if limit != tiers[budget_id][name]}
         tier = {**tiers[budget_id], **limits}
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
@@ -143,10 +145,11 @@ class OrganizationChanges:
             key_relations.drop_permissions(transaction, [before])
 
 
-def _named_budget(sent: Mapping[str, Any]) -> str | None:
-    """The tier that the request links the organization to; raises InvalidRequest where it would have none."""
-    check_one_budget(sent)
-    if "budget_id" in sent and not sent["budget_id"]:
+def _named_budget(sent: Mapping[str, Any], present_id: str) -> str:
+    """The tier that the request leaves the organization with; raises InvalidRequest where it would have none."""
+    named: str | None = sent.get("budget_id", present_id)
+    if not named:
         raise InvalidRequest("An organization always has a budget: budget_id must name one.", "budget_id")
-    named: str | None = sent.get("budget_id")
+    if named != present_id:
+        check_one_budget(sent)
     return named

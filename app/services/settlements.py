@@ -4,7 +4,7 @@ A charge is a committed row of the ledger before anybody is told so; Redis follo
 recognised by its key and request id, changes nothing, and says what was charged the first time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -155,9 +155,9 @@ class Settlements:
         return reservation
 
     def _find(self, act: Act, subjects: Sequence[Subject]) -> _Found:
-        """The keys that subjects name, each looked up once, and the reservations of their holds, all at once."""
+        """The keys that subjects name, and the reservations of their holds, all at once."""
         named = {subject.key for subject in subjects if subject.reservation_id is None and subject.key is not None}
-        keys = {key: self._snapshot(act, key) for key in named}
+        keys = self._keys(act, named) if named else {}
         wanted = {
             (snapshot.key["key_id"], subject.request_id)
             for subject in subjects
@@ -217,17 +217,19 @@ class Settlements:
             accounts=self._judging.plan(snapshot, usage.model, at).accounts,
         )
 
-    def _snapshot(self, act: Act, key: str) -> Snapshot | None:
-        """A key that lives, or one that is deleted: what it has used is charged to its team and its owner."""
-        token = minting.token_of(key)
-        snapshot = self._snapshots.of(token, act.at)
-        if snapshot is not None and access.may_decide(
-            act.caller, snapshot.key["team_id"], snapshot.organization_id
-        ):
-            return snapshot
-        # Asked of a key out of sight too: the number of statements must not tell it from one that is not there.
-        archived = self._snapshots.archived(token)
-        return snapshot or archived
+    def _keys(self, act: Act, named: Collection[str]) -> dict[str, Snapshot | None]:
+        """Keys that live, or that are deleted: what these have used is charged to their teams and owners."""
+        tokens = {key: minting.token_of(key) for key in named}
+        live = self._snapshots.all_of(sorted(set(tokens.values())), act.at)
+        seen = {
+            token
+            for token, snapshot in live.items()
+            if access.may_decide(act.caller, snapshot.key["team_id"], snapshot.organization_id)
+        }
+        # Asked of keys out of sight too: the number of statements must not tell them from what is not there.
+        unseen = sorted(set(tokens.values()) - seen)
+        archived = self._snapshots.archived(unseen) if unseen else {}
+        return {key: live.get(token) or archived.get(token) for key, token in tokens.items()}
 
     def _cost(self, usage: Usage, reservation: Reservation) -> int:
         if usage.cost_nanos is not None:

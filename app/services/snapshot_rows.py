@@ -1,6 +1,6 @@
 """Snapshots in SQL: a key with everything that bears on its verdict in one statement, and of whom it consists."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from app.models import (
     teams,
     users,
 )
-from app.services.rows import labelled, part, present
+from app.services.rows import among, labelled, part, present
 from app.services.spends import read_instant
 from app.services.team_rows import MEMBER_ID
 from app.store import policies
@@ -30,9 +30,11 @@ from app.store.policies import Entity
 
 
 def _opens(token: str, now: datetime) -> Any:
-    return and_(
-        key_secrets.c.token == token, or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now)
-    )
+    return and_(key_secrets.c.token == token, _is_in_use(now))
+
+
+def _is_in_use(now: datetime) -> ColumnElement[bool]:
+    return or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now)
 
 
 # What is read of a key with its neighbours: each under a name, which is that of the snapshot's field as well.
@@ -202,8 +204,17 @@ def _archived(store: str) -> Select[Any]:
 def load(connection: Connection, token: str, now: datetime) -> Snapshot | None:
     """The whole snapshot in one statement."""
     row = connection.execute(_live(connection.dialect.name).where(_opens(token, now))).mappings().first()
-    if row is None:
-        return None
+    return None if row is None else _live_snapshot(row)
+
+
+def load_all(connection: Connection, tokens: Sequence[str], now: datetime) -> dict[str, Snapshot]:
+    """The snapshots of all keys that these digests open, by digest, in one statement."""
+    chosen = key_secrets.c.token.in_(among(connection, tokens))
+    rows = connection.execute(_live(connection.dialect.name).where(chosen, _is_in_use(now))).mappings()
+    return {row["token"]: _live_snapshot(row) for row in rows}
+
+
+def _live_snapshot(row: Mapping[Any, Any]) -> Snapshot:
     secret = {name: row[name] for name in ("token", "key_name", "revoke_at")}
     return _snapshot(row, {**present(row, "key", keys), **secret})
 
@@ -219,8 +230,9 @@ def _snapshot(row: Mapping[Any, Any], key: Mapping[str, Any]) -> Snapshot:
     )
 
 
-def load_archived(connection: Connection, token: str) -> Snapshot | None:
-    """A deleted key as it was, with its team, its owner and its organization as they are now."""
-    archived = _archived(connection.dialect.name).where(deleted_keys.c.token == token)
-    row = connection.execute(archived.order_by(deleted_keys.c.id.desc()).limit(1)).mappings().first()
-    return None if row is None else _snapshot(row, present(row, "key", deleted_keys))
+def load_archived(connection: Connection, tokens: Sequence[str]) -> dict[str, Snapshot]:
+    """Deleted keys as they were last, by digest, with team, owner and organization as they are now."""
+    chosen = deleted_keys.c.token.in_(among(connection, tokens))
+    archived = _archived(connection.dialect.name).where(chosen).order_by(deleted_keys.c.id)
+    rows = connection.execute(archived).mappings()
+    return {row["key.token"]: _snapshot(row, present(row, "key", deleted_keys)) for row in rows}

@@ -99,10 +99,21 @@ class Snapshots:
         versions = [sighting.versions for sighting in sightings if sighting.versions is not None]
         return not versions or self._policies.check(together(versions)) is Freshness.FRESH
 
-    def archived(self, token: str) -> Snapshot | None:
-        """A deleted key as it was, with its team, its owner and its organization as they are now."""
+    def all_of(self, tokens: Sequence[str], now: datetime) -> dict[str, Snapshot]:
+        """The keys that these digests open at `now`, by digest: one as `of` knows it, several by one statement.
+
+        Raises StoreUnavailable when SQL is away.
+        """
+        if len(tokens) == 1:
+            found = self.of(tokens[0], now)
+            return {} if found is None else {tokens[0]: found}
         with self._database.read() as connection:
-            return snapshot_rows.load_archived(connection, token)
+            return snapshot_rows.load_all(connection, tokens, now)
+
+    def archived(self, tokens: Sequence[str]) -> dict[str, Snapshot]:
+        """Deleted keys as they were, by digest, with team, owner and organization as they are now."""
+        with self._database.read() as connection:
+            return snapshot_rows.load_archived(connection, tokens)
 
     def _read(self, token: str, now: datetime) -> Snapshot | None:
         with self._database.read() as connection:

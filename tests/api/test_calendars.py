@@ -277,3 +277,11 @@ def test_what_never_resets_has_no_window_and_no_resets(api: Api) -> None:
 @on_one_store
 def test_a_preview_of_nothing_that_can_be_is_a_400(api: Api, query: dict[str, Any]) -> None:
     assert api.get("/budget/calendar", **query).status == 400
+
+
+@on_one_store
+@pytest.mark.parametrize("at", ["0001-01-01", "1000-12-31T23:59:59Z", "8999-01-01", "9999-12-31"])
+def test_an_arming_at_which_no_window_may_be_computed_does_not_fit(api: Api, at: str) -> None:
+    answer = api.get("/budget/calendar", **{**TOKYO, "armed_at": at})
+
+    assert (answer.status, answer.body["detail"][0]["loc"]) == (422, ["query", "armed_at"])

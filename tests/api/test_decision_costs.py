@@ -212,6 +212,24 @@ def test_charging_calls_that_were_never_held_reads_their_key_once(
     assert found == Cost(2, 1, ("check", "check", *reads, "close"))
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_charging_calls_of_many_keys_takes_as_many_statements_as_those_of_two(
+    api: Api, cost: Measure, gateway: str, count: int
+):
+    alive, gone = ([api.generate(team_id="t")["key"] for _ in range(count)] for _ in range(2))
+    api.post("/key/delete", {"keys": gone})
+    cold = [*alive, *gone, *(f"sk-unknown-{number:08}" for number in range(count))]
+    charges = [{"key": key, "request_id": "r", "cost": 0.5} for key in cold]
+    answers = []
+
+    found = cost(lambda: answers.append(post_settle(api, caller=gateway, charges=charges)))
+
+    # The live keys, the deleted ones, the charges, and where they wait.
+    assert found == Cost(4, 1, ("check", *("HGET",) * 2 * count, "close"))
+    taken = ["error" not in result for result in answers[0].body["results"]]
+    assert taken == [True] * 2 * count + [False] * count
+
+
 def test_releasing_and_extending(api: Api, cost: Measure, gateway: str):
     key = api.generate(max_budget=9)["key"]
     sent = {"reservation_id": allowed(api, key, caller=gateway)["reservation_id"]}

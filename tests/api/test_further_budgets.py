@@ -355,6 +355,22 @@ def test_a_holder_that_is_made_again_starts_its_budgets_for_models_at_zero(
 
 
 @on_one_store
+@pytest.mark.parametrize("budget", [
+    {"budget_limit": None, "max_budget": 1, "time_period": None, "budget_duration": "1d"},
+    {"budget_limit": 1, "max_budget": None, "time_period": "1d", "budget_duration": None},
+])  # fmt: skip
+def test_a_null_of_either_name_does_not_hide_what_the_other_one_says(
+    api: Api, clock: MovableClock, budget: dict[str, Any]
+):
+    key = of_team(api, model_max_budget={MODEL: budget})
+    settle(api, allowed(api, key), 1)
+
+    assert limit(refused(api, key, cost=0), "team_model")["limit"] == 1
+    clock.advance(timedelta(hours=11))
+    allowed(api, key)
+
+
+@on_one_store
 @HOLDERS
 def test_rates_inside_a_budget_for_a_model_hold(api: Api, holder: Holder, scope: str, name: str):
     key = holder(api, model_max_budget={MODEL: {"rpm_limit": 1}})

@@ -134,6 +134,9 @@ BAD_MODEL_BUDGETS: list[dict[str, Any]] = [
         None,
         [],
         {"budget_limit": -1},
+        {"budget_limit": None, "max_budget": -1},
+        {"budget_limit": 1, "max_budget": "much"},
+        {"time_period": None, "budget_duration": "sometimes"},
         {"budget_limit": True},
         {"budget_limit": "much"},
         {"budget_limit": [1]},
@@ -161,6 +164,26 @@ def test_a_budget_per_model_that_could_not_be_enforced_is_refused(shared_api: Ap
     answer = shared_api.post("/key/generate", {"model_max_budget": sent})
 
     assert answer.summary == (400, "invalid_request_error", "model_max_budget")
+
+
+@pytest.mark.parametrize("path", ["/key/generate", "/team/new", "/organization/new"])
+@pytest.mark.parametrize("name", ["model_rpm_limit", "model_tpm_limit"])
+@pytest.mark.parametrize(
+    "rates", [5, "x", [], True, *({"gpt-4o": rate} for rate in (1.5, "x", -1, True, None, {}))]
+)
+def test_a_rate_per_model_inside_of_metadata_that_could_not_be_enforced_is_refused(
+    shared_api: Api, shared_services: Services, path: str, name: str, rates: Any
+):
+    with unchanged(shared_services.database):
+        answer = shared_api.post(path, {"organization_alias": "o", "metadata": {name: rates}})
+
+    assert answer.summary == (400, "invalid_request_error", "metadata")
+
+
+def test_a_rate_per_model_inside_of_metadata_is_kept(shared_api: Api):
+    metadata = {"model_rpm_limit": {"gpt-4o": 5}, "model_tpm_limit": None}
+
+    assert shared_api.info(shared_api.generate(metadata=metadata)["key"])["metadata"] == metadata
 
 
 def test_several_windows_are_armed_each_with_its_reset(api: Api):

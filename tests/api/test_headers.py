@@ -11,7 +11,7 @@ from app.domain.keys import UNENFORCED_FIELDS
 from app.models import audit
 from tests.api.settings import FOLDED, PLAIN
 from tests.clients import MASTER_KEY, Answer, Api
-from tests.factories import on_one_store, rows
+from tests.factories import on_one_store, rows, unchanged
 
 UNKNOWN = "sk-unknown-key-0000"
 SECURITY = {
@@ -113,6 +113,17 @@ def test_fields_that_nobody_knows_are_named_inside_of_others_too(shared_api: Api
     assert answer.headers[IGNORED] == "keys.max_budgt,keys.object_permission.modles,keys.rpm_limit,team_id"
 
 
+@pytest.mark.parametrize("path", ["/key/generate", "/team/new", "/user/new", "/budget/new"])
+def test_what_nobody_knows_of_a_budget_for_a_model_is_named(shared_api: Api, path: str):
+    known = {"budget_limit": 1, "time_period": "1d", "max_budget": 1, "budget_duration": "1d", "rpm_limit": 1}
+    budgets = {"m": {**known, "tpm_limit": 1}, "n": {"limit": 5}, "o": {"budget_timezone": "UTC", "limit": 1}}
+
+    answer = shared_api.post(path, {"model_max_budget": budgets})
+
+    assert answer.status == 200
+    assert answer.headers[IGNORED] == "model_max_budget.budget_timezone,model_max_budget.limit"
+
+
 def test_fields_that_nobody_knows_are_named_beside_a_refusal_too(shared_api: Api):
     answer = shared_api.post("/key/generate", {"duraton": "1d", "max_budget": -1})
 
@@ -212,7 +223,9 @@ def test_every_change_records_the_claim_beside_the_real_caller_and_the_request(a
     ("sent", "recorded"),
     [
         (None, None),
-        ("", None),
+        ("Jos%C3%A9 100%", "José 100%"),
+        ("al%00ice%1b[0m", "alice[0m"),
+        ("sk%2D1234-abcdefgh", "sk-****"),
         ("\x00\x01\x7f", None),
         ("al\x00ice\x1b[0m", "alice[0m"),
         ("Zoë 漢 🔑", "Zoë 漢 🔑"),
@@ -239,6 +252,15 @@ def test_a_claim_that_is_no_text_is_kept_by_postgresql_too(api: Api, services: S
 
     (row,) = rows(services.database, audit)
     assert row["changed_by"] == "a\ufffd\ufffdb"
+
+
+@on_one_store
+def test_an_empty_claim_is_refused_for_it_may_have_held_what_the_server_drops(api: Api, services: Services):
+    with unchanged(services.database):
+        answer = api.post("/key/generate", {}, headers={"litellm-changed-by": ""})
+
+    assert answer.summary == (400, "invalid_request_error", "litellm-changed-by")
+    assert api.call("GET", "/key/list", headers={"litellm-changed-by": ""}).status == 200
 
 
 def test_a_claim_gives_no_rights(shared_api: Api):

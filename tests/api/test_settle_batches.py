@@ -56,6 +56,25 @@ def test_every_charge_of_a_batch_is_answered_on_its_own(api: Api, services: Serv
     assert (shown["used"], shown["held"]) == (2.25, 1)
 
 
+@on_one_store
+@pytest.mark.parametrize(("path", "batch"), [("/key/settle", "charges"), ("/key/log", "logs")])
+@pytest.mark.parametrize("beside", [{"request_id": "s"}, {"reservation_id": "r"}, {"model": "m"}])
+def test_a_call_beside_many_calls_is_refused_and_none_is_lost(
+    api: Api, services: Services, path: str, batch: str, beside: dict[str, Any]
+):
+    call = {
+        "key": api.generate()["key"],
+        "request_id": "r",
+        "cost" if path == "/key/settle" else "response_cost": 1,
+    }
+
+    with unchanged(services.database):
+        answer = api.post(path, {batch: [call], **beside})
+
+    assert answer.summary == (400, "invalid_request_error", batch)
+    assert api.post(path, {batch: [call], **dict.fromkeys(beside)}).status == 200
+
+
 def test_a_thousand_charges_are_taken_at_once_and_no_more(api: Api, services: Services):
     assert api.post("/team/new", {"team_id": "t" * 36, "budget_duration": "1d"}).status == 200
     key = api.generate(team_id="t" * 36, user_id="u" * 36, budget_duration="1h")["key"]

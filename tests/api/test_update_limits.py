@@ -181,7 +181,7 @@ def test_a_temporary_increase_is_kept_with_its_end_in_utc(shared_api: Api, until
 
     after = changed(shared_api, made["key"], temp_budget_increase=5.5, temp_budget_expiry=until)
 
-    expected = {"own": 1, "temp_budget_increase": 5.5, "temp_budget_expiry": "2026-11-19T00:00:00+00:00"}
+    expected = {"own": 1, "temp_budget_increase": 5.5, "temp_budget_expiry": "2026-11-19T00:00:00.000000Z"}
     assert after["metadata"] == expected
     assert after["max_budget"] == 1
 

@@ -242,6 +242,7 @@ def test_a_value_of_the_wrong_type_does_not_fit_the_schema(
 
     assert (answer.status, answer.body["detail"][0]["loc"]) == (422, ["body", *location])
     assert "hunter2" not in str(answer)
+    assert "Role." not in str(answer)
 
 
 @pytest.mark.parametrize("role", ["proxy_admin", "team", "customer", "internal_user"])

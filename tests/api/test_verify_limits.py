@@ -133,8 +133,25 @@ def test_a_budget_without_a_window_never_says_when_to_come_again(api: Api):
     assert (found["retry_after"], limit(found, "key")["resets_at"]) == (None, None)
 
 
-def test_a_budget_of_nothing_refuses_everything(api: Api):
-    assert refused(api, api.generate(max_budget=0)["key"], cost=0)["code"] == "budget_exceeded"
+@on_one_store
+@pytest.mark.parametrize(
+    ("limits", "estimate", "code", "asked"),
+    [
+        ({"max_budget": 0}, {"cost": 0}, "budget_exceeded", "0.0 of a limit of 0.0"),
+        ({"max_budget": 0.05, "budget_duration": "1d"}, {"cost": 1}, "budget_exceeded", "1.0 of a limit of 0.05"),
+        ({"tpm_limit": 100}, {"input_tokens": 200}, "rate_limited", "200 of a limit of 100"),
+        ({"tpm_limit": 0}, {"input_tokens": 0}, "rate_limited", "0 of a limit of 0"),
+        ({"rpm_limit": 0}, {}, "rate_limited", "1 of a limit of 0"),
+        ({"max_parallel_requests": 0}, {}, "concurrency_exceeded", "1 of a limit of 0"),
+    ],
+)
+def test_a_call_that_can_never_fit_is_not_told_to_come_again(
+    api: Api, limits: dict[str, Any], estimate: dict[str, Any], code: str, asked: str
+):
+    found = refused(api, api.generate(**limits)["key"], cost=None, estimate={"cost": 0, **estimate})
+
+    assert (found["code"], found["retry_after"]) == (code, None)
+    assert found["message"].endswith(f". The call asks for {asked}: it will never fit")
 
 
 def test_a_budget_for_a_model_holds_its_calls_alone(api: Api, clock: MovableClock):

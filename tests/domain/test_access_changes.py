@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from app.domain import access, organizations, teams
 from app.domain.access import HIDDEN, NO_STANDING, Caller, Kind, Standing
-from app.domain.access.ceilings import CAPS, RATES, lifted
+from app.domain.access.ceilings import CAPS, lifted
 from app.domain.access.teams import RESERVED_ENTRIES
+from app.domain.budgets import MODEL_RATES
 from tests.domain.test_access import (
     ABOVE_TEAM,
     ADMIN,
@@ -171,8 +172,8 @@ def test_an_admin_of_the_organization_lifts_up_to_the_limits_of_the_calling_key(
 def test_every_folded_field_of_a_team_is_a_limit_a_guard_or_its_own():
     own = {"tags", "team_member_key_duration"}
 
-    assert {*RATES, *RESERVED_ENTRIES, *own} == teams.FOLDED_FIELDS
-    assert set(RATES) == organizations.FOLDED_FIELDS
+    assert {*MODEL_RATES, *RESERVED_ENTRIES, *own} == teams.FOLDED_FIELDS
+    assert set(MODEL_RATES) == organizations.FOLDED_FIELDS
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_sending_a_change_again_changes_nothing(sent: dict[str, Any]):
 @pytest.mark.parametrize("field", sorted(FOLDED_FIELDS))
 def test_a_folded_field_is_an_entry_of_the_metadata(field: str):
     assert columns(**{field: ["a"]}) == {"metadata": {field: ["a"]}}
-    assert columns(**{field: ["a"]}, metadata={"own": 2, field: "beaten"}) == {
+    assert columns(**{field: ["a"]}, metadata={"own": 2, field: {"beaten": 1}}) == {
         "metadata": {"own": 2, field: ["a"]}
     }
     assert columns(**{field: None}) == {"metadata": {}}
@@ -231,7 +231,7 @@ def test_an_increase_is_kept_with_its_end():
         "metadata": {
             **STORED["metadata"],
             "temp_budget_increase": 0.1,
-            "temp_budget_expiry": "2026-11-18T14:47:33+00:00",
+            "temp_budget_expiry": "2026-11-18T14:47:33.000000Z",
         },
         "increase_ends_at": SOON,
     }

@@ -80,6 +80,14 @@ def test_what_no_budget_can_be_is_refused_by_the_name_of_its_field(text: str):
     assert str(refused.value).startswith("soft_budget must ")
 
 
+@pytest.mark.parametrize("amount", [Decimal("9" * 5_000), -Decimal("9" * 5_000)])
+def test_a_refusal_repeats_no_more_of_an_amount_than_its_beginning(amount: Decimal):
+    with pytest.raises(InvalidValue) as refusal:
+        nanos(amount, "max_budget")
+
+    assert len(str(refusal.value)) < 200
+
+
 def test_the_largest_amount_is_exact_in_a_double():
     assert MAXIMUM_NANOS < EXACT_IN_A_DOUBLE
     assert int(float(MAXIMUM_NANOS)) == MAXIMUM_NANOS

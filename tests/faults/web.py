@@ -122,10 +122,12 @@ class Caller:
     def get(self, path: str) -> Reply:
         return self.call("GET", path)
 
-    def call(self, method: str, path: str, body: bytes | None = None) -> Reply:
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str | bytes] | None = None
+    ) -> Reply:
         """Send one request; raises Away. After that the next one makes a new connection."""
         try:
-            self._connection.request(method, path, body, self._headers)
+            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
             answer = self._connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:

@@ -2,7 +2,7 @@
 
 from marshmallow import fields as f
 
-from app.api.fields import MAXIMUM_INT32, Flag, Instant, Money, Name, Text, TextList, Whole
+from app.api.fields import MAXIMUM_INT32, CalendarInstant, Flag, Instant, Money, Name, Text, TextList, Whole
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import ModelBudgets
 from app.api.schemas.pages import PageQuerySchema
@@ -55,7 +55,7 @@ class BudgetCalendarQuerySchema(Request):
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
     budget_rollover = Flag()
-    armed_at = Instant()
+    armed_at = CalendarInstant()
     key = Name()
     budget_id = Name()
     team_id = Name()

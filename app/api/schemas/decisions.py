@@ -5,7 +5,19 @@ from typing import Any
 from marshmallow import Schema
 from marshmallow import fields as f
 
-from app.api.fields import Anything, Flag, Instant, Money, Name, Number, Text, TextList, Whole, refuse
+from app.api.fields import (
+    Anything,
+    CalendarInstant,
+    Flag,
+    Instant,
+    Money,
+    Name,
+    Number,
+    Text,
+    TextList,
+    Whole,
+    refuse,
+)
 from app.api.schemas.finished_calls import MOST_NAMES, MOST_TOKENS, FinishedCallSchema, UsageSchema
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.requests import Request, about
@@ -15,14 +27,23 @@ MOST_CHARGES = 1_000
 
 
 class Names(Anything):
-    """Names as a list, or as an object of which only the names count."""
+    """Names as a list, or as an object of which only the names count; none may pass by unjudged.
+
+    So a call with more than MOST_NAMES is refused, and not judged by some of them.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        most = {"maxItems": MOST_NAMES, "maxProperties": MOST_NAMES}
+        super().__init__(**{**kwargs, "metadata": {**kwargs["metadata"], **most}})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         found = super()._deserialize(value, attr, data, **kwargs)
         names = list(found) if isinstance(found, dict | list) else None
         if names is None or not all(isinstance(name, str) for name in names):
             raise refuse("list_type", "Input should be a list of names, or an object")
-        return tuple(names[:MOST_NAMES])
+        if len(names) > MOST_NAMES:
+            raise refuse("too_long", f"Input should hold at most {MOST_NAMES} names")
+        return tuple(names)
 
 
 class EstimateSchema(Request):
@@ -68,7 +89,7 @@ class VerifyRequestSchema(Request):
 
 
 class ExplainRequestSchema(VerifyRequestSchema):
-    at = Instant(metadata=about("Decide as if it were then, by the settings of now"))
+    at = CalendarInstant(metadata=about("Decide as if it were then, by the settings of now"))
 
 
 class SubjectSchema(Request):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import ValidationError, fields, pre_load, validates_schema
 
 from app.api.fields import (
     MAXIMUM_INT32,
@@ -39,14 +39,13 @@ def _need_one_of(data: dict[str, Any], one: str, other: str) -> None:
         raise ValidationError([Fault("value_error", f"At least one of '{one}' or '{other}' must be provided")])
 
 
-class BudgetConfigSchema(Schema):
-    """Documents the values of `model_max_budget`, which are kept as they were sent."""
-
-    class Meta:
-        unknown = INCLUDE
+class BudgetConfigSchema(Request):
+    """Documents the values of `model_max_budget`, which are kept as they were sent; either name of two will do."""
 
     budget_limit = fields.Float(allow_none=True)
+    max_budget = fields.Float(allow_none=True)
     time_period = fields.String(allow_none=True)
+    budget_duration = fields.String(allow_none=True)
     tpm_limit = fields.Integer(allow_none=True)
     rpm_limit = fields.Integer(allow_none=True)
 
@@ -58,7 +57,7 @@ class ModelBudgets(Object):
         super().__init__(values=fields.Nested(BudgetConfigSchema()), metadata={"maxProperties": MOST_MODELS})
 
 
-class BudgetLimitSchema(Schema):
+class BudgetLimitSchema(Request):
     budget_duration = Text(required=True)
     budget_start_time = Text(max_length=8)
     budget_timezone = Text(max_length=64)
@@ -93,9 +92,9 @@ class LiftedSchema(Request):
     """Settings of a key, with metadata among them."""
 
     @pre_load
-    def _lift(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _lift(self, data: Any, **_: Any) -> Any:
         """Read what carries rights as a field of its own wherever it stands, so that the same checks meet it."""
-        metadata = data.get("metadata")
+        metadata = data.get("metadata") if isinstance(data, dict) else None
         if not isinstance(metadata, dict) or not LIFTED_FIELDS & metadata.keys():
             return data
         lifted = {name: metadata[name] for name in LIFTED_FIELDS & metadata.keys()}

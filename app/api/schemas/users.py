@@ -71,7 +71,7 @@ class UserSettingsSchema(LimitsSchema):
     user_id = Name()
     user_email = Line()
     user_alias = Name()
-    user_role = Choice(*Role)
+    user_role = Choice(*(role.value for role in Role))
     sso_user_id = Name()
     models = TextList()
     metadata = Object()

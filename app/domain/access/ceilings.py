@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from app.domain.budgets import ALL_MODELS
+from app.domain.budgets import ALL_MODELS, MODEL_RATES
 
 _Limit = TypeVar("_Limit", int, datetime)
 
@@ -21,8 +21,6 @@ CAPS = {
     "rpm_limit": "rpm_limit",
     "tpd_limit": "tpd_limit",
 }
-# Metadata entries that hold a number for each of some models.
-RATES = ("model_rpm_limit", "model_tpm_limit")
 
 
 def lifted(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -36,7 +34,7 @@ def lifted(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     if _raises_one(_windows(before), _windows(after)):
         found.append("budget_limits")
     metadata = [columns.get("metadata") or {} for columns in (before, after)]
-    found += [name for name in RATES if _raises_one(*(_numbers(entries.get(name)) for entries in metadata))]
+    found += [name for name in MODEL_RATES if _raises_one(*(_numbers(entries.get(name)) for entries in metadata))]
     if _raises_increase(before, after):
         found.append("temp_budget_increase")
     return found

@@ -170,6 +170,15 @@ def may_read_events(caller: Caller) -> Refusal | None:
     )
 
 
+def may_read_operations(caller: Caller) -> Refusal | None:
+    """Whether the caller may read how the service fares: jobs name what of everybody they have set aside."""
+    return (
+        None
+        if caller.sees_all
+        else Refusal(Kind.ROLE, "Authentication Error, Only proxy admins can read jobs and metrics.")
+    )
+
+
 def may_replay_events(caller: Caller) -> Refusal | None:
     """Whether the caller may have events sent again."""
     return (

@@ -124,8 +124,8 @@ EVENTS = (
     ),
 )
 OF_ALL = tuple(
-    Row(method="GET", route=route, reaches=ADMIN_VIEW, may={"none": ADMIN_VIEW}, odd=opened(200))
-    for route in ("/global/spend/keys", "/jobs", "/metrics")
+    Row(method="GET", route=route, reaches=ADMIN_VIEW, may={"none": ADMIN_VIEW}, odd=opened(status))
+    for route, status in (("/global/spend/keys", 200), ("/jobs", 401), ("/metrics", 401))
 )
 
 # --- what everybody reaches ----------------------------------------------------------------------------------
