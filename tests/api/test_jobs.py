@@ -26,12 +26,12 @@ INTERVALS = {
     TaskName.ROTATE_KEYS: 17,
     TaskName.FOLD_LEDGER: 11,
     TaskName.REAP_HOLDS: 9,
-    TaskName.PURGE_EXPIRED_KEYS: 3600,
-    TaskName.PURGE_ARCHIVE: 3600,
-    TaskName.PURGE_AUDIT: 3600,
-    TaskName.PURGE_LEDGER: 3600,
-    TaskName.PURGE_EVENTS: 3600,
-    TaskName.PURGE_CALL_LOGS: 3600,
+    TaskName.PURGE_EXPIRED_KEYS: 60,
+    TaskName.PURGE_ARCHIVE: 60,
+    TaskName.PURGE_AUDIT: 60,
+    TaskName.PURGE_LEDGER: 60,
+    TaskName.PURGE_EVENTS: 60,
+    TaskName.PURGE_CALL_LOGS: 60,
     TaskName.DELIVER: 12,
     TaskName.WATCH_BUDGETS: 13,
     TaskName.WATCH_JOBS: 13,
@@ -134,6 +134,21 @@ def test_a_job_without_a_success_for_three_intervals_and_heartbeats_is_silent_an
 
     assert (found, jobs.pop(name)) == (status, {"state": state, "last_finished_at": iso(at), "failures": 0})
     assert {job["state"] for job in jobs.values()} == {"alive"}
+
+
+@on_one_store
+def test_a_success_that_a_clock_ahead_has_written_hides_no_silence(
+    api: Api, services: Services, clock: MovableClock, at_work: None
+):
+    ran(services, clock, *JOBS)
+    at = ran(services, clock, TaskName.FOLD_LEDGER, ago=-timedelta(hours=5))
+
+    found, jobs = told(api)
+
+    assert (found, jobs[TaskName.FOLD_LEDGER]) == (
+        "degraded",
+        {"state": "silent", "last_finished_at": iso(at), "failures": 0},
+    )
 
 
 @pytest.mark.parametrize(("late", "state", "status"), [(0, "unknown", "healthy"), (0.001, "silent", "degraded")])
