@@ -1,6 +1,9 @@
 """The jobs do bookkeeping: run twice, late, or with nothing due, they leave the same state."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import func, select, update
@@ -8,7 +11,7 @@ from sqlalchemy import func, select, update
 from app.container import Services
 from app.dispatch import TaskName
 from app.models import audit, budget_state, events, key_secrets, keys
-from app.services.job_batches import JobBatch
+from app.services.job_batches import PAUSE_SECONDS, JobBatch
 from app.services.jobs import Job, Jobs
 from tests.api.counting import statements
 from tests.clients import Api
@@ -212,6 +215,35 @@ def test_every_batch_of_a_long_run_is_recorded(services: Services, clock: Movabl
     jobs.run(TaskName.EXPIRE_KEYS, go_on)
 
     assert seen == [(began + timedelta(seconds=n), 500 * n) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "run", [Jobs.run_out_of_turn, lambda jobs, name: jobs.run(name, lambda: True)], ids=["by hand", "by schedule"]
+)
+def test_between_two_batches_others_get_their_turn_at_the_store(
+    services: Services, run: Callable[[Jobs, TaskName], int]
+) -> None:
+    at: list[float] = []
+
+    def batch() -> JobBatch:
+        at.append(time.monotonic())
+        return JobBatch(1, more=len(at) < 3)
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(batch, 1)})
+
+    assert run(jobs, TaskName.EXPIRE_KEYS) == 3
+    assert all(after - before >= PAUSE_SECONDS for before, after in pairwise(at)), at
+
+
+def test_a_run_out_of_turn_puts_off_none_that_is_due(services: Services, clock: MovableClock) -> None:
+    services.jobs.run(TaskName.PURGE_AUDIT, lambda: True)
+    due = clock.now() + timedelta(seconds=services.settings.purge_interval_seconds)
+    clock.advance(50)
+
+    services.jobs.run_out_of_turn(TaskName.PURGE_AUDIT)
+
+    (record,) = (record for record in services.jobs.records() if record.name == TaskName.PURGE_AUDIT)
+    assert (record.next_due_at, record.last_finished_at) == (due, clock.now())
 
 
 def test_an_increase_counts_until_its_instant_and_then_leaves_the_metadata(
