@@ -29,7 +29,13 @@ def read() -> Response:
     token = auth.services().settings.metrics_token
     if token is None or not hmac.compare_digest(token.reveal().encode(), g.credential.encode()):
         auth.gate(auth.authenticate(request).caller, request.path, request.method)
-    return Response(counted.exposition(current_app.extensions["keyledger_metrics"]), mimetype=counted.CONTENT_TYPE)
+    exposition = counted.exposition(current_app.extensions["keyledger_metrics"])
+    return Response(exposition, content_type=counted.CONTENT_TYPE)
+
+
+def route() -> str:
+    """The request's route as it is documented, without what stands in its path."""
+    return _UNKNOWN_ROUTE if request.url_rule is None else documented(request.url_rule.rule)
 
 
 def _begin() -> None:
@@ -37,10 +43,9 @@ def _begin() -> None:
 
 
 def _count(response: Response) -> Response:
-    route = _UNKNOWN_ROUTE if request.url_rule is None else documented(request.url_rule.rule)
     method = request.method if request.method in _METHODS else "OTHER"
-    counted.REQUESTS.labels(method, route, response.status_code).inc()
-    counted.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
+    counted.REQUESTS.labels(method, route(), response.status_code).inc()
+    counted.REQUEST_SECONDS.labels(route()).observe(time.perf_counter() - g.began)
     return response
 
 

@@ -51,7 +51,7 @@ def sql_answers(settings: "Settings") -> None:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from app.db import Database, normalise_url  # noqa: PLC0415
-    from app.errors import StoreUnavailable  # noqa: PLC0415
+    from app.errors import SqlUnavailable, reason_of  # noqa: PLC0415
 
     try:
         database = Database(settings.database_url, pool_size=1, busy_seconds=settings.busy_seconds)
@@ -59,9 +59,9 @@ def sql_answers(settings: "Settings") -> None:
             database.ping()
         finally:
             database.close()
-    except (StoreUnavailable, SQLAlchemyError, OSError) as error:
+    except (SqlUnavailable, SQLAlchemyError, OSError) as error:
         where = normalise_url(settings.database_url).render_as_string(hide_password=True)
-        raise StoreUnavailable(f"The SQL store {where} does not answer: {_reason(error)}.") from error
+        raise SqlUnavailable(f"The SQL store {where} does not answer: {reason_of(error)}.") from error
 
 
 def redis_answers(settings: "Settings") -> None:
@@ -69,7 +69,7 @@ def redis_answers(settings: "Settings") -> None:
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    from app.errors import StoreUnavailable  # noqa: PLC0415
+    from app.errors import RedisUnavailable, reason_of  # noqa: PLC0415
 
     once = Retry(NoBackoff(), 0)
     for url in {settings.redis_url, settings.hot_redis_url}:
@@ -78,15 +78,7 @@ def redis_answers(settings: "Settings") -> None:
                 client.ping()
         except (redis.RedisError, ValueError, OSError) as error:
             where = _without_password(url)
-            raise StoreUnavailable(f"Redis at {where} does not answer: {_reason(error)}.") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies at the bottom of an error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise RedisUnavailable(f"Redis at {where} does not answer: {reason_of(error)}.") from error
 
 
 def _without_password(url: str) -> str:

@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from app.clock import Clock
-from app.db import Database, insertion
+from app.db import ConstraintViolated, Database, insertion
 from app.dispatch import TaskName
+from app.errors import ServiceError, StoreUnavailable, reason_of, root_of
 from app.models import job_runs
 from app.services.job_batches import PAUSE_SECONDS, JobBatch, Parked
 
-LONGEST_ERROR = 200
 # A job that has missed so many of its intervals is silent.
 MISSED_INTERVALS = 3
 
@@ -119,7 +120,7 @@ class Jobs:
 
     def _record_failure(self, name: str, begun: Mapping[str, datetime], error: Exception) -> None:
         """Best effort: the store that failed the job may fail its record too."""
-        values = {**begun, "last_error": type(error).__name__[:LONGEST_ERROR]}
+        values = {**begun, "last_error": _told(error)}
         try:
             self._put(name, {**values, "failures": 1}, {"failures": job_runs.c.failures + 1})
         except Exception:  # noqa: BLE001 - the job's own error is the one to be seen
@@ -148,6 +149,14 @@ def is_silent(record: JobRecord, now: datetime, *, since: datetime, slack_second
     """
     age = abs((now - (record.last_finished_at or since)).total_seconds())
     return age > MISSED_INTERVALS * record.interval_seconds + slack_seconds
+
+
+def _told(error: Exception) -> str:
+    """The class of an error, and what it says where that is known to hold nothing of what is stored."""
+    if isinstance(error, StoreUnavailable | DBAPIError | ConstraintViolated):
+        return f"{type(root_of(error)).__name__}: {reason_of(error)}"
+    kind = type(error).__name__
+    return f"{kind}: {error.message}" if isinstance(error, ServiceError) else kind
 
 
 def _record(name: str, interval_seconds: float, row: Mapping[Any, Any] | None) -> JobRecord:

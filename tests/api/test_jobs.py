@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from redis import Redis
 from sqlalchemy import text
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from app.clock import iso
 from app.config import Settings
@@ -227,9 +229,19 @@ def test_a_store_without_its_tables_is_not_ready_and_says_why(
         transaction.execute(text("ALTER TABLE job_runs RENAME TO job_runs_away"))
     try:
         answer = api.get("/health/readiness", key=None)
+        with capture_logs(processors=[merge_contextvars]) as lines:
+            broken = api.get("/jobs")
     finally:
         with services.database.transaction() as transaction:
             transaction.execute(text("ALTER TABLE job_runs_away RENAME TO job_runs"))
 
     assert (answer.status, answer.body["db"]) == (503, "unmigrated")
     assert {job["state"] for job in answer.body["jobs"]} == {"unknown"}
+    assert broken.status == 500
+    (line,) = lines
+    assert (line["event"], line["request_id"], line["route"]) == (
+        "unexpected_error",
+        broken.headers["x-request-id"],
+        "/jobs",
+    )
+    assert line["reason"] in {"no such table: job_runs", 'relation "job_runs" does not exist'}

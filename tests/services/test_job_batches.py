@@ -6,16 +6,19 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.container import Services
 from app.dispatch import TaskName
+from app.errors import InvalidRequest, RedisUnavailable
 from app.models import audit, budget_state, events, key_secrets, keys
 from app.services.job_batches import PAUSE_SECONDS, JobBatch
 from app.services.jobs import Job, Jobs
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.factories import on_one_store
 from tests.services.due import DUE, Due
 
 KEY = "sk-of-the-jobs-0123456789"
@@ -290,3 +293,42 @@ def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:
 
     (record,) = jobs.records()
     assert (record.failures, record.last_error, record.last_finished_at) == (2, "Broken", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RedisUnavailable(), "RedisUnavailable: Redis is away or too busy at the moment. Try again"),
+        (InvalidRequest("'0s' is no length.", "duration"), "InvalidRequest: '0s' is no length."),
+        (LookupError("what a row holds"), "LookupError"),
+    ],
+)
+@on_one_store
+def test_a_failure_says_what_it_is_and_nothing_of_what_is_stored(
+    services: Services, error: Exception, told: str
+) -> None:
+    def fail() -> JobBatch:
+        raise error
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(fail, 1)})
+    with pytest.raises(type(error)):
+        jobs.run(TaskName.EXPIRE_KEYS, lambda: True)
+
+    assert [record.last_error for record in jobs.records()] == [told]
+
+
+def test_a_failure_of_a_statement_says_what_the_driver_said(services: Services) -> None:
+    def fail() -> JobBatch:
+        with services.database.read() as connection:
+            connection.execute(text("SELECT :secret FROM nowhere"), {"secret": "hush"})
+        return JobBatch(0)
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(fail, 1)})
+    with pytest.raises(DBAPIError):
+        jobs.run(TaskName.EXPIRE_KEYS, lambda: True)
+
+    (told,) = (record.last_error for record in jobs.records())
+    assert told in {
+        "OperationalError: no such table: nowhere",
+        'UndefinedTable: relation "nowhere" does not exist',
+    }

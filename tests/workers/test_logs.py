@@ -36,6 +36,14 @@ def test_what_is_below_the_level_is_left_out() -> None:
     assert logged("structlog.get_logger('x').debug('quiet'); logging.getLogger('y').debug('quiet')") == []
 
 
+def test_a_trace_is_cut_where_it_has_gone_on_for_long_enough() -> None:
+    raised = "try: raise ValueError('x' * 1_000_000)\nexcept ValueError: logging.getLogger('y').exception('e')"
+    (line,) = logged(raised)
+
+    assert "ValueError: xxx" in str(line["exception"])
+    assert len(str(line["exception"])) < 30_000
+
+
 @pytest.mark.parametrize(
     "statement",
     [
