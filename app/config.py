@@ -81,7 +81,7 @@ class Settings:
     expired_key_days: int | None = None
     archive_days: int | None = None
     audit_days: int | None = None
-    # How often what has been kept long enough is looked for: a run is short, so that many get through an old store.
+    # How often what has been kept long enough is looked for: a run is short, and many get through an old store.
     purge_interval_seconds: float = 60.0
     # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
     delivery_interval_seconds: float = 2.0

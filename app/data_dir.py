@@ -11,7 +11,9 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 # The kernel allows 107 bytes for the address of a Unix socket; servers add a suffix while they bind.
 LONGEST_SOCKET_PATH = 90
@@ -29,6 +31,11 @@ class DataDir:
         self.path = path.absolute()
         self._lock: int | None = None
         self._has_short = False
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The one that an environment names, else that of the present directory."""
+        return cls(Path(environment.get("KEYLEDGER_DATA_DIR", ".keyledger").strip()))
 
     @property
     def database(self) -> Path:

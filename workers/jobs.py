@@ -23,7 +23,7 @@ LONGEST_RUN_SECONDS = 5.0
 
 
 def run_job(task: TaskName) -> None:
-    """Run a job until nothing is due, for some seconds and an interval of its own at the most; the next run goes on.
+    """Run a job until nothing is due, for some seconds or an interval of its own at the most; the next goes on.
 
     Jobs with a long way to go would take every process of the worker, and no other one would have its turn.
     """

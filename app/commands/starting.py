@@ -1,7 +1,8 @@
 """What every command does first: read the settings, see that the stores answer, and say in one line where not."""
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,10 +14,26 @@ if TYPE_CHECKING:
 
 
 def settings() -> "Settings":
-    from app.config import BadSettings, from_environment  # noqa: PLC0415
+    """The settings of a process of a deployment: all that it needs stands in its environment."""
+    return _parsed(os.environ)  # noqa: TID251 - a command is where a process begins
+
+
+def settings_beside_up() -> "Settings":
+    """The settings of an operator's command, which may leave to the data directory what that knows."""
+    from app.data_dir import Unusable  # noqa: PLC0415
+    from app.local_environment import beside_up  # noqa: PLC0415
 
     try:
-        return from_environment()
+        return _parsed(beside_up(os.environ))  # noqa: TID251 - as above
+    except Unusable as fault:
+        fail(str(fault))
+
+
+def _parsed(environment: Mapping[str, str]) -> "Settings":
+    from app.config import BadSettings, Settings  # noqa: PLC0415
+
+    try:
+        return Settings.parse(environment)
     except BadSettings as bad:
         fail(*bad.faults)
 
@@ -36,7 +53,7 @@ def opened() -> Iterator["Services"]:
     from app import container  # noqa: PLC0415
     from app.errors import StoreUnavailable  # noqa: PLC0415
 
-    found = settings()
+    found = settings_beside_up()
     require(sql_answers, found)
     services = container.build(found)
     try:

@@ -211,7 +211,7 @@ class Decisions:
     # --- without Redis ---------------------------------------------------------------------------------------
 
     def _without_redis(self, credential: str, asked: Asked, route: str, away: StoreUnavailable) -> Verdict:
-        """Decide from SQL alone, where nothing has to be counted; raises what kept Redis away where something has."""
+        """Decide from SQL alone, where nothing has to be counted; raises `away` where something has."""
         now = self._clock.now()
         caller = self._callers.authenticate(credential, now)
         enforce(access.gate(caller, route, "POST"))

@@ -144,8 +144,8 @@ def read(connection: Connection, intervals: Mapping[TaskName, float]) -> list[Jo
 def is_silent(record: JobRecord, now: datetime, *, since: datetime, slack_seconds: float) -> bool:
     """Whether a job has had no success for more than three of its intervals and some slack.
 
-    One that never had any is counted `since` an instant at which it could have been run. A success that lies as far
-    ahead is none either: it was written by a clock that was wrong, and says nothing of the time since.
+    One that never had any is counted `since` an instant at which it could have been run. A success that lies as
+    far ahead is none either: it was written by a clock that was wrong, and says nothing of the time since.
     """
     age = abs((now - (record.last_finished_at or since)).total_seconds())
     return age > MISSED_INTERVALS * record.interval_seconds + slack_seconds

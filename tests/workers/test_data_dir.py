@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.data_dir import LOG_LIMIT_BYTES, LONGEST_SOCKET_PATH, DataDir, Unusable
+from app.local_environment import beside_up, of_up
 
 
 @pytest.fixture
@@ -28,6 +29,36 @@ def test_a_secret_is_made_once_and_kept(data: DataDir) -> None:
     assert first.startswith("sk-")
     assert len(first) > 40
     assert mode(data.secret_path("master-key")) == 0o600
+
+
+def test_a_command_beside_it_works_with_what_it_was_started_with(data: DataDir) -> None:
+    given = {"KEYLEDGER_DATA_DIR": str(data.path), "PATH": "/bin"}
+    started = of_up(given, data)
+    data.database.touch()
+
+    assert beside_up(given) == started
+    assert {"DATABASE_URL", "REDIS_URL", "KEYLEDGER_MASTER_KEY", "KEYLEDGER_SALT_KEY"} <= started.keys()
+
+
+@pytest.mark.parametrize("named", [{}, {"DATABASE_URL": "postgresql://db.internal/keyledger"}])
+def test_a_command_that_names_its_store_or_finds_none_is_given_nothing(
+    data: DataDir, named: dict[str, str]
+) -> None:
+    given = {"KEYLEDGER_DATA_DIR": str(data.path), **named}
+    of_up(given, data)
+    if named:
+        data.database.touch()
+
+    assert beside_up(given) == given
+
+
+def test_a_command_makes_no_secret_that_was_lost(data: DataDir) -> None:
+    data.database.touch()
+
+    found = beside_up({"KEYLEDGER_DATA_DIR": str(data.path), "LITELLM_MASTER_KEY": "sk-of-the-environment"})
+
+    assert (found["KEYLEDGER_MASTER_KEY"], found["KEYLEDGER_SALT_KEY"]) == ("sk-of-the-environment", "")
+    assert not any(data.secret_path(name).exists() for name in ("master-key", "salt-key"))
 
 
 def test_a_draft_that_a_crash_has_left_becomes_no_secret(data: DataDir) -> None:

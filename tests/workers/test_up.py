@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -80,6 +81,28 @@ def test_a_key_that_has_expired_is_recorded_by_beat_and_worker(up: Up) -> None:
     up.post("/key/generate", key_alias="short-lived", duration="1s")
 
     eventually(lambda: expiry_is_recorded(up, "short-lived"), HANGS_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("jobs run watch_jobs", "watch_jobs: "),
+        ("ledger rebase", "their counters are what the ledger says"),
+        ("secrets rotate", "Every stored secret is sealed with the present salt key."),
+    ],
+)
+def test_beside_it_the_commands_of_an_operator_need_no_settings(up: Up, command: str, says: str) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("keyledger"), *command.split()],
+        cwd=up.folder,
+        env={"KEYLEDGER_DATA_DIR": up.data.name},
+        capture_output=True,
+        text=True,
+        timeout=HANGS_SECONDS,
+        check=False,
+    )
+
+    assert (ended.returncode, says in ended.stdout + ended.stderr) == (0, True), ended
 
 
 def test_what_it_keeps_is_its_owners_alone(up: Up) -> None:
