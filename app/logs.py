@@ -45,11 +45,17 @@ def configure(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
+    sys.excepthook = _tell_of_the_end
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _tell_of_the_end(_kind: type[BaseException], error: BaseException, _trace: Any) -> None:
+    """What nobody caught ends the process: told in one line as all else."""
+    structlog.get_logger(__name__).critical("ended_by_an_error", error=type(error).__name__, exc_info=error)
 
 
 def _shorten(_logger: Any, _method: str, event: Any) -> Any:

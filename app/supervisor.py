@@ -85,6 +85,7 @@ class Supervisor:
         adopt_orphans()
         for stray in end_strays(self._data.running):
             _say(f"ended      {stray}, left over from an earlier run")
+        self._data.rotate_logs()
         self._settle_environment()
         self._address.check_free()
         if self._redis_is_ours:
@@ -167,6 +168,8 @@ class Supervisor:
         """Restart whatever dies, until told to stop (then raises Interrupted)."""
         while True:
             self._tick()
+            with suppress(OSError):  # a full disk: it may pass
+                self._data.rotate_logs()
             for child in self._children:
                 if child.restart_at is None:
                     if (status := child.exit_status()) is not None:

@@ -90,13 +90,25 @@ def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path) -> None:
         DataDir(tmp_path / "file" / "data").open()
 
 
-def test_a_log_past_its_limit_is_moved_aside_once(data: DataDir) -> None:
-    path = data.log("web")
-    path.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+def test_a_log_past_its_limit_is_moved_aside_while_its_writer_goes_on(data: DataDir) -> None:
+    path, former = data.log("web"), data.logs / "web.log.1"
+    former.write_bytes(b"older still")
+    with path.open("ab", buffering=0) as writer:
+        for last, kept in ((b"", b"older still"), (b"x", b"x" * (LOG_LIMIT_BYTES + 1))):
+            writer.write(last or b"x" * LOG_LIMIT_BYTES)
+            data.rotate_logs()
+            assert former.read_bytes() == kept
+        writer.write(b"and on")
 
-    assert data.log("web") == path
-    assert not path.exists()
-    assert (data.logs / "web.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
+    assert path.read_bytes() == b"and on"
+
+
+def test_a_log_that_is_moved_aside_is_its_owners_alone(data: DataDir) -> None:
+    data.log("web").write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+
+    data.rotate_logs()
+
+    assert mode(data.logs / "web.log.1") == 0o600
 
 
 def test_a_socket_lies_in_the_directory_when_its_path_is_short_enough() -> None:

@@ -14,7 +14,7 @@ SETUP = "import logging, structlog; from app import logs; logs.configure('INFO')
 def logged(statement: str) -> list[dict[str, object]]:
     """What a process of its own writes to stderr: logging is global to a process."""
     process = subprocess.run(
-        [sys.executable, "-c", SETUP + "\n" + statement], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SETUP + "\n" + statement], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return [json.loads(line) for line in process.stderr.splitlines()]
 
@@ -30,6 +30,13 @@ def test_a_library_is_logged_in_the_same_form() -> None:
     (line,) = logged("logging.getLogger('celery').warning('lost %s', 'broker')")
 
     assert (line["event"], line["level"], line["logger"]) == ("lost broker", "warning", "celery")
+
+
+def test_what_nobody_caught_is_told_in_the_same_form() -> None:
+    (line,) = logged("raise LookupError('in the end')")
+
+    assert (line["event"], line["level"], line["error"]) == ("ended_by_an_error", "critical", "LookupError")
+    assert "in the end" in str(line["exception"])
 
 
 def test_what_is_below_the_level_is_left_out() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from app.data_dir import LOG_LIMIT_BYTES
 from tests.servers import eventually
 from tests.workers.running import Up, free_port
 
@@ -152,6 +153,17 @@ def test_a_fault_at_the_start_is_one_line_and_leaves_nothing_running(
     assert says in refused.errors[0]
     assert "hush" not in refused.errors[0] + refused.output
     assert left_running == []
+
+
+def test_a_log_that_has_grown_too_long_is_moved_aside_while_its_part_goes_on(up: Up) -> None:
+    pid, log = up.pid_of("beat"), up.data / "log" / "beat.log"
+    with log.open("ab") as grown:
+        grown.write(b"x" * LOG_LIMIT_BYTES + b"\n")
+
+    eventually(lambda: log.stat().st_size < LOG_LIMIT_BYTES, HANGS_SECONDS)
+
+    assert log.with_suffix(".log.1").stat().st_size > LOG_LIMIT_BYTES
+    assert up.pid_of("beat") == pid
 
 
 def test_a_second_one_on_the_same_data_directory_is_refused_and_harms_nothing(up: Up, tmp_path: Path) -> None:
