@@ -8,7 +8,7 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # A locked set is whole, so there is nothing to resolve: pip's resolver would look past the pins of packages that are
 # asked for with an extra, and stop, once a newer release of one appears.
-INSTALL_LOCKED := install --progress-bar off --require-hashes --no-deps --requirement
+INSTALL_LOCKED := install --quiet --progress-bar off --require-hashes --no-deps --requirement
 # The checkout itself, for the command `keyledger`; all that it needs is in the locked set.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
@@ -71,6 +71,6 @@ check: .venv/.installed-dev
 .venv-client/.installed: requirements-client.txt .venv/.made
 	@echo "Installing the reference's client (a minute or two)"
 	@"$(PYTHON)" -m venv .venv-client
-	@.venv-client/bin/python -m pip --disable-pip-version-check --no-input --quiet \
+	@.venv-client/bin/python -m pip --disable-pip-version-check --no-input \
 		$(INSTALL_LOCKED) requirements-client.txt
 	@touch $@

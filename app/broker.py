@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.dispatch import QUEUE_OF, TaskName
-from app.errors import Overloaded, StoreUnavailable
+from app.errors import Overloaded, RedisUnavailable
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -71,9 +71,9 @@ class CeleryDispatch:
                 ignore_result=True,
             )
         except (RedisError, OSError) as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
         except self._failures as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
 
     @cached_property
     def _celery(self) -> "Celery":

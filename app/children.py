@@ -106,7 +106,9 @@ class Child:
         if self._log_path is None:
             return []
         with self._log_path.open("rb") as log:
-            log.seek(self._log_offset)
+            # Since then it may have been emptied.
+            size = os.fstat(log.fileno()).st_size
+            log.seek(self._log_offset if self._log_offset <= size else 0)
             return log.read().decode(errors="replace").strip().splitlines()[-lines:]
 
 

@@ -19,7 +19,7 @@ from app.commands.events import events
 from app.commands.jobs import jobs
 from app.commands.ledger import ledger
 from app.commands.secrets import secrets
-from app.commands.starting import redis_answers, require, settings, sql_answers
+from app.commands.starting import redis_answers, require, settings, settings_beside_up, sql_answers
 from app.dispatch import QueueName
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def beat() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the schema of the SQL store up to date."""
-    found = settings()
+    found = settings_beside_up()
     require(sql_answers, found)
     require(_upgrade, found)
 

@@ -81,8 +81,8 @@ class Settings:
     expired_key_days: int | None = None
     archive_days: int | None = None
     audit_days: int | None = None
-    # How often what has been kept long enough is looked for: it can wait for days, and a run goes on and on.
-    purge_interval_seconds: float = 3600.0
+    # How often what has been kept long enough is looked for: a run is short, and many get through an old store.
+    purge_interval_seconds: float = 60.0
     # How often what waits is delivered, when it is given up, and how long events are kept; None: for ever.
     delivery_interval_seconds: float = 2.0
     delivery_hours: int = 72

@@ -9,9 +9,12 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 # The kernel allows 107 bytes for the address of a Unix socket; servers add a suffix while they bind.
 LONGEST_SOCKET_PATH = 90
@@ -29,6 +32,11 @@ class DataDir:
         self.path = path.absolute()
         self._lock: int | None = None
         self._has_short = False
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The one that an environment names, else that of the present directory."""
+        return cls(Path(environment.get("KEYLEDGER_DATA_DIR", ".keyledger").strip()))
 
     @property
     def database(self) -> Path:
@@ -82,11 +90,21 @@ class DataDir:
         return kept
 
     def log(self, name: str) -> Path:
-        """The log file of a part, moved aside as `.1` when it has grown past 10 MB."""
-        path = self.logs / f"{name}.log"
-        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        return path
+        """The log file of a part."""
+        return self.logs / f"{name}.log"
+
+    def rotate_logs(self) -> None:
+        """Move what logs have grown past 10 MB aside as `.1`; raises OSError.
+
+        Their writers keep the files open and go on at the end: a file stays where it is, and is emptied. What is
+        written in that very moment may be lost.
+        """
+        for path in self.logs.glob("*.log"):
+            if path.stat().st_size > LOG_LIMIT_BYTES:
+                former = os.open(path.with_suffix(".log.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with path.open("rb") as log, os.fdopen(former, "wb") as copy:
+                    shutil.copyfileobj(log, copy)
+                    os.truncate(path, 0)
 
     def socket(self, name: str) -> Path:
         """Where a Unix socket goes: here, or in a short private directory when the path would be too long."""

@@ -33,7 +33,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import StoreUnavailable
+from app.errors import SqlUnavailable
 
 metadata = MetaData(
     naming_convention={
@@ -241,10 +241,10 @@ def translated() -> Iterator[None]:
     except IntegrityError as error:
         raise ConstraintViolated(violated_constraint(error)) from error
     except PoolTimeout as error:
-        raise StoreUnavailable from error
+        raise SqlUnavailable from error
     except DBAPIError as error:
         if _is_outage(error):
-            raise StoreUnavailable from error
+            raise SqlUnavailable from error
         raise
 
 
@@ -271,7 +271,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailable(f"The folder {folder} of the database cannot be made.") from error
+        raise SqlUnavailable(f"The folder {folder} of the database cannot be made.") from error
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:

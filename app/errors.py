@@ -4,6 +4,8 @@ Each class is one cause that a caller can act on. `app.api.errors` alone gives i
 table complete. Messages are plain text for the caller: they never hold a secret, a query or a stack trace.
 """
 
+LONGEST_REASON = 200
+
 
 class ServiceError(Exception):
     """Root of everything a service raises on purpose.
@@ -114,11 +116,27 @@ class NoWorker(ServiceError):
 class StoreUnavailable(ServiceError):
     """SQL or Redis cannot be reached or is too busy; nothing was decided and nothing written."""
 
-    def __init__(self, message: str = "The key store cannot be reached at the moment. Try again.") -> None:
+    store = "unknown"
+
+    def __init__(self, message: str) -> None:
         super().__init__(message)
 
 
-class WriteStands(StoreUnavailable):
+class SqlUnavailable(StoreUnavailable):
+    store = "SQL"
+
+    def __init__(self, message: str = "The SQL store is away or too busy at the moment. Try again.") -> None:
+        super().__init__(message)
+
+
+class RedisUnavailable(StoreUnavailable):
+    store = "Redis"
+
+    def __init__(self, message: str = "Redis is away or too busy at the moment. Try again.") -> None:
+        super().__init__(message)
+
+
+class WriteStands(RedisUnavailable):
     """The change is committed, but could not be announced: until it is, old decisions may linger for a while."""
 
     def __init__(self) -> None:
@@ -126,3 +144,20 @@ class WriteStands(StoreUnavailable):
             "The change is stored, but could not be announced to every process. "
             "Send it again until it is confirmed."
         )
+
+
+# --- what lies behind an error -----------------------------------------------------------------------------
+
+
+def root_of(error: BaseException) -> BaseException:
+    """The error that caused an error, such as that of a driver; itself where nothing did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what the root of an error says, without its full stop; its class where it says nothing."""
+    root = root_of(error)
+    text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
+    return (text.strip().splitlines() or [type(root).__name__])[0].rstrip(".")[:LONGEST_REASON]

@@ -13,6 +13,7 @@ import orjson
 import structlog
 from structlog.types import Processor
 
+LONGEST_TRACE = 20_000
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
 # These tell of every task that comes and goes, and of every header of a call; what was done we log ourselves.
 _CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "celery.redirected", "httpcore")
@@ -26,6 +27,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _shorten,
     ]
     structlog.configure(
         processors=[
@@ -43,11 +45,24 @@ def configure(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
+    sys.excepthook = _tell_of_the_end
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _tell_of_the_end(_kind: type[BaseException], error: BaseException, _trace: Any) -> None:
+    """What nobody caught ends the process: told in one line as all else."""
+    structlog.get_logger(__name__).critical("ended_by_an_error", error=type(error).__name__, exc_info=error)
+
+
+def _shorten(_logger: Any, _method: str, event: Any) -> Any:
+    """A trace ends with the whole of a statement, which can be as long as what was sent."""
+    if len(trace := event.get("exception") or "") > LONGEST_TRACE:
+        event["exception"] = f"{trace[:LONGEST_TRACE]} …"
+    return event
 
 
 def _render(_logger: Any, _method: str, event: Any) -> str:

@@ -12,13 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
-from urllib.parse import quote
 
 from app import local_redis
 from app.children import Child, reap, wait_until_gone
 from app.data_dir import DataDir, Unusable
+from app.local_environment import of_up
 from app.processes import adopt_orphans, end_strays
 from app.web_address import WebAddress
 
@@ -66,7 +65,7 @@ class Supervisor:
     def __init__(self, environment: dict[str, str]) -> None:
         self._given = {name: value for name, value in environment.items() if value.strip()}
         self._environment = dict(self._given)
-        self._data = DataDir(Path(self._given.get("KEYLEDGER_DATA_DIR", ".keyledger").strip()))
+        self._data = DataDir.of(self._given)
         self._children: list[Child] = []
         self._signals = 0
         self._began = time.monotonic()
@@ -86,6 +85,7 @@ class Supervisor:
         adopt_orphans()
         for stray in end_strays(self._data.running):
             _say(f"ended      {stray}, left over from an earlier run")
+        self._data.rotate_logs()
         self._settle_environment()
         self._address.check_free()
         if self._redis_is_ours:
@@ -101,19 +101,11 @@ class Supervisor:
 
     def _settle_environment(self) -> None:
         """Fill in what was not given; the children parse and check the whole."""
-        environment = self._environment
+        environment = self._environment = of_up(self._given, self._data)
         environment.setdefault("KEYLEDGER_HOST", "127.0.0.1")
         environment.setdefault("PORT", "4000")
-        environment.setdefault("DATABASE_URL", f"sqlite:///{quote(str(self._data.database))}")
-        if self._redis_is_ours:
-            environment["REDIS_URL"] = local_redis.url(self._data)
-        for part, prefix in (("MASTER", "sk-"), ("SALT", "")):
-            name = f"KEYLEDGER_{part}_KEY"
-            given = self._given.get(name) or self._given.get(f"LITELLM_{part}_KEY")
-            environment[name] = (given or self._data.secret(f"{part.lower()}-key", prefix)).strip()
         # Nothing balances load before this machine, so nothing needs time to notice that it stops.
         environment.setdefault("KEYLEDGER_DRAIN_SECONDS", "0")
-        environment["KEYLEDGER_DATA_DIR"] = str(self._data.path)
         environment["PYTHONUNBUFFERED"] = "1"
         self._address = WebAddress.parse(environment["KEYLEDGER_HOST"], environment["PORT"])
 
@@ -176,6 +168,8 @@ class Supervisor:
         """Restart whatever dies, until told to stop (then raises Interrupted)."""
         while True:
             self._tick()
+            with suppress(OSError):  # a full disk: it may pass
+                self._data.rotate_logs()
             for child in self._children:
                 if child.restart_at is None:
                     if (status := child.exit_status()) is not None:

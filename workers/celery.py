@@ -16,7 +16,7 @@ from app import logs
 from app.broker import PREFIX, broker_tls, broker_url
 from app.config import Settings
 from app.dispatch import QUEUE_OF, QueueName
-from app.errors import StoreUnavailable
+from app.errors import StoreUnavailable, reason_of, root_of
 from app.processes import die_with_parent
 from workers import schedule
 from workers.heartbeat import WorkerHeartbeat
@@ -109,7 +109,13 @@ def _share_memory(**_: Any) -> None:
 def _log_outage(sender: Any, exception: BaseException, **_: Any) -> None:
     """A task names the outage in one line and leaves the rest to its next run; Celery tells of all else."""
     if isinstance(exception, StoreUnavailable):
-        _log.warning("task_found_the_store_away", task=sender.name)
+        _log.warning(
+            "task_found_the_store_away",
+            task=sender.name,
+            store=exception.store,
+            error=type(root_of(exception)).__name__,
+            reason=reason_of(exception),
+        )
 
 
 def _end_with_the_worker(**_: Any) -> None:

@@ -13,25 +13,22 @@ import app.container  # noqa: F401 - loaded before the pool forks, so that its p
 from app import metrics
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
-from app.services.job_batches import PAUSE_SECONDS
-from workers.celery import SOFT_LIMIT_SECONDS, celery
+from workers.celery import celery
 from workers.resources import services, settings
 
 _log = structlog.get_logger(__name__)
 
+# All jobs that are seldom sent are sent in one moment, and those that are often sent wait behind them.
+LONGEST_RUN_SECONDS = 5.0
+
 
 def run_job(task: TaskName) -> None:
-    """Run a job until nothing is due, for an interval of its own at the most; the next run goes on.
+    """Run a job until nothing is due, for some seconds or an interval of its own at the most; the next goes on.
 
-    A job with a long way to go would take every process of the worker, and no other one would have its turn.
+    Jobs with a long way to go would take every process of the worker, and no other one would have its turn.
     """
-    until = time.monotonic() + min(SOFT_LIMIT_SECONDS / 2, settings().intervals[task])
-
-    def go_on() -> bool:
-        time.sleep(PAUSE_SECONDS)
-        return time.monotonic() < until
-
-    rows = services().jobs.run(task, go_on)
+    until = time.monotonic() + min(LONGEST_RUN_SECONDS, settings().intervals[task])
+    rows = services().jobs.run(task, lambda: time.monotonic() < until)
     metrics.JOB_ROWS.labels(task.value).inc(rows)
     _log.log(logging.INFO if rows else logging.DEBUG, "job_done", job=task.value, rows=rows)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import flask_smorest
+import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_cls
 from flask import Flask, g, request
@@ -114,6 +115,8 @@ def bind(app: Flask, services: Services) -> None:
 
 def _begin() -> None:
     auth.name_request(request)
+    structlog.contextvars.clear_contextvars()  # a thread serves one request after the other
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, method=request.method, route=metrics.route())
     g.body = None
 
 

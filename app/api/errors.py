@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from app import errors
 from app.api.body import MalformedBody, SchemaFault, WrongBody
-from app.errors import ServiceError
+from app.errors import ServiceError, StoreUnavailable, reason_of, root_of
 
 _log = structlog.get_logger()
 
@@ -105,7 +105,7 @@ def envelope(status: int, kind: str, message: str, param: str | None = None, det
 
 
 def register(app: Flask) -> None:
-    """Answer everything that can be raised; whatever is not expected is logged and says nothing."""
+    """Answer everything that can be raised; what is nobody's fault but ours is logged and says little."""
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(MalformedBody, _malformed_body)
     app.register_error_handler(WrongBody, _wrong_body)
@@ -121,6 +121,8 @@ def _service_error(error: ServiceError) -> Response:
     details = {None: None, Detail.TEXT: error.message, Detail.OBJECT: {"error": error.message}}
     answer = envelope(row.status, row.type, error.message, error.param, details[shape])
     if row.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        store = error.store if isinstance(error, StoreUnavailable) else None
+        _log.warning("unavailable", store=store, error=type(root_of(error)).__name__, reason=reason_of(error))
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
 
@@ -159,5 +161,5 @@ def http_error(error: HTTPException) -> Any:
 
 
 def _unexpected(error: Exception) -> Response:
-    _log.error("unexpected_error", error=type(error).__name__, exc_info=error)
+    _log.error("unexpected_error", error=type(root_of(error)).__name__, reason=reason_of(error), exc_info=error)
     return envelope(500, "internal_server_error", "Internal server error")

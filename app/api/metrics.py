@@ -33,7 +33,13 @@ def read() -> Response:
         caller = auth.authenticate(request).caller
         auth.gate(caller, request.path, request.method)
         enforce(access.may_read_operations(caller))
-    return Response(counted.exposition(current_app.extensions["keyledger_metrics"]), mimetype=counted.CONTENT_TYPE)
+    exposition = counted.exposition(current_app.extensions["keyledger_metrics"])
+    return Response(exposition, content_type=counted.CONTENT_TYPE)
+
+
+def route() -> str:
+    """The request's route as it is documented, without what stands in its path."""
+    return _UNKNOWN_ROUTE if request.url_rule is None else documented(request.url_rule.rule)
 
 
 def _begin() -> None:
@@ -41,10 +47,9 @@ def _begin() -> None:
 
 
 def _count(response: Response) -> Response:
-    route = _UNKNOWN_ROUTE if request.url_rule is None else documented(request.url_rule.rule)
     method = request.method if request.method in _METHODS else "OTHER"
-    counted.REQUESTS.labels(method, route, response.status_code).inc()
-    counted.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
+    counted.REQUESTS.labels(method, route(), response.status_code).inc()
+    counted.REQUEST_SECONDS.labels(route()).observe(time.perf_counter() - g.began)
     return response
 
 

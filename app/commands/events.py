@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from app.commands.starting import fail, opened, settings
+from app.commands.starting import fail, opened, settings_beside_up
 from app.services.job_batches import PAUSE_SECONDS
 
 
@@ -60,7 +60,7 @@ def send_test() -> None:
     from app.domain.event_routing import MAIL  # noqa: PLC0415
     from app.services.sealing import Sealer  # noqa: PLC0415
 
-    found, clock = settings(), SystemClock()
+    found, clock = settings_beside_up(), SystemClock()
     event = StoredEvent(str(uuid.uuid4()), "test_message", "service", "Keyledger", {}, clock.now())
     senders = senders_of(found.messages, Sealer(found.salt_key), clock, found.outbound_seconds)
     carriers = carriers_of(found.messages)

@@ -42,7 +42,7 @@ def run(name: str) -> None:
         task = found.get(name.removeprefix(_PREFIX))
         if task is None:
             fail(f"There is no job '{name}'. There are: {', '.join(found)}.")
-        rows = services.jobs.run(task, lambda: True)
+        rows = services.jobs.run_out_of_turn(task)
     click.echo(f"{name}: {rows} rows")
 
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from app.commands.starting import opened, redis_answers, require, settings
+from app.commands.starting import opened, redis_answers, require, settings_beside_up
 
 # So many drifts are printed: whoever has more has one cause for all of them.
 MOST_DRIFTS = 100
@@ -39,7 +39,7 @@ def check() -> None:
 @ledger.command()
 def rebase() -> None:
     """Set the counters in Redis to what the ledger says. May be interrupted, and run while calls are decided."""
-    require(redis_answers, settings())
+    require(redis_answers, settings_beside_up())
     done = 0
     with opened() as services:
         for count in services.ledger_check.rebase():

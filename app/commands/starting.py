@@ -1,7 +1,8 @@
 """What every command does first: read the settings, see that the stores answer, and say in one line where not."""
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,10 +14,26 @@ if TYPE_CHECKING:
 
 
 def settings() -> "Settings":
-    from app.config import BadSettings, from_environment  # noqa: PLC0415
+    """The settings of a process of a deployment: all that it needs stands in its environment."""
+    return _parsed(os.environ)  # noqa: TID251 - a command is where a process begins
+
+
+def settings_beside_up() -> "Settings":
+    """The settings of an operator's command, which may leave to the data directory what that knows."""
+    from app.data_dir import Unusable  # noqa: PLC0415
+    from app.local_environment import beside_up  # noqa: PLC0415
 
     try:
-        return from_environment()
+        return _parsed(beside_up(os.environ))  # noqa: TID251 - as above
+    except Unusable as fault:
+        fail(str(fault))
+
+
+def _parsed(environment: Mapping[str, str]) -> "Settings":
+    from app.config import BadSettings, Settings  # noqa: PLC0415
+
+    try:
+        return Settings.parse(environment)
     except BadSettings as bad:
         fail(*bad.faults)
 
@@ -36,7 +53,7 @@ def opened() -> Iterator["Services"]:
     from app import container  # noqa: PLC0415
     from app.errors import StoreUnavailable  # noqa: PLC0415
 
-    found = settings()
+    found = settings_beside_up()
     require(sql_answers, found)
     services = container.build(found)
     try:
@@ -51,7 +68,7 @@ def sql_answers(settings: "Settings") -> None:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from app.db import Database, normalise_url  # noqa: PLC0415
-    from app.errors import StoreUnavailable  # noqa: PLC0415
+    from app.errors import SqlUnavailable, reason_of  # noqa: PLC0415
 
     try:
         database = Database(settings.database_url, pool_size=1, busy_seconds=settings.busy_seconds)
@@ -59,9 +76,9 @@ def sql_answers(settings: "Settings") -> None:
             database.ping()
         finally:
             database.close()
-    except (StoreUnavailable, SQLAlchemyError, OSError) as error:
+    except (SqlUnavailable, SQLAlchemyError, OSError) as error:
         where = normalise_url(settings.database_url).render_as_string(hide_password=True)
-        raise StoreUnavailable(f"The SQL store {where} does not answer: {_reason(error)}.") from error
+        raise SqlUnavailable(f"The SQL store {where} does not answer: {reason_of(error)}.") from error
 
 
 def redis_answers(settings: "Settings") -> None:
@@ -69,7 +86,7 @@ def redis_answers(settings: "Settings") -> None:
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    from app.errors import StoreUnavailable  # noqa: PLC0415
+    from app.errors import RedisUnavailable, reason_of  # noqa: PLC0415
 
     once = Retry(NoBackoff(), 0)
     for url in {settings.redis_url, settings.hot_redis_url}:
@@ -78,15 +95,7 @@ def redis_answers(settings: "Settings") -> None:
                 client.ping()
         except (redis.RedisError, ValueError, OSError) as error:
             where = _without_password(url)
-            raise StoreUnavailable(f"Redis at {where} does not answer: {_reason(error)}.") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies at the bottom of an error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise RedisUnavailable(f"Redis at {where} does not answer: {reason_of(error)}.") from error
 
 
 def _without_password(url: str) -> str:

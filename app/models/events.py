@@ -88,6 +88,7 @@ deliveries = Table(
         for name, of in (("waiting", _EVENT_WAITING), ("parked", _EVENT_PARKED))
     ),
     Index("ix_deliveries_sealed", "delivery_id", sqlite_where=_SEALED, postgresql_where=_SEALED),
+    Index("ix_deliveries_sealed_since", "happened_at", sqlite_where=_SEALED, postgresql_where=_SEALED),
 )
 
 targets = Table(

@@ -120,11 +120,13 @@ keys = Table(
         postgresql_where=text("notice_at IS NOT NULL"),
     ),
     Index(
-        "ix_keys_key_rotation_at",
+        "ix_keys_rotation_due",
         "key_rotation_at",
         "key_id",
-        sqlite_where=text("key_rotation_at IS NOT NULL"),
-        postgresql_where=text("key_rotation_at IS NOT NULL"),
+        sqlite_where=text("key_rotation_at IS NOT NULL AND expiry_recorded_at IS NULL AND blocked IS NOT 1"),
+        postgresql_where=text(
+            "key_rotation_at IS NOT NULL AND expiry_recorded_at IS NULL AND blocked IS NOT TRUE"
+        ),
     ),
     # One for every order of the list.
     *(

@@ -104,10 +104,10 @@ class Decisions:
         """
         try:
             return self._decide(credential, asked, route)
-        except StoreUnavailable:
+        except StoreUnavailable as away:
             if not self._serve_unlimited:
                 raise
-            return self._without_redis(credential, asked, route)
+            return self._without_redis(credential, asked, route, away)
 
     def _decide(self, credential: str, asked: Asked, route: str) -> Verdict:
         began = self._monotonic()
@@ -210,8 +210,8 @@ class Decisions:
 
     # --- without Redis ---------------------------------------------------------------------------------------
 
-    def _without_redis(self, credential: str, asked: Asked, route: str) -> Verdict:
-        """Decide from SQL alone, where nothing has to be counted; raises StoreUnavailable where something has."""
+    def _without_redis(self, credential: str, asked: Asked, route: str, away: StoreUnavailable) -> Verdict:
+        """Decide from SQL alone, where nothing has to be counted; raises `away` where something has."""
         now = self._clock.now()
         caller = self._callers.authenticate(credential, now)
         enforce(access.gate(caller, route, "POST"))
@@ -221,7 +221,7 @@ class Decisions:
             return Verdict(case, case.refused)
         call = self._call(case)
         if call.plan.budgets or call.plan.rates or call.plan.slots:
-            raise StoreUnavailable
+            raise away
         return Verdict(case, None, None, call.reservation, call.deadline)
 
 

@@ -85,8 +85,11 @@ class Deliveries:
     def _tidy(self) -> int:
         """Before anything is sent: a secret whose day is over does not leave any more."""
         now = self._clock.now()
+        more = True
+        while more:
+            with self._database.transaction() as transaction:
+                more = event_retention.erase_sealed(transaction, now)
         with self._database.transaction() as transaction:
-            event_retention.erase_sealed(transaction, now)
             return event_retention.park_old(transaction, now, self._hours)
 
     def _claim(self) -> list[Claim]:

@@ -1,8 +1,22 @@
 """What of events and deliveries is not kept: secrets after a day, hopes after some days, the rest by a setting."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    String,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from app.clock import Clock
 from app.db import Database
@@ -17,22 +31,30 @@ TIDY_BATCH = 500
 PURGE_BATCH = 500
 
 
-def erase_sealed(transaction: Connection, now: datetime) -> None:
-    """Erase what was sealed a day ago, whether or not it was routed; two statements.
+def erase_sealed(transaction: Connection, now: datetime) -> bool:
+    """Erase what was sealed a day ago of up to TIDY_BATCH events, routed or not, and of as many deliveries.
 
-    A delivery's day is that of its event. A row that is being worked on is left to the next time.
+    Answers whether there may be more; three statements, each by an index. A delivery's day is that of its event;
+    one without that time is as old as it has waited. A row that is being worked on is left to the next time.
     """
     before = now - SEALED_FOR
-    old = events.c.sealed.is_not(None), events.c.created_at <= before
-    due = select(events.c.event_id).where(*old).with_for_update(skip_locked=True)
-    transaction.execute(update(events).where(events.c.event_id.in_(due)).values(sealed=None))
-    young = exists().where(events.c.event_id == deliveries.c.subject_id, events.c.created_at > before)
-    held = (
-        select(deliveries.c.delivery_id)
-        .where(deliveries.c.sealed.is_not(None), ~young)
-        .with_for_update(skip_locked=True)
-    )
-    transaction.execute(update(deliveries).where(deliveries.c.delivery_id.in_(held)).values(sealed=None))
+    erased = [
+        _erase(transaction, events.c.event_id, events.c.created_at <= before),
+        _erase(transaction, deliveries.c.delivery_id, deliveries.c.happened_at <= before),
+        _erase(
+            transaction,
+            deliveries.c.delivery_id,
+            and_(deliveries.c.happened_at.is_(None), deliveries.c.created_at <= before),
+        ),
+    ]
+    return TIDY_BATCH in erased
+
+
+def _erase(transaction: Connection, row: Column[Any], is_old: ColumnElement[bool]) -> int:
+    table = row.table
+    due = select(row).where(table.c.sealed.is_not(None), is_old).limit(TIDY_BATCH)
+    erased = update(table).where(row.in_(due.with_for_update(skip_locked=True))).values(sealed=None)
+    return transaction.execute(erased).rowcount
 
 
 def park_old(transaction: Connection, now: datetime, hours: int) -> int:

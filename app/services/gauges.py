@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
+from sqlalchemy.exc import DBAPIError
 
 from app.clock import Clock
 from app.db import Database
@@ -66,7 +67,7 @@ class Gauges:
         try:
             parked, unfolded, outbox = self._jobs.parked(), self._ledger(now), self._deliveries(now)
             jobs = self._jobs.records()
-        except StoreUnavailable:
+        except (StoreUnavailable, DBAPIError):  # away, or it answers and does not know the tables
             jobs = None
         try:
             holds = self._balances.open_holds()

@@ -4,20 +4,22 @@ A job is a service method that does one bounded batch and says whether more is d
 late, killed half-way, or two at once.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from app.clock import Clock
-from app.db import Database, insertion
+from app.db import ConstraintViolated, Database, insertion
 from app.dispatch import TaskName
+from app.errors import ServiceError, StoreUnavailable, reason_of, root_of
 from app.models import job_runs
-from app.services.job_batches import JobBatch, Parked
+from app.services.job_batches import PAUSE_SECONDS, JobBatch, Parked
 
-LONGEST_ERROR = 200
 # A job that has missed so many of its intervals is silent.
 MISSED_INTERVALS = 3
 
@@ -33,7 +35,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The last runs of a job: `last_finished_at` is its last success, `failures` counts those since then."""
+    """The last runs of a job: `last_finished_at` is its last success, `failures` counts those since then.
+
+    `last_started_at` is of the runs that beat sends: a run out of turn puts none of them off.
+    """
 
     name: str
     interval_seconds: float
@@ -63,18 +68,25 @@ class Jobs:
         What it leaves is done by the next run. Every batch is recorded, so that a long run is no silence; a
         failure is recorded and raised again.
         """
-        started_at = self._clock.now()
+        return self._run(name, go_on, {"last_started_at": self._clock.now()})
+
+    def run_out_of_turn(self, name: TaskName) -> int:
+        """Run a job until nothing is due, beside the runs that beat sends; otherwise as `run`."""
+        return self._run(name, lambda: True, {})
+
+    def _run(self, name: TaskName, go_on: Callable[[], bool], begun: Mapping[str, datetime]) -> int:
         rows = parked = 0
         try:
             while True:
                 batch = self._jobs[name].batch()
                 rows += batch.rows
                 parked += batch.parked
-                self._record_success(name, started_at, rows, parked)
+                self._record_success(name, begun, rows, parked)
                 if not batch.more or not go_on():
                     break
+                time.sleep(PAUSE_SECONDS)
         except Exception as error:
-            self._record_failure(name, started_at, error)
+            self._record_failure(name, begun, error)
             raise
         return rows
 
@@ -92,11 +104,11 @@ class Jobs:
         """All jobs, in order."""
         return sorted(self._jobs)
 
-    def _record_success(self, name: str, started_at: datetime, rows: int, parked: int) -> None:
+    def _record_success(self, name: str, begun: Mapping[str, datetime], rows: int, parked: int) -> None:
         self._put(
             name,
             {
-                "last_started_at": started_at,
+                **begun,
                 "last_finished_at": self._clock.now(),
                 "last_rows": rows,
                 "last_parked_rows": parked,
@@ -106,9 +118,9 @@ class Jobs:
             {},
         )
 
-    def _record_failure(self, name: str, started_at: datetime, error: Exception) -> None:
+    def _record_failure(self, name: str, begun: Mapping[str, datetime], error: Exception) -> None:
         """Best effort: the store that failed the job may fail its record too."""
-        values = {"last_started_at": started_at, "last_error": type(error).__name__[:LONGEST_ERROR]}
+        values = {**begun, "last_error": _told(error)}
         try:
             self._put(name, {**values, "failures": 1}, {"failures": job_runs.c.failures + 1})
         except Exception:  # noqa: BLE001 - the job's own error is the one to be seen
@@ -132,10 +144,19 @@ def read(connection: Connection, intervals: Mapping[TaskName, float]) -> list[Jo
 def is_silent(record: JobRecord, now: datetime, *, since: datetime, slack_seconds: float) -> bool:
     """Whether a job has had no success for more than three of its intervals and some slack.
 
-    One that never had any is counted `since` an instant at which it could have been run.
+    One that never had any is counted `since` an instant at which it could have been run. A success that lies as
+    far ahead is none either: it was written by a clock that was wrong, and says nothing of the time since.
     """
-    age = (now - (record.last_finished_at or since)).total_seconds()
+    age = abs((now - (record.last_finished_at or since)).total_seconds())
     return age > MISSED_INTERVALS * record.interval_seconds + slack_seconds
+
+
+def _told(error: Exception) -> str:
+    """The class of an error, and what it says where that is known to hold nothing of what is stored."""
+    if isinstance(error, StoreUnavailable | DBAPIError | ConstraintViolated):
+        return f"{type(root_of(error)).__name__}: {reason_of(error)}"
+    kind = type(error).__name__
+    return f"{kind}: {error.message}" if isinstance(error, ServiceError) else kind
 
 
 def _record(name: str, interval_seconds: float, row: Mapping[Any, Any] | None) -> JobRecord:

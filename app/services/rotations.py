@@ -161,6 +161,8 @@ def _due(now: datetime) -> Select[Any]:
         keys.c.auto_rotate.is_(True),
         keys.c.blocked.is_not(True),
         or_(keys.c.expires_at.is_(None), keys.c.expires_at > now),
+        # The index leaves out what is shut, or every look would walk past it.
+        keys.c.expiry_recorded_at.is_(None),
         ~on_its_way,
     )
 

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from app.errors import StoreUnavailable
+from app.errors import RedisUnavailable
 
 
 class Script:
@@ -88,13 +88,13 @@ class HotRedis:
         try:
             connection: Any = self._pool.get_connection()
         except (RedisError, OSError) as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
         try:
             yield Lease(connection)
         except (RedisError, OSError) as error:
             # A late answer must not be read as the answer to somebody else's question.
             connection.disconnect()
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
         finally:
             self._pool.release(connection)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.errors import StoreUnavailable
+from app.errors import RedisUnavailable
 
 # Far beyond every interval: the reader judges an instant by its age; this only clears away what is forgotten.
 KEPT_SECONDS = 600
@@ -36,14 +36,14 @@ class Heartbeats:
         try:
             self._client.set(_name(part), now.isoformat(), ex=KEPT_SECONDS)
         except (RedisError, OSError) as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
 
     def read(self) -> dict[Part, datetime | None]:
         """The last instant of every part, None for one that was never heard; raises StoreUnavailable."""
         try:
             found = self._client.mget([_name(part) for part in Part])
         except (RedisError, OSError) as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
         return {part: _instant(value) for part, value in zip(Part, found, strict=True)}
 
 

@@ -210,8 +210,8 @@ class Policies:
             raise
         try:
             self._publish(entities, mark)
-        except StoreUnavailable:
-            raise WriteStands from None
+        except StoreUnavailable as error:
+            raise WriteStands from error
 
     def publish(self, entities: Sequence[Entity]) -> None:
         """Make cached copies of the entities, if any, stale, without a mark; raises StoreUnavailable."""

@@ -11,7 +11,7 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.errors import StoreUnavailable
+from app.errors import RedisUnavailable
 
 # Longer than anybody waits.
 KEPT_SECONDS = 120
@@ -33,7 +33,7 @@ class Replies:
                 pipeline.expire(_name(message_id), KEPT_SECONDS)
                 pipeline.execute()
         except (RedisError, OSError) as error:
-            raise StoreUnavailable from error
+            raise RedisUnavailable from error
 
     def collect(self, message_ids: Iterable[str], seconds: float) -> dict[str, dict[str, Any]]:
         """The replies that come within the time, by message; raises StoreUnavailable."""
@@ -44,7 +44,7 @@ class Replies:
             try:
                 popped: Any = self._client.blpop(list(awaited), timeout=max(0.01, min(left, _SLICE_SECONDS)))
             except (RedisError, OSError) as error:
-                raise StoreUnavailable from error
+                raise RedisUnavailable from error
             if popped is not None:
                 name, reply = popped
                 replies[awaited.pop(name.decode())] = orjson.loads(reply)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from redis import Redis
 from sqlalchemy import text
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from app.clock import iso
 from app.config import Settings
@@ -26,12 +28,12 @@ INTERVALS = {
     TaskName.ROTATE_KEYS: 17,
     TaskName.FOLD_LEDGER: 11,
     TaskName.REAP_HOLDS: 9,
-    TaskName.PURGE_EXPIRED_KEYS: 3600,
-    TaskName.PURGE_ARCHIVE: 3600,
-    TaskName.PURGE_AUDIT: 3600,
-    TaskName.PURGE_LEDGER: 3600,
-    TaskName.PURGE_EVENTS: 3600,
-    TaskName.PURGE_CALL_LOGS: 3600,
+    TaskName.PURGE_EXPIRED_KEYS: 60,
+    TaskName.PURGE_ARCHIVE: 60,
+    TaskName.PURGE_AUDIT: 60,
+    TaskName.PURGE_LEDGER: 60,
+    TaskName.PURGE_EVENTS: 60,
+    TaskName.PURGE_CALL_LOGS: 60,
     TaskName.DELIVER: 12,
     TaskName.WATCH_BUDGETS: 13,
     TaskName.WATCH_JOBS: 13,
@@ -136,6 +138,21 @@ def test_a_job_without_a_success_for_three_intervals_and_heartbeats_is_silent_an
     assert {job["state"] for job in jobs.values()} == {"alive"}
 
 
+@on_one_store
+def test_a_success_that_a_clock_ahead_has_written_hides_no_silence(
+    api: Api, services: Services, clock: MovableClock, at_work: None
+):
+    ran(services, clock, *JOBS)
+    at = ran(services, clock, TaskName.FOLD_LEDGER, ago=-timedelta(hours=5))
+
+    found, jobs = told(api)
+
+    assert (found, jobs[TaskName.FOLD_LEDGER]) == (
+        "degraded",
+        {"state": "silent", "last_finished_at": iso(at), "failures": 0},
+    )
+
+
 @pytest.mark.parametrize(("late", "state", "status"), [(0, "unknown", "healthy"), (0.001, "silent", "degraded")])
 @on_one_store
 def test_a_job_that_never_ran_is_silent_once_this_process_has_lived_long_enough(
@@ -212,9 +229,19 @@ def test_a_store_without_its_tables_is_not_ready_and_says_why(
         transaction.execute(text("ALTER TABLE job_runs RENAME TO job_runs_away"))
     try:
         answer = api.get("/health/readiness", key=None)
+        with capture_logs(processors=[merge_contextvars]) as lines:
+            broken = api.get("/jobs")
     finally:
         with services.database.transaction() as transaction:
             transaction.execute(text("ALTER TABLE job_runs_away RENAME TO job_runs"))
 
     assert (answer.status, answer.body["db"]) == (503, "unmigrated")
     assert {job["state"] for job in answer.body["jobs"]} == {"unknown"}
+    assert broken.status == 500
+    (line,) = lines
+    assert (line["event"], line["request_id"], line["route"]) == (
+        "unexpected_error",
+        broken.headers["x-request-id"],
+        "/jobs",
+    )
+    assert line["reason"] in {"no such table: job_runs", 'relation "job_runs" does not exist'}

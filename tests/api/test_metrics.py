@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from app.config import Settings
 from app.container import Services, build
@@ -33,6 +33,7 @@ def read(api: Api, key: str | None = None) -> dict[Sample, float]:
     """Every sample by its name and labels, read as Prometheus reads it."""
     answer = api.get("/metrics") if key is None else api.get("/metrics", key)
     assert answer.status == 200, answer
+    assert answer.headers["content-type"].count("charset") == 1
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(answer.body)
@@ -187,8 +188,8 @@ def test_no_label_names_a_key_or_anybody(api: Api) -> None:
 
     told = api.get("/metrics").body
 
-    for text in (made["key"], made["token"], made["key_id"], "an-alias-of-mine", "a-user-of-mine"):
-        assert text not in told
+    for named in (made["key"], made["token"], made["key_id"], "an-alias-of-mine", "a-user-of-mine"):
+        assert named not in told
     assert not re.search(r"[0-9a-f]{32}", told)
 
 
@@ -236,6 +237,18 @@ def test_while_redis_is_away_the_rest_is_told(
 
 
 @on_one_store
+def test_a_store_without_its_tables_is_told_of_as_one_that_is_away(api: Api, services: Services) -> None:
+    with services.database.transaction() as transaction:
+        transaction.execute(text("ALTER TABLE ledger_unfolded RENAME TO ledger_unfolded_away"))
+    try:
+        found = services.gauges.read()
+    finally:
+        with services.database.transaction() as transaction:
+            transaction.execute(text("ALTER TABLE ledger_unfolded_away RENAME TO ledger_unfolded"))
+
+    assert (found.jobs, found.ledger, found.deliveries, found.holds) == (None, None, None, 0)
+
+
 def test_while_sql_is_away_the_token_still_reads_what_is_left(settings: Settings, clock: MovableClock) -> None:
     away = replace(
         settings, database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", metrics_token=Secret(TOKEN)

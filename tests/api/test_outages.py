@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.container import Services, build
@@ -32,6 +34,11 @@ def away(answer: Answer) -> bool:
     return int(answer.headers["retry-after"]) >= 1
 
 
+def logged() -> Any:
+    """What is logged of requests."""
+    return capture_logs(processors=[merge_contextvars])
+
+
 @pytest.mark.parametrize("path", CALLS)
 @pytest.mark.parametrize("store", ["postgresql", "sqlite"])
 @pytest.mark.parametrize("key", [MASTER_KEY, UNKNOWN], ids=["master", "virtual"])
@@ -39,9 +46,26 @@ def test_without_sql_every_endpoint_says_try_again(sql_away: dict[str, Api], pat
     method, body = CALLS[path]
     query = {"key": UNKNOWN} if path == "/key/info" else None
 
-    answer = sql_away[store].call(method, path, key=key, json=body, query=query)
+    with logged() as lines:
+        answer = sql_away[store].call(method, path, key=key, json=body, query=query)
 
     assert away(answer)
+    assert answer.body["error"]["message"] == "The SQL store is away or too busy at the moment. Try again."
+    (line,) = lines
+    error, reason = {
+        "postgresql": ("OperationalError", "connection failed: "),
+        "sqlite": ("DatabaseError", "file is not a database"),
+    }[store]
+    assert line.pop("reason").startswith(reason)
+    assert line == {
+        "event": "unavailable",
+        "log_level": "warning",
+        "request_id": answer.headers["x-request-id"],
+        "method": method,
+        "route": path,
+        "store": "SQL",
+        "error": error,
+    }
 
 
 def test_without_sql_a_list_of_models_needs_it_for_virtual_keys_only(sql_away: dict[str, Api]):
@@ -143,6 +167,29 @@ def test_without_redis_a_change_of_a_verdict_is_refused_and_changes_nothing(
         ]
 
     assert all(away(answer) for answer in answers)
+
+
+@on_one_store
+def test_without_redis_each_refusal_is_logged_once_by_its_request_and_says_that_it_is_redis(
+    api: Api, without_redis: Services
+):
+    key = api.generate()["key"]
+    adrift = Api(app_over(without_redis))
+
+    with logged() as lines:
+        answers = [adrift.post("/key/block", {"key": key}), adrift.post(f"/key/{key}/regenerate", {})]
+
+    assert [away(answer) for answer in answers] == [True, True]
+    assert {answer.body["error"]["message"] for answer in answers} == {
+        "Redis is away or too busy at the moment. Try again."
+    }
+    assert [(line["event"], line["request_id"], line["route"]) for line in lines] == [
+        ("unavailable", answers[0].headers["x-request-id"], "/key/block"),
+        ("unavailable", answers[1].headers["x-request-id"], "/key/{key}/regenerate"),
+    ]
+    assert {(line["store"], line["error"]) for line in lines} == {("Redis", "ConnectionError")}
+    assert all(line["reason"].endswith("Connection refused") for line in lines)
+    assert key not in str(lines)
 
 
 def test_without_redis_what_does_not_exist_is_still_not_found(without_redis: Services):

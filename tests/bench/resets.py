@@ -23,7 +23,6 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state
 from app.services import accounts, spellings
-from app.services.job_batches import PAUSE_SECONDS
 from tests.environment import ENVIRONMENT
 
 # How the statements of the job begin that find, read and write the state of windows, as opposed to its records.
@@ -101,15 +100,11 @@ class Taken:
         return sum(self.seconds.get(each, 0.0) for each in beginnings)
 
 
-def by_the_job(services: Services, pause: Callable[[float], None] = time.sleep) -> tuple[int, Taken]:
+def by_the_job(services: Services, go_on: Callable[[], bool] = lambda: True) -> tuple[int, Taken]:
     """Run the job as a worker does, its pauses included, until nothing is due; the rows, and what its statements took.
 
     The time of a statement is that from its sending until its whole answer is there. Commits belong to none.
     """
-
-    def go_on() -> bool:
-        pause(PAUSE_SECONDS)
-        return True
 
     with _timing(services.database) as taken:
         rows = services.jobs.run(TaskName.RESET_BUDGETS, go_on)

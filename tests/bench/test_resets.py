@@ -50,14 +50,18 @@ def test_every_way_moves_every_window_once(due: str, postgres_server: PostgresSe
     assert (looped, updated, left(other)) == (LOOPED, ROWS - LOOPED, (0, 0))
     postgres_server.drop_database("otherwise")
     services = build(Settings.parse(resets.environment(due, redis_server.url)))
-    pauses: list[float] = []
+    asked: list[bool] = []
 
-    moved, taken = resets.by_the_job(services, pauses.append)
+    def go_on() -> bool:
+        asked.append(True)
+        return True
+
+    moved, taken = resets.by_the_job(services, go_on)
 
     services.close()
     assert (moved, left(due)) == (ROWS, (0, 0))
     # The run of a batch is written down in a transaction of its own; what is due is found in one, the last included.
-    assert len(pauses) == ROWS // BATCH
+    assert len(asked) == ROWS // BATCH
     assert taken.seconds.keys() == {*resets.STATE, *resets.RECORDS}
     assert [taken.statements[kind] for kind in ("WITH passed", "SELECT keys.", "INSERT INTO job_runs")] == [
         4,

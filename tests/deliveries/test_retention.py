@@ -9,7 +9,7 @@ from app.db import Database
 from app.models import deliveries as deliveries_table
 from app.models import events
 from app.services.deliveries import Deliveries
-from app.services.event_retention import EventRetention
+from app.services.event_retention import TIDY_BATCH, EventRetention
 from tests.api.counting import statements
 from tests.clocks import MovableClock
 from tests.deliveries.world import KIND, Post, drain, engine, happen, heard, only, to
@@ -72,6 +72,41 @@ def test_after_a_day_without_a_worker_the_first_sweep_erases_before_it_sends(
 
     assert [request.json["kept"] for request in receiver.received] == [None]
     assert only(database, events)["sealed"] is only(database, deliveries_table)["sealed"] is None
+
+
+def test_however_much_is_sealed_all_of_it_goes_before_anything_is_sent(
+    database: Database, clock: MovableClock, mailing: Deliveries, receiver: Receiver
+):
+    receiver.reply = answer(503)
+    happen(database, TIDY_BATCH, clock.now(), **TO_BOB)
+    drain(mailing)
+    clock.advance(1)
+    happen(database, TIDY_BATCH + 1, clock.now(), **TO_BOB)
+    receiver.received.clear()
+    clock.advance(DAY)
+
+    mailing.sweep()
+
+    assert {row["sealed"] for table in (events, deliveries_table) for row in rows(database, table)} == {None}
+    assert {request.json["kept"] for request in receiver.received} == {None}
+
+
+def test_a_secret_that_was_sealed_without_the_time_of_its_event_goes_after_a_day_too(
+    database: Database, clock: MovableClock, mailing: Deliveries, receiver: Receiver
+):
+    receiver.reply = answer(503)
+    happen(database, 1, clock.now(), **TO_BOB)
+    drain(mailing)
+    with database.transaction() as transaction:
+        transaction.execute(update(deliveries_table).values(happened_at=None))
+    kept = []
+
+    for _ in range(2):
+        clock.advance(DAY / 2)
+        mailing.sweep()
+        kept.append(only(database, deliveries_table)["sealed"])
+
+    assert kept == ["a sealed key", None]
 
 
 def test_what_was_sealed_for_nobody_is_gone_when_that_is_known(

@@ -1,18 +1,24 @@
 """The jobs do bookkeeping: run twice, late, or with nothing due, they leave the same state."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.container import Services
 from app.dispatch import TaskName
+from app.errors import InvalidRequest, RedisUnavailable
 from app.models import audit, budget_state, events, key_secrets, keys
-from app.services.job_batches import JobBatch
+from app.services.job_batches import PAUSE_SECONDS, JobBatch
 from app.services.jobs import Job, Jobs
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock
+from tests.factories import on_one_store
 from tests.services.due import DUE, Due
 
 KEY = "sk-of-the-jobs-0123456789"
@@ -214,6 +220,35 @@ def test_every_batch_of_a_long_run_is_recorded(services: Services, clock: Movabl
     assert seen == [(began + timedelta(seconds=n), 500 * n) for n in (1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    "run", [Jobs.run_out_of_turn, lambda jobs, name: jobs.run(name, lambda: True)], ids=["by hand", "by schedule"]
+)
+def test_between_two_batches_others_get_their_turn_at_the_store(
+    services: Services, run: Callable[[Jobs, TaskName], int]
+) -> None:
+    at: list[float] = []
+
+    def batch() -> JobBatch:
+        at.append(time.monotonic())
+        return JobBatch(1, more=len(at) < 3)
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(batch, 1)})
+
+    assert run(jobs, TaskName.EXPIRE_KEYS) == 3
+    assert all(after - before >= PAUSE_SECONDS for before, after in pairwise(at)), at
+
+
+def test_a_run_out_of_turn_puts_off_none_that_is_due(services: Services, clock: MovableClock) -> None:
+    services.jobs.run(TaskName.PURGE_AUDIT, lambda: True)
+    due = clock.now() + timedelta(seconds=services.settings.purge_interval_seconds)
+    clock.advance(50)
+
+    services.jobs.run_out_of_turn(TaskName.PURGE_AUDIT)
+
+    (record,) = (record for record in services.jobs.records() if record.name == TaskName.PURGE_AUDIT)
+    assert (record.next_due_at, record.last_finished_at) == (due, clock.now())
+
+
 def test_an_increase_counts_until_its_instant_and_then_leaves_the_metadata(
     services: Services, api: Api, clock: MovableClock
 ) -> None:
@@ -258,3 +293,42 @@ def test_a_failed_run_is_recorded_and_raised(services: Services) -> None:
 
     (record,) = jobs.records()
     assert (record.failures, record.last_error, record.last_finished_at) == (2, "Broken", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RedisUnavailable(), "RedisUnavailable: Redis is away or too busy at the moment. Try again"),
+        (InvalidRequest("'0s' is no length.", "duration"), "InvalidRequest: '0s' is no length."),
+        (LookupError("what a row holds"), "LookupError"),
+    ],
+)
+@on_one_store
+def test_a_failure_says_what_it_is_and_nothing_of_what_is_stored(
+    services: Services, error: Exception, told: str
+) -> None:
+    def fail() -> JobBatch:
+        raise error
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(fail, 1)})
+    with pytest.raises(type(error)):
+        jobs.run(TaskName.EXPIRE_KEYS, lambda: True)
+
+    assert [record.last_error for record in jobs.records()] == [told]
+
+
+def test_a_failure_of_a_statement_says_what_the_driver_said(services: Services) -> None:
+    def fail() -> JobBatch:
+        with services.database.read() as connection:
+            connection.execute(text("SELECT :secret FROM nowhere"), {"secret": "hush"})
+        return JobBatch(0)
+
+    jobs = Jobs(services.database, services.clock, {TaskName.EXPIRE_KEYS: Job(fail, 1)})
+    with pytest.raises(DBAPIError):
+        jobs.run(TaskName.EXPIRE_KEYS, lambda: True)
+
+    (told,) = (record.last_error for record in jobs.records())
+    assert told in {
+        "OperationalError: no such table: nowhere",
+        'UndefinedTable: relation "nowhere" does not exist',
+    }

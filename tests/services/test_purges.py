@@ -48,3 +48,28 @@ def test_an_index_finds_and_orders_what_is_to_go(settings: Settings, clock: Mova
     for (step,), index in zip(plans, INDEXES[task], strict=True):
         assert step.startswith("SEARCH"), step
         assert f"INDEX {index} " in step, step
+
+
+@on_one_store
+@pytest.mark.parametrize(
+    ("task", "condition", "index"),
+    [
+        (TaskName.DELIVER, "UPDATE events SET sealed", "ix_events_sealed"),
+        (TaskName.DELIVER, "UPDATE deliveries SET sealed", "ix_deliveries_sealed_since"),
+        (TaskName.ROTATE_KEYS, "keys.key_rotation_at <= ", "ix_keys_rotation_due"),
+    ],
+)
+def test_an_index_finds_what_is_to_be_erased_or_rotated_and_holds_nothing_else(
+    services: Services, task: TaskName, condition: str, index: str
+):
+    with sent_to(services.database) as sent:
+        services.jobs.run(task, lambda: False)
+
+    looked = [statement for statement in sent if condition in statement.text]
+    assert looked
+    with services.database.read() as connection:
+        for statement in looked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters)
+            assert [row.detail for row in plan if f"INDEX {index} " in row.detail and "SEARCH" in row.detail], (
+                statement
+            )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.data_dir import LOG_LIMIT_BYTES, LONGEST_SOCKET_PATH, DataDir, Unusable
+from app.local_environment import beside_up, of_up
 
 
 @pytest.fixture
@@ -28,6 +29,36 @@ def test_a_secret_is_made_once_and_kept(data: DataDir) -> None:
     assert first.startswith("sk-")
     assert len(first) > 40
     assert mode(data.secret_path("master-key")) == 0o600
+
+
+def test_a_command_beside_it_works_with_what_it_was_started_with(data: DataDir) -> None:
+    given = {"KEYLEDGER_DATA_DIR": str(data.path), "PATH": "/bin"}
+    started = of_up(given, data)
+    data.database.touch()
+
+    assert beside_up(given) == started
+    assert {"DATABASE_URL", "REDIS_URL", "KEYLEDGER_MASTER_KEY", "KEYLEDGER_SALT_KEY"} <= started.keys()
+
+
+@pytest.mark.parametrize("named", [{}, {"DATABASE_URL": "postgresql://db.internal/keyledger"}])
+def test_a_command_that_names_its_store_or_finds_none_is_given_nothing(
+    data: DataDir, named: dict[str, str]
+) -> None:
+    given = {"KEYLEDGER_DATA_DIR": str(data.path), **named}
+    of_up(given, data)
+    if named:
+        data.database.touch()
+
+    assert beside_up(given) == given
+
+
+def test_a_command_makes_no_secret_that_was_lost(data: DataDir) -> None:
+    data.database.touch()
+
+    found = beside_up({"KEYLEDGER_DATA_DIR": str(data.path), "LITELLM_MASTER_KEY": "sk-of-the-environment"})
+
+    assert (found["KEYLEDGER_MASTER_KEY"], found["KEYLEDGER_SALT_KEY"]) == ("sk-of-the-environment", "")
+    assert not any(data.secret_path(name).exists() for name in ("master-key", "salt-key"))
 
 
 def test_a_draft_that_a_crash_has_left_becomes_no_secret(data: DataDir) -> None:
@@ -59,13 +90,25 @@ def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path) -> None:
         DataDir(tmp_path / "file" / "data").open()
 
 
-def test_a_log_past_its_limit_is_moved_aside_once(data: DataDir) -> None:
-    path = data.log("web")
-    path.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+def test_a_log_past_its_limit_is_moved_aside_while_its_writer_goes_on(data: DataDir) -> None:
+    path, former = data.log("web"), data.logs / "web.log.1"
+    former.write_bytes(b"older still")
+    with path.open("ab", buffering=0) as writer:
+        for last, kept in ((b"", b"older still"), (b"x", b"x" * (LOG_LIMIT_BYTES + 1))):
+            writer.write(last or b"x" * LOG_LIMIT_BYTES)
+            data.rotate_logs()
+            assert former.read_bytes() == kept
+        writer.write(b"and on")
 
-    assert data.log("web") == path
-    assert not path.exists()
-    assert (data.logs / "web.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
+    assert path.read_bytes() == b"and on"
+
+
+def test_a_log_that_is_moved_aside_is_its_owners_alone(data: DataDir) -> None:
+    data.log("web").write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+
+    data.rotate_logs()
+
+    assert mode(data.logs / "web.log.1") == 0o600
 
 
 def test_a_socket_lies_in_the_directory_when_its_path_is_short_enough() -> None:

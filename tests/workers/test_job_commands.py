@@ -32,7 +32,8 @@ def test_every_job_is_listed_with_its_last_run(settings: dict[str, str]) -> None
     assert {"job", "expire_keys", "fold_ledger", "reap_holds", "reset_budgets"} <= lines.keys()
     assert re.fullmatch(r"expire_keys +5 s +never +never +now +0 +0 +0", lines["expire_keys"])
     (line,) = (line for line in after.stdout.splitlines() if line.startswith("expire_keys"))
-    assert len(re.findall(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line)) == 3, line
+    # By hand, so beat's first sending is still to come.
+    assert re.fullmatch(r"expire_keys +5 s +never +\d{4}-\d\d-\d\dT[\d:.]+Z +now +0 +0 +0", line)
 
 
 def test_what_is_parked_is_counted_and_the_first_few_are_told_with_their_reason(settings: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from app.data_dir import LOG_LIMIT_BYTES
 from tests.servers import eventually
 from tests.workers.running import Up, free_port
 
@@ -82,6 +84,28 @@ def test_a_key_that_has_expired_is_recorded_by_beat_and_worker(up: Up) -> None:
     eventually(lambda: expiry_is_recorded(up, "short-lived"), HANGS_SECONDS)
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("jobs run watch_jobs", "watch_jobs: "),
+        ("ledger rebase", "their counters are what the ledger says"),
+        ("secrets rotate", "Every stored secret is sealed with the present salt key."),
+    ],
+)
+def test_beside_it_the_commands_of_an_operator_need_no_settings(up: Up, command: str, says: str) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("keyledger"), *command.split()],
+        cwd=up.folder,
+        env={"KEYLEDGER_DATA_DIR": up.data.name},
+        capture_output=True,
+        text=True,
+        timeout=HANGS_SECONDS,
+        check=False,
+    )
+
+    assert (ended.returncode, says in ended.stdout + ended.stderr) == (0, True), ended
+
+
 def test_what_it_keeps_is_its_owners_alone(up: Up) -> None:
     open_to_others = [
         path for path in [up.data, *up.data.rglob("*")] if stat.S_IMODE(path.lstat().st_mode) & 0o077
@@ -129,6 +153,17 @@ def test_a_fault_at_the_start_is_one_line_and_leaves_nothing_running(
     assert says in refused.errors[0]
     assert "hush" not in refused.errors[0] + refused.output
     assert left_running == []
+
+
+def test_a_log_that_has_grown_too_long_is_moved_aside_while_its_part_goes_on(up: Up) -> None:
+    pid, log = up.pid_of("beat"), up.data / "log" / "beat.log"
+    with log.open("ab") as grown:
+        grown.write(b"x" * LOG_LIMIT_BYTES + b"\n")
+
+    eventually(lambda: log.stat().st_size < LOG_LIMIT_BYTES, HANGS_SECONDS)
+
+    assert log.with_suffix(".log.1").stat().st_size > LOG_LIMIT_BYTES
+    assert up.pid_of("beat") == pid
 
 
 def test_a_second_one_on_the_same_data_directory_is_refused_and_harms_nothing(up: Up, tmp_path: Path) -> None:

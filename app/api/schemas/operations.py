@@ -69,7 +69,9 @@ class ParkedRowSchema(Schema):
 class JobSchema(Schema):
     name = fields.String(required=True)
     interval_seconds = fields.Float(required=True, metadata={"description": "How often it is sent"})
-    last_started_at = fields.String(required=True, allow_none=True)
+    last_started_at = fields.String(
+        required=True, allow_none=True, metadata={"description": "By its schedule; a run by hand does not count"}
+    )
     last_finished_at = fields.String(required=True, allow_none=True, metadata={"description": "The last success"})
     next_due_at = fields.String(
         required=True, allow_none=True, metadata={"description": "An interval after the last start; null: at once"}
