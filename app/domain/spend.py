@@ -34,7 +34,7 @@ class Spend:
 def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, now: datetime) -> Spend:
     """Read a scope's account at `now`: its stored state and its charges that are not folded yet, read with it.
 
-    No account is no spend. A window that cannot be computed is none: its spend is kept, and does not stop whoever
+    No account is no spend. Where no window can be computed, the stored one has no end: that does not stop whoever
     reads many scopes.
 
     A stored window that begins inside the present one is its beginning, by another zone or start of day of the
@@ -46,14 +46,14 @@ def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, 
     lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
     window = calendar.running(terms.spelling, state["armed_at"], now)
     if window is None:
-        return Spend(spent, lifetime)
+        return Spend(spent + carried_into(state, state["window_start"], None, calendar), lifetime)
     rolling = terms if terms.roll(calendar) else None
     inside = spent if state["window_start"] is not None and state["window_start"] in window else 0
     carried = carried_into(state, window.start, rolling, calendar)
     return Spend(inside + carried, lifetime, window, state["armed_at"], rolling)
 
 
-def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None, calendar: Calendar) -> int:
+def carried_into(state: Mapping[str, Any], start: datetime | None, terms: Terms | None, calendar: Calendar) -> int:
     """What an account carries into the window that begins at `start`, beside what is stored of that one.
 
     Of a stored window that has passed by these terms it is all that is left; of the present one, what charges add
@@ -61,10 +61,11 @@ def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None,
     and the windows that they may fall into as `stretches`.
     """
     stored, armed_at = state["window_start"], state["armed_at"]
-    if stored is None or armed_at is None or stored > start:
+    if stored is None or armed_at is None or start is None or stored > start:
         return 0
     late = 0
-    if state.get("late"):
+    # Of windows that cannot be computed any more nobody can tell what they leave.
+    if state.get("late") and calendar.running(state["rolled_by"], armed_at, stored) is not None:
         grid = Grid(calendar, state["rolled_by"], armed_at)
         after = with_charges(state["stretches"], state["late"], grid)
         late = opening_at(after, stored, grid) - opening_at(state["stretches"], stored, grid)

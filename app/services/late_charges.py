@@ -71,7 +71,10 @@ def load(
     grids: dict[Scope, Grid] = {}
     for scope, state in states.items():
         start, rolled_by = state["window_start"], state["rolled_by"]
-        if rolled_by is not None and any(at < start for _, at in charges[scope]):
+        if rolled_by is None or not any(at < start for _, at in charges[scope]):
+            continue
+        # Of windows that cannot be computed any more nobody can tell what they leave.
+        if calendar.running(rolled_by, state["armed_at"], start) is not None:
             grids[scope] = Grid(calendar, rolled_by, state["armed_at"])
     kept = _kept(transaction, grids) if grids else {}
     found = {}

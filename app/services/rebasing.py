@@ -86,5 +86,5 @@ class Rebasing:
 
 def _account(row: Mapping[Any, Any]) -> Account:
     scope = Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"])
-    window = None if row["window_start"] is None else Window(row["window_start"], row["reset_at"])
-    return Account(scope, window, row["armed_at"])
+    start, end = row["window_start"], row["reset_at"]
+    return Account(scope, None if start is None or end is None else Window(start, end), row["armed_at"])

@@ -26,7 +26,7 @@ from app.domain.scopes import Scope
 from app.domain.windows import Calendar, Window
 from app.errors import StoreUnavailable
 from app.models import budget_state
-from app.services import account_rows, accounts, audit, delivery, rollover, spellings
+from app.services import account_rows, accounts, audit, delivery, late_charges, rollover, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
@@ -75,8 +75,12 @@ class Windows:
                 _move(transaction, window, [due[scope].place for scope in scopes])
             rollover.move(transaction, outcomes.rolls, now)
             for reason, scopes in outcomes.parked.items():
-                _set(transaction, [due[scope].place for scope in scopes], parked_at=now, parked_reason=reason)
+                places = [due[scope].place for scope in scopes]
+                _set(transaction, places, parked_at=now, parked_reason=reason, reset_at=None)
             if outcomes.closed:
+                rolled = [scope for scope in outcomes.closed if due[scope].rolled_by is not None]
+                if rolled:
+                    late_charges.store(transaction, account_rows.among(rolled), self._calendar)
                 _set(transaction, [due[scope].place for scope in outcomes.closed], **accounts.closed())
             opened = outcomes.opened()
             _tell(transaction, opened, now)
