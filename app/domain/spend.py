@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.rollover import Grid, Terms, opening, opening_at, with_charges
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, 
     No account is no spend. Where no window can be computed, the stored one has no end: that does not stop whoever
     reads many scopes.
 
-    A stored window that begins inside the present one is its beginning, by another zone or start of day of the
-    installation: what was spent in it counts on.
+    A stored window runs until its stored end, whatever the installation's calendar is by now.
     """
     if state is None:
         return Spend()
     spent = state["window_spend_nanos"] + state["pending_nanos"]
     lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
-    window = calendar.running(terms.spelling, state["armed_at"], now)
+    stored = window_of(state["window_start"], state["reset_at"])
+    window = calendar.running(terms.spelling, state["armed_at"], now, stored)
     if window is None:
         return Spend(spent + carried_into(state, state["window_start"], None, calendar), lifetime)
     rolling = terms if terms.roll(calendar) else None
@@ -69,7 +69,7 @@ def carried_into(state: Mapping[str, Any], start: datetime | None, terms: Terms 
         grid = Grid(calendar, state["rolled_by"], armed_at)
         after = with_charges(state["stretches"], state["late"], grid)
         late = opening_at(after, stored, grid) - opening_at(state["stretches"], stored, grid)
-    if stored == start:
+    if stored == start or (state["reset_at"] is not None and state["reset_at"] > start):
         return late
     if terms is None or terms.spelling is None or terms.cap_nanos is None:
         return 0

@@ -24,6 +24,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Update,
+    and_,
     bindparam,
     case,
     false,
@@ -49,6 +50,7 @@ _KEPT: Mapping[str, ColumnElement[Any]] = {
     "previous_spend_nanos": budget_state.c.window_spend_nanos,
 }
 _NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
+_NEVER = false()
 _NOTHING_ROLLED: Mapping[str, None] = {"rolled_by": None}
 # Whoever arms or moves a window has computed it.
 UNPARKED: Mapping[str, None] = {"parked_at": None, "parked_reason": None}
@@ -187,9 +189,9 @@ def rearm(
 
 
 def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
-    """Move each stored window that is older than the account's to that one, at zero: the only zeroing there is.
+    """Move each stored window that ended before the account's to that one, at zero: the only zeroing there is.
 
-    That of an account in no window, for nothing can be computed, loses its end: no charge lies beyond a stored one.
+    That of an account in no window, for nothing can be computed, loses its end: no charge lies beyond it.
     A compare-and-set on the start of the window and on its arming: an account that was armed anew since is left
     alone. Moving twice, late or side by side leaves the same state. Nothing is locked where nothing moves.
     """
@@ -213,12 +215,12 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
         )
 
 
-def passed(start: Any) -> dict[str, ColumnElement[Any]]:
+def passed(start: Any, stays: ColumnElement[bool] = _NEVER) -> dict[str, ColumnElement[Any]]:
     """The columns that keep the stored window, for whoever moves it to one that begins at `start`.
 
-    Where that one is stored already and only its end is another, the window before stays as it is.
+    Where the stored one `stays`, so does the window before.
     """
-    stays, adjoins = budget_state.c.window_start == start, budget_state.c.reset_at == start
+    adjoins = budget_state.c.reset_at == start
     return {
         name: case((stays, budget_state.c[name]), (adjoins, stored), else_=_NOTHING_KEPT[name])
         for name, stored in _KEPT.items()
@@ -307,7 +309,14 @@ _MOVE: Update = (
     update(budget_state)
     .where(
         *_OF_MOVED,
-        or_(budget_state.c.window_start.is_(None), budget_state.c.window_start < _START),
+        or_(
+            budget_state.c.window_start.is_(None),
+            # One that has not ended when the account's begins is the same, of a process with another calendar.
+            and_(
+                budget_state.c.window_start < _START,
+                or_(budget_state.c.reset_at.is_(None), budget_state.c.reset_at <= _START),
+            ),
+        ),
     )
     .values(
         window_start=_START,

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, false, func, or_, select
 
 from app.domain.snapshots import Snapshot
+from app.domain.windows import Window, window_of
 from app.models import (
     budget_state,
     budgets,
@@ -52,6 +53,7 @@ _ACCOUNTS = {
     scope: budget_state.alias(f"{scope}_state") for scope in ("key", "team", "user", "organization", "member")
 }
 _FURTHER = budget_state.alias("further_state")
+_WINDOW = ("armed_at", "window_start", "reset_at")
 
 
 def _organization_of(key: FromClause) -> ColumnElement[Any]:
@@ -165,8 +167,8 @@ def _whole(key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Se
     return select(
         *labelled({"key": key, **{name: table for name, (table, _) in _TABLES.items()}}),
         _ADMINISTERED.c.organization_id.label("administered"),
-        *(account.c.armed_at.label(f"armed.{scope}") for scope, account in _ACCOUNTS.items()),
-        *(_FURTHER.c[name].label(f"further.{name}") for name in ("scope", "sub", "armed_at")),
+        *(account.c[name].label(f"{scope}.{name}") for scope, account in _ACCOUNTS.items() for name in _WINDOW),
+        *(_FURTHER.c[name].label(f"further.{name}") for name in ("scope", "sub", *_WINDOW)),
         *more,
     ).select_from(joined)
 
@@ -186,16 +188,23 @@ def load(connection: Connection, token: str, now: datetime) -> Snapshot | None:
 
 def _snapshot(rows: Sequence[Mapping[Any, Any]], key: Mapping[str, Any]) -> Snapshot:
     row = rows[0]
-    armed_at: dict[tuple[str, str], Any] = {(scope, ""): row[f"armed.{scope}"] for scope in _ACCOUNTS}
+    accounts = {(scope, ""): _stored(row, scope) for scope in _ACCOUNTS}
     for found in rows:
         if found["further.scope"] is not None:
-            armed_at[found["further.scope"], found["further.sub"]] = found["further.armed_at"]
+            accounts[found["further.scope"], found["further.sub"]] = _stored(found, "further")
     return Snapshot(
         key=key,
         **{name: part(row, name, table, identity) for name, (table, identity) in _TABLES.items()},
         organization_admin_of=frozenset(r["administered"] for r in rows if r["administered"] is not None),
-        armed_at={of: at for of, at in armed_at.items() if at is not None},
+        armed_at={of: at for of, (at, _) in accounts.items() if at is not None},
+        windows={of: window for of, (_, window) in accounts.items() if window is not None},
     )
+
+
+def _stored(row: Mapping[Any, Any], name: str) -> tuple[datetime | None, Window | None]:
+    """When an account was armed, and its window."""
+    armed_at, start, end = (row[f"{name}.{column}"] for column in _WINDOW)
+    return armed_at, window_of(start, end)
 
 
 def load_archived(connection: Connection, token: str) -> Snapshot | None:

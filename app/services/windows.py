@@ -23,7 +23,7 @@ from app.db import Database
 from app.domain.durations import InvalidDuration
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, follow, window_of
 from app.errors import StoreUnavailable
 from app.models import budget_state
 from app.services import account_rows, accounts, audit, delivery, late_charges, rollover, spellings
@@ -127,7 +127,8 @@ class Windows:
                 outcomes.closed.append(scope)
                 continue
             try:
-                window = self._calendar.window(terms.spelling, state.armed_at, now)
+                present = self._calendar.window(terms.spelling, state.armed_at, now)
+                window = follow(window_of(state.window_start, state.reset_at), present, now)
                 roll = roll_of(state, terms, window, self._calendar)
             except InvalidDuration as error:
                 outcomes.parked[f"'{terms.spelling[:LONGEST_TOLD]}': {error}"].append(scope)
@@ -190,19 +191,19 @@ def due_at(connection: Connection, now: datetime, most: int) -> Any:
 def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> None:
     """Open the window for all of its accounts in one statement, so that none of them is due any longer.
 
-    They are held: nobody has moved one since it was found due. What was spent in this very window stays; its end
-    alone may differ, as where the zone or the start of day of the installation was changed.
+    They are held: nobody has moved one since it was found due. What was spent in one that has no end, and began in
+    this window, stays.
     """
-    inside = budget_state.c.window_start == window.start
+    inside = budget_state.c.window_start >= window.start
     _set(
         transaction,
         places,
-        window_start=window.start,
+        window_start=case((inside, budget_state.c.window_start), else_=window.start),
         reset_at=window.end,
         window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
         carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
         rolled_by=case((inside, budget_state.c.rolled_by), else_=None),
-        **accounts.passed(window.start),
+        **accounts.passed(window.start, inside),
     )
 
 
