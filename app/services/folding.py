@@ -22,7 +22,7 @@ from app.clock import Clock
 from app.db import Database, insertion
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services import account_rows, capped, daily, late_charges, threshold_events
 from app.services.capped import Capped
@@ -164,7 +164,7 @@ class _Added:
             if (start is None or start <= at) and (end is None or at < end):
                 total += amount
                 most = max(most, total)
-        return cls(_window(start, end), before, total, max(most, 0), carried)
+        return cls(window_of(start, end), before, total, max(most, 0), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +187,8 @@ class _Fold:
         calendar: Calendar,
     ) -> "_Fold":
         start, end = state["window_start"], state["reset_at"]
-        present = _window(start, end)
-        previous = _window(state["previous_start"], state["previous_end"])
+        present = window_of(start, end)
+        previous = window_of(state["previous_start"], state["previous_end"])
         if previous is None and present is not None and capped is not None:
             previous = _before(present, capped.terms.spelling, state["armed_at"], calendar)
         return cls(
@@ -230,6 +230,7 @@ class _Fold:
                 before=added.before,
                 after=added.before + added.most,
                 now=now,
+                since=self.capped.since,
             )
         ]
 
@@ -242,10 +243,6 @@ def _before(window: Window, spelling: str | None, armed_at: datetime | None, cal
     if armed_at is None or armed_at >= window.start:
         return None
     return calendar.running(spelling, armed_at, window.start - timedelta(microseconds=1))
-
-
-def _window(start: datetime | None, end: datetime | None) -> Window | None:
-    return None if start is None or end is None else Window(start, end)
 
 
 _ADD = (
