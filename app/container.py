@@ -278,6 +278,7 @@ def build(settings: Settings, clock: Clock | None = None, database: Database | N
             budget_exceeded_status=settings.budget_exceeded_status,
             serve_unlimited=settings.without_redis is WithoutRedis.SERVE_UNLIMITED,
             seconds=settings.deciding_seconds,
+            skew_seconds=settings.max_clock_skew_seconds,
         ),
         ledger_check=LedgerCheck(database, rebasing),
         explaining=Explaining(

@@ -137,8 +137,9 @@ def _entries(snapshot: Snapshot, model: str | None, calendar: Calendar, now: dat
     """Every account with its cap, the nearest to the key first."""
 
     def account(scope: Scope, terms: Terms, since: datetime | None = None) -> Account:
-        armed_at = snapshot.armed_at.get((scope.kind, scope.sub)) or since
-        return account_at(scope, terms, armed_at, calendar, now)
+        named = (scope.kind, scope.sub)
+        armed_at = snapshot.armed_at.get(named) or since
+        return account_at(scope, terms, armed_at, calendar, now, snapshot.windows.get(named))
 
     def further(holder: Scope, row: Row | None) -> Iterator[_Entry]:
         if row is not None:
@@ -168,10 +169,15 @@ def _entries(snapshot: Snapshot, model: str | None, calendar: Calendar, now: dat
 
 
 def account_at(
-    scope: Scope, terms: Terms, armed_at: datetime | None, calendar: Calendar, now: datetime
+    scope: Scope,
+    terms: Terms,
+    armed_at: datetime | None,
+    calendar: Calendar,
+    now: datetime,
+    stored: Window | None = None,
 ) -> Account:
-    """The account in its window of `now`."""
-    window = calendar.running(terms.spelling, armed_at, now)
+    """The account in its window of `now`, after the one that is stored or was known before."""
+    window = calendar.running(terms.spelling, armed_at, now, stored)
     # A window that can be computed has a spelling that can be read.
     return Account(scope, window, armed_at, terms if window is not None and terms.roll(calendar) else None)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.domain.windows import Window
+
 Row = Mapping[str, Any]
 
 
@@ -12,8 +14,9 @@ Row = Mapping[str, Any]
 class Snapshot:
     """Rows are those of the tables; each is None where there is no such row.
 
-    `tier` is the budget tier that the key is linked to. `armed_at` tells since when the window of an account runs,
-    by scope and sub-scope; an account that was never opened is not in it.
+    `tier` is the budget tier that the key is linked to. `armed_at` tells since when an account has windows, by
+    scope and sub-scope; one that was never opened is not in it. `windows` are those that were stored then: they
+    may have been moved since, but not otherwise than whoever knows these computes it.
     """
 
     key: Row
@@ -28,6 +31,7 @@ class Snapshot:
     team_object_permission: Row | None = None
     organization_admin_of: frozenset[str] = frozenset()
     armed_at: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
+    windows: Mapping[tuple[str, str], Window] = field(default_factory=dict)
 
     @property
     def organization_id(self) -> str | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.rollover import Grid, Terms, opening, opening_at, with_charges
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +34,26 @@ class Spend:
 def spend_of(state: Mapping[str, Any] | None, terms: Terms, calendar: Calendar, now: datetime) -> Spend:
     """Read a scope's account at `now`: its stored state and its charges that are not folded yet, read with it.
 
-    No account is no spend. A window that cannot be computed is none: its spend is kept, and does not stop whoever
+    No account is no spend. Where no window can be computed, the stored one has no end: that does not stop whoever
     reads many scopes.
 
-    A stored window that begins inside the present one is its beginning, by another zone or start of day of the
-    installation: what was spent in it counts on.
+    A stored window runs until its stored end, whatever the installation's calendar is by now.
     """
     if state is None:
         return Spend()
     spent = state["window_spend_nanos"] + state["pending_nanos"]
     lifetime = state["lifetime_spend_nanos"] + state["pending_lifetime_nanos"]
-    window = calendar.running(terms.spelling, state["armed_at"], now)
+    stored = window_of(state["window_start"], state["reset_at"])
+    window = calendar.running(terms.spelling, state["armed_at"], now, stored)
     if window is None:
-        return Spend(spent, lifetime)
+        return Spend(spent + carried_into(state, state["window_start"], None, calendar), lifetime)
     rolling = terms if terms.roll(calendar) else None
     inside = spent if state["window_start"] is not None and state["window_start"] in window else 0
     carried = carried_into(state, window.start, rolling, calendar)
     return Spend(inside + carried, lifetime, window, state["armed_at"], rolling)
 
 
-def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None, calendar: Calendar) -> int:
+def carried_into(state: Mapping[str, Any], start: datetime | None, terms: Terms | None, calendar: Calendar) -> int:
     """What an account carries into the window that begins at `start`, beside what is stored of that one.
 
     Of a stored window that has passed by these terms it is all that is left; of the present one, what charges add
@@ -61,7 +61,7 @@ def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None,
     and the windows that they may fall into as `stretches`.
     """
     stored, armed_at = state["window_start"], state["armed_at"]
-    if stored is None or armed_at is None or stored > start:
+    if stored is None or armed_at is None or start is None or stored > start:
         return 0
     late = 0
     # By a spelling that can be computed no longer nobody can tell what they carry on.
@@ -69,7 +69,7 @@ def carried_into(state: Mapping[str, Any], start: datetime, terms: Terms | None,
         grid = Grid(calendar, state["rolled_by"], armed_at)
         after = with_charges(state["stretches"], state["late"], grid)
         late = opening_at(after, stored, grid) - opening_at(state["stretches"], stored, grid)
-    if stored == start:
+    if stored == start or (state["reset_at"] is not None and state["reset_at"] > start):
         return late
     if terms is None or terms.spelling is None or terms.cap_nanos is None:
         return 0

@@ -1,9 +1,10 @@
 """Which thresholds of a budget a spend has crossed, and how the fact is spelled that makes it known once.
 
 A threshold is crossed where the spend of a window comes from below it to it or above. Each is known by whose
-budget, which window and how much: so it is told once in a window, however the charges fall into folds and on
-whichever process, and again in the next window. A cap that was changed makes other thresholds. Whoever cannot tell
-what a spend comes from asks for all that stand crossed: the fact is the same.
+budget, which window and how much, and by when its holder was made, for another may get that one's name: so it is
+told once in a window, however the charges fall into folds and on whichever process, and again in the next one. A
+cap that was changed makes other thresholds. Whoever cannot tell what a spend comes from asks for all that stand
+crossed: the fact is the same.
 
 Beside the caps themselves there are 85 and 95 per cent of the hard one, and those at which somebody wants to
 hear of it. Each is a threshold of its own, and none swallows another.
@@ -63,21 +64,27 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A threshold that a scope has crossed in a window, None where it has none, with what it has spent there."""
+    """A threshold that a scope has crossed in a window, None where it has none, with what it has spent there.
+
+    The scope's holder is there `since` it was made.
+    """
 
     scope: Scope
     window: Window | None
     threshold: Threshold
     spend_nanos: int
     projection: Projection | None = None
+    since: datetime | None = None
 
     @property
     def fact(self) -> str:
-        """The one name of it: equal for the same budget, window and threshold."""
+        """The one name of it: equal for the same holder's budget, window and threshold."""
         threshold = self.threshold
         opened = "" if self.window is None else self.window.start.isoformat()
         percentage = "" if threshold.percentage is None else f"{threshold.percentage}:"
-        return f"{threshold.kind}:{self.scope.kind}:{self.scope.id}:{opened}:{percentage}{threshold.nanos}"
+        since = "" if self.since is None else self.since.isoformat()
+        named = f"{threshold.kind}:{self.scope.kind}:{self.scope.id}"
+        return f"{named}:{since}:{opened}:{percentage}{threshold.nanos}"
 
 
 def thresholds(caps: Caps) -> Iterator[Threshold]:
@@ -94,7 +101,14 @@ def thresholds(caps: Caps) -> Iterator[Threshold]:
 
 
 def crossings(
-    scope: Scope, caps: Caps, window: Window | None, *, before: int | None, after: int, now: datetime
+    scope: Scope,
+    caps: Caps,
+    window: Window | None,
+    *,
+    before: int | None,
+    after: int,
+    now: datetime,
+    since: datetime | None = None,
 ) -> list[Crossing]:
     """What a spend that goes from `before` to `after` nano-dollars in a window crosses, or is about to.
 
@@ -102,14 +116,14 @@ def crossings(
     comes from, for time alone moves it: there only the fact keeps it from being told twice.
     """
     found = [
-        Crossing(scope, window, threshold, after)
+        Crossing(scope, window, threshold, after, since=since)
         for threshold in thresholds(caps)
         if (before is None or before < threshold.nanos) and threshold.nanos <= after
     ]
     projection = projected(caps, window, after, now)
     if projection is not None and caps.soft_nanos is not None:
         threshold = Threshold(CrossingKind.PROJECTED, caps.soft_nanos)
-        found.append(Crossing(scope, window, threshold, after, projection))
+        found.append(Crossing(scope, window, threshold, after, projection, since))
     return found
 
 

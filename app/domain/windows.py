@@ -134,18 +134,42 @@ class Calendar:
             return False
         return self.rollover if own is None else own
 
-    def running(self, spelling: str | None, armed_at: datetime | None, now: datetime) -> Window | None:
-        """The window that contains `now`, None where nothing is armed, or a stored spelling cannot be computed."""
+    def running(
+        self, spelling: str | None, armed_at: datetime | None, now: datetime, stored: Window | None = None
+    ) -> Window | None:
+        """The window that runs at `now`, None where nothing is armed, or a stored spelling cannot be computed.
+
+        `stored` is what is stored of the account, however long ago: see `follow`.
+        """
         if spelling is None or armed_at is None:
             return None
         try:
-            return self.window(spelling, armed_at, now)
+            return follow(stored, self.window(spelling, armed_at, now), now)
         except InvalidDuration:
             return None
 
     def _parts(self, spelling: str) -> tuple[str, ZoneInfo, time]:
         own = spellings.read(spelling)
         return own.duration, own.zone or self.zone, self.day_start if own.start is None else own.start
+
+
+def follow(stored: Window | None, present: Window, now: datetime) -> Window:
+    """The window that runs at `now`: the stored one until its end; after it `present`, the calendar's of `now`.
+
+    They differ where the installation was given another zone or start of day. A window that runs keeps its end, so
+    nothing that was spent in it is lost; the next one begins there, and ends as the other calendar says. However
+    often it is stored anew meanwhile, it is the same: an instant is in one window.
+    """
+    if stored is None or now < stored.start:
+        return present
+    if now < stored.end:
+        return stored
+    return Window(max(present.start, stored.end), present.end)
+
+
+def window_of(start: datetime | None, end: datetime | None) -> Window | None:
+    """A window as it is stored; None where it has no end, or is none."""
+    return None if start is None or end is None else Window(start, end)
 
 
 def check(spelling: str) -> Duration:

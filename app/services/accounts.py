@@ -3,6 +3,9 @@
 Charges wait unfolded beside the stored state, so each change here sets the state such that both together give the
 number that is meant.
 
+A window that nobody can compute any more has no end, from the next charge on in the store as well: until a change
+of the budget it counts on.
+
 Whoever moves a window keeps the one just before it, `previous_*`, with what was folded of it: a charge of it that
 is folded later is added there as well. So it crosses that window's thresholds, and what the window has spent
 beyond its cap can be carried on with late charges in it. Where several have passed at once, the one just before
@@ -21,6 +24,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Update,
+    and_,
     bindparam,
     case,
     false,
@@ -46,6 +50,7 @@ _KEPT: Mapping[str, ColumnElement[Any]] = {
     "previous_spend_nanos": budget_state.c.window_spend_nanos,
 }
 _NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
+_NEVER = false()
 _NOTHING_ROLLED: Mapping[str, None] = {"rolled_by": None}
 # Whoever arms or moves a window has computed it.
 UNPARKED: Mapping[str, None] = {"parked_at": None, "parked_reason": None}
@@ -161,7 +166,8 @@ def rearm(
     spent = budget_state.c.window_spend_nanos + spends.unfolded(
         budget_state, budget_state.c.window_start, budget_state.c.reset_at
     )
-    over = budget_state.c.reset_at <= now
+    # What cannot be computed has not passed.
+    over = false() if calendar.running(before, now, now) is None else budget_state.c.reset_at <= now
     if before is not None:
         kept: ColumnElement[Any] = case((over, 0), else_=spent)
     else:
@@ -183,39 +189,38 @@ def rearm(
 
 
 def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
-    """Move each stored window that is older than the account's to that one, at zero: the only zeroing there is.
+    """Move each stored window that ended before the account's to that one, at zero: the only zeroing there is.
 
+    That of an account in no window, for nothing can be computed, loses its end: no charge lies beyond it.
     A compare-and-set on the start of the window and on its arming: an account that was armed anew since is left
     alone. Moving twice, late or side by side leaves the same state. Nothing is locked where nothing moves.
     """
     ordered = sorted(accounts, key=account_rows.order)
     windowed = [account for account in ordered if account.window is not None]
+    endless = [account for account in ordered if account.window is None and account.armed_at is not None]
     by_use = [account for account in ordered if account.scope.sub]
     if by_use:
         opened = insertion(transaction, budget_state).on_conflict_do_nothing()
         transaction.execute(opened, [_opened_by_use(account) for account in by_use])
+    if endless:
+        transaction.execute(_LEAVE_OPEN, [_moved(account) for account in endless])
     if windowed:
         transaction.execute(
             _MOVE,
             [
-                {
-                    **{f"moved_{name}": value for name, value in account_rows.names(account.scope).items()},
-                    "moved_armed_at": account.armed_at,
-                    "start": account.window.start,
-                    "end": account.window.end,
-                }
+                {**_moved(account), "start": account.window.start, "end": account.window.end}
                 for account in windowed
                 if account.window is not None
             ],
         )
 
 
-def passed(start: Any) -> dict[str, ColumnElement[Any]]:
+def passed(start: Any, stays: ColumnElement[bool] = _NEVER) -> dict[str, ColumnElement[Any]]:
     """The columns that keep the stored window, for whoever moves it to one that begins at `start`.
 
-    Where that one is stored already and only its end is another, the window before stays as it is.
+    Where the stored one `stays`, so does the window before.
     """
-    stays, adjoins = budget_state.c.window_start == start, budget_state.c.reset_at == start
+    adjoins = budget_state.c.reset_at == start
     return {
         name: case((stays, budget_state.c[name]), (adjoins, stored), else_=_NOTHING_KEPT[name])
         for name, stored in _KEPT.items()
@@ -225,18 +230,23 @@ def passed(start: Any) -> dict[str, ColumnElement[Any]]:
 def closed() -> dict[str, ColumnElement[Any]]:
     """The columns of a window that has passed and that nothing follows, for lack of a spelling or of an owner.
 
-    Everybody reads the account as before: without a window it counts whatever waits, and nothing of one that has
-    passed. That one is kept as the window before.
+    Everybody reads the account as before: the window was one without an end, and without a window whatever waits
+    counts. It is kept as the window before.
     """
     without = budget_state.c.window_start.is_(None)
+    spent = budget_state.c.window_spend_nanos - case(
+        (without, 0), else_=spends.unfolded(budget_state, None, budget_state.c.window_start)
+    )
     return {
         "window_start": null(),
         "reset_at": null(),
         "windowless": true(),
         "rolled_by": null(),
-        "window_spend_nanos": case((without, budget_state.c.window_spend_nanos), else_=0),
+        "window_spend_nanos": spent,
         # What the ledger sums up to from now on is all of it.
-        "carried_nanos": case((without, budget_state.c.carried_nanos), else_=-budget_state.c.lifetime_spend_nanos),
+        "carried_nanos": case(
+            (without, budget_state.c.carried_nanos), else_=spent - budget_state.c.lifetime_spend_nanos
+        ),
         **{name: case((without, budget_state.c[name]), else_=stored) for name, stored in _KEPT.items()},
     }
 
@@ -283,15 +293,30 @@ def _proposed(name: str) -> ColumnElement[Any]:
     return literal_column(f"excluded.{name}", budget_state.c[name].type)
 
 
+def _moved(account: Account) -> dict[str, Any]:
+    names = {f"moved_{name}": value for name, value in account_rows.names(account.scope).items()}
+    return {**names, "moved_armed_at": account.armed_at}
+
+
+_OF_MOVED = (
+    budget_state.c.scope == bindparam("moved_scope"),
+    budget_state.c.scope_id == bindparam("moved_scope_id"),
+    budget_state.c.sub == bindparam("moved_sub"),
+    budget_state.c.armed_at == bindparam("moved_armed_at", type_=budget_state.c.armed_at.type),
+)
 _START = bindparam("start", type_=budget_state.c.window_start.type)
 _MOVE: Update = (
     update(budget_state)
     .where(
-        budget_state.c.scope == bindparam("moved_scope"),
-        budget_state.c.scope_id == bindparam("moved_scope_id"),
-        budget_state.c.sub == bindparam("moved_sub"),
-        budget_state.c.armed_at == bindparam("moved_armed_at", type_=budget_state.c.armed_at.type),
-        or_(budget_state.c.window_start.is_(None), budget_state.c.window_start < _START),
+        *_OF_MOVED,
+        or_(
+            budget_state.c.window_start.is_(None),
+            # One that has not ended when the account's begins is the same, of a process with another calendar.
+            and_(
+                budget_state.c.window_start < _START,
+                or_(budget_state.c.reset_at.is_(None), budget_state.c.reset_at <= _START),
+            ),
+        ),
     )
     .values(
         window_start=_START,
@@ -303,4 +328,9 @@ _MOVE: Update = (
         **_NOTHING_ROLLED,
         **passed(_START),
     )
+)
+_LEAVE_OPEN: Update = (
+    update(budget_state)
+    .where(*_OF_MOVED, budget_state.c.window_start.is_not(None), budget_state.c.reset_at.is_not(None))
+    .values(reset_at=None)
 )

@@ -20,8 +20,8 @@ from app.services.user_reads import UserReads
 NAMES = ("key", "budget_id", "team_id", "user_id", "organization_id")
 
 
-# A spelling, since when it runs, and the several windows beside it.
-_Read = tuple[str | None, datetime | None, Sequence[Mapping[str, Any]] | None]
+# A spelling, since when it runs, in which window, and the several windows beside it.
+_Read = tuple[str | None, datetime | None, Window | None, Sequence[Mapping[str, Any]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Calendars:
         spells = [name for name in (*spellings.FIELDS, "armed_at") if sent.get(name) is not None]
         if len(named) + bool(spells) != 1:
             raise InvalidRequest(f"Send a budget_duration, or one of {', '.join(NAMES)}.", "budget_duration")
-        limits = None
+        limits = running = None
         if named:
-            spelling, armed_at, limits = self._readers[named[0]](act, sent[named[0]])
+            spelling, armed_at, running, limits = self._readers[named[0]](act, sent[named[0]])
         else:
             with rules():
                 spelling = budgets.spelling_of(sent, None)
@@ -80,10 +80,10 @@ class Calendars:
                 raise InvalidRequest("armed_at needs a budget_duration.", "budget_duration")
             armed_at = sent.get("armed_at") or act.at
         further = tuple(self._further(limit, act.at, count) for limit in limits or ())
-        window = self.installation.running(spelling, armed_at, act.at)
+        window = self.installation.running(spelling, armed_at, act.at, running)
         if spelling is None or armed_at is None or window is None:
             return Preview(spelling, None, [], None, further)
-        resets = [*self.installation.resets(spelling, armed_at, act.at, count)]
+        resets = [window.end, *self.installation.resets(spelling, armed_at, window.end, count - 1)]
         return Preview(spelling, window, resets, armed_at, further)
 
     def _further(self, limit: Mapping[str, Any], now: datetime, count: int) -> Resets:
@@ -106,24 +106,27 @@ class Calendars:
     def _of_key(self, act: Act, reference: str) -> _Read:
         view = self._key_reads.info(act, reference)
         spelling = _own_or_tier(view.columns["budget_duration"], view.tier)
-        return spelling, view.spend.armed_at, view.columns["budget_limits"]
+        return spelling, view.spend.armed_at, view.spend.window, view.columns["budget_limits"]
 
     def _of_budget(self, act: Act, budget_id: str) -> _Read:
         """A tier is a template: windows are counted from its making, as everywhere where it is shown."""
         columns = self._budgets.settings(act, budget_id).columns
-        return columns["budget_duration"], columns["created_at"], None
+        return columns["budget_duration"], columns["created_at"], None, None
 
     def _of_team(self, act: Act, team_id: str) -> _Read:
         view = self._teams.info(act, team_id, key_limit=1).team
-        return view.columns["budget_duration"], view.spend.armed_at, view.columns["budget_limits"]
+        columns, spend = view.columns, view.spend
+        return columns["budget_duration"], spend.armed_at, spend.window, columns["budget_limits"]
 
     def _of_user(self, act: Act, user_id: str) -> _Read:
         view = self._user_reads.info(act, user_id).view
-        return (None, None, None) if view is None else (view.columns["budget_duration"], view.spend.armed_at, None)
+        if view is None:
+            return None, None, None, None
+        return view.columns["budget_duration"], view.spend.armed_at, view.spend.window, None
 
     def _of_organization(self, act: Act, organization_id: str) -> _Read:
         view = self._organizations.info(act, organization_id).organization
-        return _own_or_tier(None, view.tier), view.spend.armed_at, None
+        return _own_or_tier(None, view.tier), view.spend.armed_at, view.spend.window, None
 
 
 def _own_or_tier(own: str | None, tier: Mapping[str, Any] | None) -> str | None:

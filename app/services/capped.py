@@ -24,11 +24,15 @@ from app.services.rows import among, labelled, part, tuple_among
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """An account with a cap: whose it is, as events say, and by what it runs without temporary increases."""
+    """An account with a cap: whose it is, as events say, and by what it runs without temporary increases.
+
+    `since` is when its holder was made: one of the same name may come after it.
+    """
 
     caps: Caps
     whose: Mapping[str, Any]
     terms: Terms
+    since: datetime
 
 
 def load(
@@ -68,6 +72,7 @@ def _keys(connection: Connection, ids: Sequence[str]) -> Select[Any]:
                 keys.c[name]
                 for name in ("key_id", "key_alias", "user_id", "team_id", "organization_id", "metadata")
             ),
+            keys.c.created_at,
             *(keys.c[name] for name in ("max_budget_nanos", "soft_budget_nanos", "budget_duration")),
             key_secrets.c.token,
             key_secrets.c.key_name,
@@ -92,7 +97,7 @@ def _key(row: _Row, percentages: Sequence[int], now: datetime) -> tuple[str, Cap
         soft = tier["soft_budget_nanos"]
     caps = Caps(own_cap(row, tier, now), soft, alert_percentages(row["metadata"], percentages))
     return row["key_id"], Capped(
-        caps, {**row, ALERT_EMAILS: row["metadata"].get(ALERT_EMAILS)}, own_terms(row, tier)
+        caps, {**row, ALERT_EMAILS: row["metadata"].get(ALERT_EMAILS)}, own_terms(row, tier), row["created_at"]
     )
 
 
@@ -101,14 +106,14 @@ def _key(row: _Row, percentages: Sequence[int], now: datetime) -> tuple[str, Cap
 
 def _teams(connection: Connection, ids: Sequence[str]) -> Select[Any]:
     return select(
-        *(teams.c[name] for name in ("team_id", "team_alias", "organization_id")),
+        *(teams.c[name] for name in ("team_id", "team_alias", "organization_id", "created_at")),
         *(teams.c[name] for name in ("max_budget_nanos", "soft_budget_nanos", "budget_duration")),
     ).where(teams.c.team_id.in_(among(connection, ids)), _limited(teams))
 
 
 def _users(connection: Connection, ids: Sequence[str]) -> Select[Any]:
     return select(
-        *(users.c[name] for name in ("user_id", "user_email")),
+        *(users.c[name] for name in ("user_id", "user_email", "created_at")),
         *(users.c[name] for name in ("max_budget_nanos", "soft_budget_nanos", "budget_duration")),
     ).where(users.c.user_id.in_(among(connection, ids)), _limited(users))
 
@@ -116,7 +121,7 @@ def _users(connection: Connection, ids: Sequence[str]) -> Select[Any]:
 def _by_itself(identity: str) -> _Read:
     def read(row: _Row, percentages: Sequence[int], _now: datetime) -> tuple[str, Capped]:
         caps = Caps(row["max_budget_nanos"], row["soft_budget_nanos"], percentages)
-        return row[identity], Capped(caps, row, terms_of(row))
+        return row[identity], Capped(caps, row, terms_of(row), row["created_at"])
 
     return read
 
@@ -130,6 +135,7 @@ def _members(connection: Connection, ids: Sequence[str]) -> Select[Any]:
         select(
             team_members.c.team_id,
             team_members.c.user_id,
+            team_members.c.created_at,
             teams.c.team_alias,
             teams.c.organization_id,
             users.c.user_email,
@@ -146,7 +152,10 @@ def _members(connection: Connection, ids: Sequence[str]) -> Select[Any]:
 
 def _organizations(connection: Connection, ids: Sequence[str]) -> Select[Any]:
     return (
-        select(organizations.c.organization_id, organizations.c.organization_alias, *labelled({"tier": budgets}))
+        select(
+            *(organizations.c[name] for name in ("organization_id", "organization_alias", "created_at")),
+            *labelled({"tier": budgets}),
+        )
         .select_from(organizations.join(budgets, budgets.c.budget_id == organizations.c.budget_id))
         .where(organizations.c.organization_id.in_(among(connection, ids)), _limited(budgets))
     )
@@ -156,7 +165,7 @@ def _by_tier(identity: Callable[[_Row], str]) -> _Read:
     def read(row: _Row, percentages: Sequence[int], now: datetime) -> tuple[str, Capped]:
         tier = part(row, "tier", budgets, "budget_id") or {}
         caps = Caps(tier_cap(tier, now), tier["soft_budget_nanos"], percentages)
-        return identity(row), Capped(caps, row, terms_of(tier))
+        return identity(row), Capped(caps, row, terms_of(tier), row["created_at"])
 
     return read
 

@@ -8,7 +8,7 @@ is not final (an old snapshot, a cold counter, a budget that looks full) is mend
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.clock import Clock
 from app.domain import access, minting, money, refusals
@@ -60,7 +60,7 @@ class Decisions:
     """`budget_exceeded_status` is the status that a refusal by a budget names.
 
     `serve_unlimited` lets keys without budgets and limits go on, from SQL, while Redis is away. `seconds` are
-    what a decision may take.
+    what a decision may take. By less than `skew_seconds` the clock may be behind that of others.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Decisions:
         budget_exceeded_status: int,
         serve_unlimited: bool,
         seconds: float,
+        skew_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._callers = callers
@@ -90,6 +91,7 @@ class Decisions:
         self._budget_exceeded_status = budget_exceeded_status
         self._serve_unlimited = serve_unlimited
         self._seconds = seconds
+        self._skew = timedelta(seconds=skew_seconds)
         self._confirming_seconds = seconds * _CONFIRMING_PART
         self._monotonic = monotonic
         self._flights = Flights()
@@ -112,8 +114,9 @@ class Decisions:
     def _decide(self, credential: str, asked: Asked, route: str) -> Verdict:
         began = self._monotonic()
         token = minting.digest(asked.key)
+        begun: datetime | None = None
         while self._monotonic() - began < self._seconds:
-            now = self._clock.now()
+            now = self._now(begun)
             gateway, key = self._callers.sight(credential, now), self._snapshots.sight(token, now)
             seen = [key] if gateway is None else [gateway, key]
             try:
@@ -127,10 +130,23 @@ class Decisions:
                     return Verdict(case, case.refused)
                 continue
             confirming = self._monotonic() - began < self._confirming_seconds
-            verdict = self._hold(case, seen, confirming=confirming)
-            if verdict is not None:
-                return verdict
+            found = self._hold(case, seen, confirming=confirming)
+            if isinstance(found, Verdict):
+                return found
+            begun = found
         raise StoreUnavailable("The call could not be decided in time. Try again.")
+
+    def _now(self, begun: datetime | None) -> datetime:
+        """The time, at the earliest when a window began that others have begun already.
+
+        Raises StoreUnavailable where that is too far ahead to be believed.
+        """
+        now = self._clock.now()
+        if begun is None or begun <= now:
+            return now
+        if begun - now > self._skew:
+            raise StoreUnavailable("The clocks of this host and another one differ. Try again.")
+        return begun
 
     def _judge(
         self,
@@ -154,8 +170,8 @@ class Decisions:
 
     # --- limits ----------------------------------------------------------------------------------------------
 
-    def _hold(self, case: Case, seen: list[Sighting], *, confirming: bool) -> Verdict | None:
-        """The verdict, or None after mending what stood in its way."""
+    def _hold(self, case: Case, seen: list[Sighting], *, confirming: bool) -> Verdict | datetime | None:
+        """The verdict, or None after mending what stood in its way: as `_rebase` says, there may be an instant."""
         call = self._call(case)
         versions = [sighting.versions for sighting in seen if sighting.versions is not None]
         outcome = self._balances.hold(call, together(versions) if versions else None)
@@ -172,7 +188,7 @@ class Decisions:
             case Freshness():
                 self._snapshots.forget(seen)
             case Cold():
-                self._rebase([call.plan.budgets[which].account for which in outcome.which])
+                return self._rebase([call.plan.budgets[which].account for which in outcome.which])
             case Lost():
                 wait = (outcome.until - case.at).total_seconds()
                 refused = refusals.holds_lost(outcome.until)
@@ -181,20 +197,24 @@ class Decisions:
                 return self._full(case, outcome, confirming=confirming)
         return None
 
-    def _full(self, case: Case, full: Full, *, confirming: bool) -> Verdict | None:
+    def _full(self, case: Case, full: Full, *, confirming: bool) -> Verdict | datetime | None:
         """The refusal by a limit; a budget's is confirmed first, by the ledger and without holds that are over."""
         if full.limit == "budget":
             if full.ripe and self._reaping.reap(case.at):
                 return None
             if confirming and not full.numbers.confirmed[full.which]:
-                self._rebase([case.plan.budgets[full.which].account])
-                return None
+                return self._rebase([case.plan.budgets[full.which].account])
         state = states_of(case, full.numbers)[_place(case, full)]
         refused, retry_after = refusal_of(case, state, self._budget_exceeded_status)
         return Verdict(case, refused, full.numbers, retry_after=retry_after)
 
-    def _rebase(self, accounts: list[Account]) -> None:
-        self._flights.share(accounts[0], lambda: self._rebasing.seed(accounts), seconds=self._confirming_seconds)
+    def _rebase(self, accounts: list[Account]) -> datetime | None:
+        """Set these counters; when their next window begins, where others are in that already."""
+        seeded = self._flights.share(
+            accounts[0], lambda: self._rebasing.seed(accounts), seconds=self._confirming_seconds
+        )
+        ends = [account.window.end for account in accounts if account.window is not None]
+        return min(ends) if seeded is False and ends else None
 
     def _call(self, case: Case) -> balances.Call:
         return balances.Call(

@@ -22,7 +22,7 @@ from app.clock import Clock
 from app.db import Database, insertion
 from app.domain.scopes import OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services import account_rows, capped, daily, late_charges, threshold_events
 from app.services.capped import Capped
@@ -139,7 +139,7 @@ def _states(transaction: Connection, scopes: Sequence[Scope]) -> dict[Scope, Map
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What charges add to the spend of a window, None where the account has none: in the end, and at the most.
+    """What charges add to the spend of a window, in the end and at the most; None where it has no end, or is none.
 
     `carried` is the part of it that comes from the windows before.
     """
@@ -152,14 +152,19 @@ class _Added:
 
     @classmethod
     def within(
-        cls, window: Window | None, before: int, charges: Sequence[_Charge], late: Late | None = None
+        cls,
+        start: datetime | None,
+        end: datetime | None,
+        before: int,
+        charges: Sequence[_Charge],
+        late: Late | None = None,
     ) -> "_Added":
-        total = most = carried = 0 if late is None or window is None else late.into(window.start)
+        total = most = carried = 0 if late is None or start is None else late.into(start)
         for amount, at in charges:
-            if window is None or window.start <= at < window.end:
+            if (start is None or start <= at) and (end is None or at < end):
                 total += amount
                 most = max(most, total)
-        return cls(window, before, total, max(most, 0), carried)
+        return cls(window_of(start, end), before, total, max(most, 0), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +186,17 @@ class _Fold:
         late: Late | None,
         calendar: Calendar,
     ) -> "_Fold":
-        present = _window(state["window_start"], state["reset_at"])
-        previous = _window(state["previous_start"], state["previous_end"])
+        start, end = state["window_start"], state["reset_at"]
+        present = window_of(start, end)
+        previous = window_of(state["previous_start"], state["previous_end"])
         if previous is None and present is not None and capped is not None:
             previous = _before(present, capped.terms.spelling, state["armed_at"], calendar)
         return cls(
             Scope(ScopeKind(state["scope"]), state["scope_id"], state["sub"]),
-            _Added.within(present, state["window_spend_nanos"], charges, late),
-            None if previous is None else _Added.within(previous, state["previous_spend_nanos"], charges, late),
+            _Added.within(start, end, state["window_spend_nanos"], charges, late),
+            None
+            if previous is None
+            else _Added.within(previous.start, previous.end, state["previous_spend_nanos"], charges, late),
             sum(amount for amount, _ in charges),
             capped,
         )
@@ -222,6 +230,7 @@ class _Fold:
                 before=added.before,
                 after=added.before + added.most,
                 now=now,
+                since=self.capped.since,
             )
         ]
 
@@ -234,10 +243,6 @@ def _before(window: Window, spelling: str | None, armed_at: datetime | None, cal
     if armed_at is None or armed_at >= window.start:
         return None
     return calendar.running(spelling, armed_at, window.start - timedelta(microseconds=1))
-
-
-def _window(start: datetime | None, end: datetime | None) -> Window | None:
-    return None if start is None or end is None else Window(start, end)
 
 
 _ADD = (

@@ -16,7 +16,7 @@ from app.domain import minting
 from app.domain.budgets import running_limits
 from app.domain.limits import own_terms
 from app.domain.spend import Spend, spend_of
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, window_of
 from app.models import budget_state, budgets, deleted_keys, key_secrets, keys, object_permissions
 from app.services import spends
 from app.services.budget_views import tier_fields
@@ -77,8 +77,7 @@ def archived_view_of(row: Mapping[Any, Any], now: datetime) -> KeyView:
 
 
 def _archived_spend(row: Mapping[Any, Any]) -> Spend:
-    start, end = row["window_start"], row["budget_reset_at"]
-    window = None if start is None or end is None else Window(start, end)
+    window = window_of(row["window_start"], row["budget_reset_at"])
     return Spend(row["spend_nanos"], row["total_spend_nanos"], window)
 
 

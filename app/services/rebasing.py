@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.db import Database
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, window_of
 from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
 from app.services import spends
@@ -87,5 +87,4 @@ class Rebasing:
 
 def _account(row: Mapping[Any, Any]) -> Account:
     scope = Scope(ScopeKind(row["scope"]), row["scope_id"], row["sub"])
-    window = None if row["window_start"] is None else Window(row["window_start"], row["reset_at"])
-    return Account(scope, window, row["armed_at"])
+    return Account(scope, window_of(row["window_start"], row["reset_at"]), row["armed_at"])

@@ -36,7 +36,7 @@ from app.domain.limits import Account
 from app.domain.reservations import SETTLED_WITHIN
 from app.domain.rollover import Grid, Terms, allowance
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, rolled_windows, watched
 from app.services import account_rows, accounts, spellings
 
@@ -47,7 +47,7 @@ _PAGE = 500
 _NAMES = ("scope", "scope_id", "sub")
 _TERMS = frozenset({"budget_duration", "max_budget_nanos", "budget_id", "model_max_budget", "budget_limits"})
 _SPENT = budget_state.c.window_spend_nanos
-STATE = tuple(budget_state.c[name] for name in (*_NAMES, "armed_at", "window_start", "rolled_by"))
+STATE = tuple(budget_state.c[name] for name in (*_NAMES, "armed_at", "window_start", "reset_at", "rolled_by"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,16 @@ def roll_of(state: Any, terms: Terms, window: Window, calendar: Calendar) -> Rol
     stored, spelling = state.window_start, terms.spelling
     if stored is None or stored >= window.start or spelling is None or not terms.roll(calendar):
         return None
+    if state.reset_at is not None and state.reset_at > window.start:
+        return None
+    windows = Grid(calendar, spelling, state.armed_at).passed(stored, window.start)
     previous = calendar.window(spelling, state.armed_at, window.start - timedelta(microseconds=1))
     return Roll(
         terms,
         stored,
-        Window(max(stored, previous.start), window.start),
+        Window(stored if windows == 1 else max(stored, previous.start), window.start),
         window,
-        Grid(calendar, spelling, state.armed_at).passed(stored, window.start),
+        windows,
         state.rolled_by == spelling,
     )
 
@@ -153,7 +156,7 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
         others: list[Account] = []
         for scope, terms in spellings.load(transaction, states).items():
             state = states.get(scope)
-            window = None if state is None else calendar.running(terms.spelling, state.armed_at, now)
+            window = None if state is None else _running(state, terms, calendar, now)
             if state is None or window is None:
                 continue
             roll = roll_of(state, terms, window, calendar)
@@ -165,6 +168,11 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
         move(transaction, rolls, now)
         last = rows[-1]
         rows = transaction.execute(page.where(tuple_(*place) > (last.scope, last.scope_id, last.sub))).all()
+
+
+def _running(state: Any, terms: Terms, calendar: Calendar, now: datetime) -> Window | None:
+    stored = window_of(state.window_start, state.reset_at)
+    return calendar.running(terms.spelling, state.armed_at, now, stored)
 
 
 def _rolls(

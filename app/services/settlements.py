@@ -18,7 +18,7 @@ from app.domain.reservations import SETTLED_WITHIN, Reservation
 from app.domain.snapshots import Snapshot
 from app.domain.windows import Calendar
 from app.errors import InvalidRequest, KeyNotFound, ServiceError, StoreUnavailable
-from app.services import call_logs, ledger
+from app.services import call_logs, ledger, spellings
 from app.services.audit import Act
 from app.services.call_logs import CallLogs
 from app.services.charges import Charge, Settled, Usage
@@ -273,11 +273,23 @@ class Settlements:
             _log.warning("charges_not_applied", charges=len(closings), repeated=len(known))
 
     def _rolled_into(self, new: Sequence[Charge], now: datetime) -> list[Account]:
-        """The accounts, in their present windows, into which something of these charges may have been carried."""
+        """The accounts, in their present windows, into which something of these charges may have been carried.
+
+        They run by what is stored by now, not by what ran at the time of the call; one statement for each kind of
+        scope, where there are any.
+        """
         late = {
-            account_at(account.scope, account.terms, account.armed_at, self._calendar, now): None
+            account.scope: account
             for draft in new
             for account in draft.reservation.accounts
             if account.terms is not None and account.window is not None and account.window.end <= now
         }
-        return list(late)
+        if not late:
+            return []
+        with self._database.read() as connection:
+            terms = spellings.load(connection, late)
+        return [
+            account_at(scope, terms[scope], account.armed_at, self._calendar, now, account.window)
+            for scope, account in late.items()
+            if scope in terms
+        ]

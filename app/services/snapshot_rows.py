@@ -9,6 +9,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, FromClause, Select, and_
 
 from app.domain.scopes import ScopeKind
 from app.domain.snapshots import Snapshot
+from app.domain.windows import window_of
 from app.models import (
     budget_state,
     budgets,
@@ -62,6 +63,7 @@ _FURTHER_OF = {
     "team_id": (ScopeKind.TEAM_MODEL, ScopeKind.TEAM_WINDOW),
     "user_id": (ScopeKind.USER_MODEL,),
 }
+_WINDOW = ("armed_at", "window_start", "reset_at")
 
 
 def _organization_of(key: FromClause) -> ColumnElement[Any]:
@@ -156,7 +158,7 @@ def _whole(on_sqlite: bool, key: FromClause, source: FromClause, *more: ColumnEl
     return select(
         *labelled({"key": key, **{name: table for name, (table, _) in _TABLES.items()}}),
         _administered(on_sqlite, key).label("administered"),
-        *(account.c.armed_at.label(f"armed.{scope}") for scope, account in _ACCOUNTS.items()),
+        *(account.c[name].label(f"{scope}.{name}") for scope, account in _ACCOUNTS.items() for name in _WINDOW),
         _further(on_sqlite, key).label("further"),
         *more,
     ).select_from(joined)
@@ -174,7 +176,7 @@ def _administered(on_sqlite: bool, key: FromClause) -> ColumnElement[Any]:
 
 
 def _further(on_sqlite: bool, key: FromClause) -> ColumnElement[Any]:
-    """Kind, sub and arming of each further account."""
+    """Kind, sub, arming and window of each further account."""
     listed = func.json_group_array if on_sqlite else func.json_agg
     entry = func.json_array if on_sqlite else func.json_build_array
     of_holders = (
@@ -183,7 +185,7 @@ def _further(on_sqlite: bool, key: FromClause) -> ColumnElement[Any]:
         for kind in kinds
     )
     return (
-        select(listed(entry(_FURTHER.c.scope, _FURTHER.c.sub, _FURTHER.c.armed_at), type_=JSON))
+        select(listed(entry(*(_FURTHER.c[name] for name in ("scope", "sub", *_WINDOW))), type_=JSON))
         .where(or_(*of_holders), _FURTHER.c.armed_at.is_not(None))
         .correlate(key)
         .scalar_subquery()
@@ -220,13 +222,15 @@ def _live_snapshot(row: Mapping[Any, Any]) -> Snapshot:
 
 
 def _snapshot(row: Mapping[Any, Any], key: Mapping[str, Any]) -> Snapshot:
-    armed_at = {(scope, ""): row[f"armed.{scope}"] for scope in _ACCOUNTS}
-    armed_at |= {(scope, sub): read_instant(at) for scope, sub, at in row["further"] or ()}
+    accounts = {(scope, ""): tuple(row[f"{scope}.{name}"] for name in _WINDOW) for scope in _ACCOUNTS}
+    for scope, sub, *window in row["further"] or ():  # PostgreSQL's list of nothing is no list
+        accounts[scope, sub] = tuple(None if at is None else read_instant(at) for at in window)
     return Snapshot(
         key=key,
         **{name: part(row, name, table, identity) for name, (table, identity) in _TABLES.items()},
-        organization_admin_of=frozenset(row["administered"] or ()),  # PostgreSQL's list of nothing is no list
-        armed_at={of: at for of, at in armed_at.items() if at is not None},
+        organization_admin_of=frozenset(row["administered"] or ()),
+        armed_at={of: armed_at for of, (armed_at, _, _) in accounts.items() if armed_at is not None},
+        windows={of: found for of, (_, *stored) in accounts.items() if (found := window_of(*stored)) is not None},
     )
 
 

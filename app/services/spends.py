@@ -50,7 +50,8 @@ def current(connection: Connection, accounts: Sequence[Account], calendar: Calen
     """What each of these accounts has been charged, in nano-dollars, in their order; one statement.
 
     None where the stored window is a later one already: what the account's held is no longer known, and nothing
-    may be decided by it. One that begins inside the account's is the same by another zone or start of day.
+    may be decided by it. One that overlaps the account's is the same, of a process with another zone or start of
+    day. Of an account in no window, for nothing can be computed, it is the stored one without an end.
     """
     if not accounts:
         return []
@@ -60,15 +61,17 @@ def current(connection: Connection, accounts: Sequence[Account], calendar: Calen
     held = unfolded(budget_state, start, budget_state.c.reset_at)
     spent = case(
         (or_(start == asked.c.start, and_(start.is_(None), asked.c.start.is_(None))), _STORED + waiting),
+        (and_(start.is_not(None), asked.c.start.is_(None)), _STORED + held),
         (start >= asked.c.end, None),
-        (start > asked.c.start, _STORED + held),
+        (or_(start > asked.c.start, budget_state.c.reset_at > asked.c.start), _STORED + held),
         else_=waiting,
     )
-    rolls_on = and_(asked.c.rolls, start < asked.c.start)
+    rolls_on = and_(asked.c.rolls, start < asked.c.start, budget_state.c.reset_at <= asked.c.start)
     found = connection.execute(
         select(
             spent.label("spent"),
-            *(budget_state.c[name] for name in ("window_start", "armed_at", "window_spend_nanos", "rolled_by")),
+            *(budget_state.c[name] for name in ("window_start", "reset_at", "armed_at")),
+            *(budget_state.c[name] for name in ("window_spend_nanos", "rolled_by")),
             case((rolls_on, held), else_=0).label("pending_nanos"),
             *rolled_columns(),
         )
@@ -91,10 +94,11 @@ def _spent(row: Mapping[Any, Any], account: Account, calendar: Calendar) -> int 
     if row["spent"] is None:
         return None
     spent = int(row["spent"])
-    if account.window is None or row["window_start"] is None:
+    start = row["window_start"] if account.window is None else account.window.start
+    if row["window_start"] is None:
         return spent
     state = {**row, "pending_nanos": int(row["pending_nanos"]), **rolled_part(row)}
-    return spent + carried_into(state, account.window.start, account.terms, calendar)
+    return spent + carried_into(state, start, account.terms, calendar)
 
 
 def account_columns() -> list[ColumnElement[Any]]:

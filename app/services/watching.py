@@ -10,9 +10,9 @@ from app.db import Database
 from app.domain.limits import Account, account_at
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import crossings
-from app.domain.windows import Calendar
-from app.models import budget_state, watched
-from app.services import account_rows, capped, spends, threshold_events
+from app.domain.windows import Calendar, window_of
+from app.models import watched
+from app.services import account_rows, capped, rollover, spends, threshold_events
 from app.services.capped import Capped
 from app.services.job_batches import JobBatch
 
@@ -55,7 +55,13 @@ class Watching:
                     # Without one a later window runs already, of whose charges those who fold them tell.
                     if spend is not None
                     for crossing in crossings(
-                        account.scope, caps[account.scope].caps, account.window, before=None, after=spend, now=now
+                        account.scope,
+                        caps[account.scope].caps,
+                        account.window,
+                        before=None,
+                        after=spend,
+                        now=now,
+                        since=caps[account.scope].since,
                     )
                 )
                 threshold_events.enqueue(transaction, crossed, now)
@@ -63,13 +69,10 @@ class Watching:
 
     def _accounts(self, transaction: Connection, caps: Mapping[Scope, Capped], now: datetime) -> list[Account]:
         """The accounts in their present windows; one that nothing was ever charged to may be missing."""
-        rows = transaction.execute(
-            select(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.armed_at).where(
-                account_rows.among(transaction, caps)
-            )
-        )
+        rows = transaction.execute(select(*rollover.STATE).where(account_rows.among(transaction, caps)))
         found = []
         for row in rows:
             scope = Scope(ScopeKind(row.scope), row.scope_id)
-            found.append(account_at(scope, caps[scope].terms, row.armed_at, self._calendar, now))
+            stored = window_of(row.window_start, row.reset_at)
+            found.append(account_at(scope, caps[scope].terms, row.armed_at, self._calendar, now, stored))
         return found

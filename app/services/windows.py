@@ -24,10 +24,10 @@ from app.domain.durations import InvalidDuration
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope
 from app.domain.values import InvalidValue
-from app.domain.windows import Calendar, Window
+from app.domain.windows import Calendar, Window, follow, window_of
 from app.errors import StoreUnavailable
 from app.models import budget_state
-from app.services import account_rows, accounts, audit, delivery, rollover, spellings
+from app.services import account_rows, accounts, audit, delivery, late_charges, rollover, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
@@ -76,8 +76,12 @@ class Windows:
                 _move(transaction, window, [due[scope].place for scope in scopes])
             rollover.move(transaction, outcomes.rolls, now)
             for reason, scopes in outcomes.parked.items():
-                _set(transaction, [due[scope].place for scope in scopes], parked_at=now, parked_reason=reason)
+                places = [due[scope].place for scope in scopes]
+                _set(transaction, places, parked_at=now, parked_reason=reason, reset_at=None)
             if outcomes.closed:
+                rolled = [scope for scope in outcomes.closed if due[scope].rolled_by is not None]
+                if rolled:
+                    late_charges.store(transaction, account_rows.among(transaction, rolled), self._calendar)
                 _set(transaction, [due[scope].place for scope in outcomes.closed], **accounts.closed())
             opened = outcomes.opened()
             _tell(transaction, opened, now)
@@ -133,7 +137,8 @@ class Windows:
                 outcomes.closed.append(scope)
                 continue
             try:
-                window = self._calendar.window(terms.spelling, state.armed_at, now)
+                present = self._calendar.window(terms.spelling, state.armed_at, now)
+                window = follow(window_of(state.window_start, state.reset_at), present, now)
                 roll = roll_of(state, terms, window, self._calendar)
             except InvalidDuration as error:
                 outcomes.parked[f"'{terms.spelling[:LONGEST_TOLD]}': {error}"].append(scope)
@@ -196,19 +201,19 @@ def due_at(connection: Connection, now: datetime, most: int) -> Any:
 def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> None:
     """Open the window for all of its accounts in one statement, so that none of them is due any longer.
 
-    They are held: nobody has moved one since it was found due. What was spent in this very window stays; its end
-    alone may differ, as where the zone or the start of day of the installation was changed.
+    They are held: nobody has moved one since it was found due. What was spent in one that has no end, and began in
+    this window, stays.
     """
-    inside = budget_state.c.window_start == window.start
+    inside = budget_state.c.window_start >= window.start
     _set(
         transaction,
         places,
-        window_start=window.start,
+        window_start=case((inside, budget_state.c.window_start), else_=window.start),
         reset_at=window.end,
         window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
         carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
         rolled_by=case((inside, budget_state.c.rolled_by), else_=None),
-        **accounts.passed(window.start),
+        **accounts.passed(window.start, inside),
     )
 
 

@@ -1,11 +1,17 @@
 """May this key make this call: over HTTP, on both stores, with a real Redis."""
 
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.container import Services
+from app.config import Settings
+from app.container import Services, build
 from app.dispatch import TaskName
+from tests.api.calls import limit, settle, spent
+from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 
@@ -66,3 +72,26 @@ def test_a_process_whose_clock_is_behind_is_not_refused_for_a_loss_of_redis(
     clock.advance(-0.5)
 
     assert verify(api, budgeted)["code"] == "allowed"
+
+
+@pytest.mark.parametrize(("behind", "code"), [(1, 200), (60, 503)])
+def test_a_process_whose_clock_is_a_little_behind_decides_in_the_window_that_others_have_begun(
+    api: Api, services: Services, settings: Settings, clock: MovableClock, behind: float, code: int
+):
+    key = api.generate(max_budget=5, budget_duration="1h")["key"]
+    spent(api, key, 2)
+    clock.set(datetime(2026, 11, 18, 14, 0, 0, 500_000, tzinfo=UTC))
+    late = build(settings, MovableClock(clock.now() - timedelta(seconds=behind)))
+    cold = {"key": key, "model": "gpt-4o", "estimate": {"cost": 1}}
+    services.jobs.run(TaskName.RESET_BUDGETS, lambda: True)
+
+    with closing(late), statements(late.database) as sent:
+        answer = Api(app_over(late)).post("/key/verify", cold)
+
+    assert answer.status == code
+    # The counter, the one of the next window; and what a process reads that knows nothing yet.
+    assert len(sent) <= 6
+    if code == 200:
+        assert limit(answer.body, "key")["used"] == 0
+        settle(api, answer.body, 1)
+        assert api.info(key)["spend"] == 1

@@ -1,5 +1,6 @@
 """One spend: a window that has passed reads zero, everything else is kept."""
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -97,3 +98,81 @@ def test_spend_is_seen_exactly_while_its_window_lasts(spelling: str, charged: ti
     assert found.lifetime_nanos == 12
     assert isinstance(found.window, Window)
     assert found.window.start <= now < found.window.end
+
+
+# --- an installation that is given another calendar ----------------------------------------------------------------
+
+ZONES = ["UTC", "America/New_York", "Asia/Tokyo", "Pacific/Apia", "Australia/Lord_Howe", "Europe/Berlin"]
+CALENDARS = st.builds(
+    Calendar,
+    st.sampled_from(ZONES).map(ZoneInfo),
+    st.sampled_from([time(0), time(6), time(23, 30)]),
+)
+SPELLINGS = ["1d", "7d", "1mo", "3mo", "10d", "2mo", "36h", "1h", "1d 04:00", "1d Asia/Tokyo"]
+STEPS = st.one_of(
+    st.tuples(st.just("pass_on"), st.timedeltas(timedelta(minutes=1), timedelta(days=40))),
+    st.tuples(st.just("pass_on"), st.timedeltas(timedelta(seconds=1), timedelta(hours=30))),
+    st.tuples(st.just("charge"), st.integers(1, 9)),
+    st.tuples(st.just("change"), CALENDARS),
+)
+
+
+@dataclass
+class Kept:
+    """An account as it is stored, with all that was ever charged to it."""
+
+    spelling: str
+    calendar: Calendar
+    stored: dict[str, Any]
+    charges: list[tuple[datetime, int]] = field(default_factory=list)
+
+    def read(self, now: datetime) -> Spend:
+        return spend_of(self.stored, Terms(self.spelling), self.calendar, now)
+
+    def charge(self, amount: int, now: datetime) -> None:
+        self.move(now)
+        self.charges.append((now, amount))
+        self.stored["window_spend_nanos"] += amount
+
+    def move(self, now: datetime) -> None:
+        """As `app.services.accounts.move_windows` does."""
+        window = self.read(now).window
+        assert window is not None
+        if self.stored["reset_at"] <= window.start:
+            self.stored |= {"window_start": window.start, "reset_at": window.end, "window_spend_nanos": 0}
+
+
+@given(st.sampled_from(SPELLINGS), CALENDARS, st.lists(STEPS, min_size=3, max_size=20))
+def test_each_charge_counts_in_one_window_and_to_its_end_whatever_becomes_of_the_calendar(
+    spelling: str, calendar: Calendar, played: list[tuple[str, Any]]
+):
+    now = ARMED
+    first = calendar.window(spelling, ARMED, now)
+    opened = state(window_start=first.start, reset_at=first.end, window_spend_nanos=0)
+    lazy, eager = (Kept(spelling, calendar, dict(opened)) for _ in range(2))
+    seen = first
+    for step, what in played:
+        if step == "pass_on":
+            now += what
+        elif step == "change":
+            for kept in (lazy, eager):
+                # What nobody has moved yet has no window that runs, and goes by the other calendar at once.
+                kept.move(now)
+                kept.calendar = calendar = what
+        else:
+            for kept in (lazy, eager):
+                kept.charge(what, now)
+        eager.move(now)
+
+        found = eager.read(now)
+        window = found.window
+        assert window is not None
+        assert found.window_nanos == sum(amount for at, amount in eager.charges if at in window)
+        assert now in window
+        if now < seen.end:
+            assert window == seen, "it keeps its end"
+        else:
+            assert seen.end <= window.start, "no charge is in two"
+            assert window.end == calendar.window(spelling, ARMED, now).end, "and the next is the other calendar's"
+        seen = window
+        assert lazy.read(now).window_nanos == found.window_nanos

@@ -118,13 +118,20 @@ def test_equal_facts_are_equal_scopes_windows_and_thresholds(one: Caps, other: C
 @pytest.mark.parametrize(
     ("window", "threshold", "expected"),
     [
-        (WINDOW, Threshold(CrossingKind.SOFT, 5), "soft_budget_crossed:key:k:2026-11-18T00:00:00+00:00:5"),
-        (None, Threshold(CrossingKind.HARD, 5), "budget_crossed:key:k::5"),
-        (None, Threshold(CrossingKind.NEAR, 850, 85), "threshold_crossed:key:k::85:850"),
+        (WINDOW, Threshold(CrossingKind.SOFT, 5), "soft_budget_crossed:key:k::2026-11-18T00:00:00+00:00:5"),
+        (None, Threshold(CrossingKind.HARD, 5), "budget_crossed:key:k:::5"),
+        (None, Threshold(CrossingKind.NEAR, 850, 85), "threshold_crossed:key:k:::85:850"),
     ],
 )
 def test_a_fact_names_what_it_is(window: Window | None, threshold: Threshold, expected: str):
     assert Crossing(KEY, window, threshold, 9).fact == expected
+
+
+def test_a_holder_that_is_made_again_crosses_its_thresholds_again():
+    made = (EARLY, EARLY + timedelta(seconds=1))
+    threshold = Threshold(CrossingKind.HARD, 5)
+
+    assert len({Crossing(KEY, WINDOW, threshold, 9, since=since).fact for since in made}) == 2
 
 
 def test_a_budget_of_nothing_is_crossed_by_the_first_nano_dollar_and_not_before():

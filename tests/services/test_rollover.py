@@ -25,6 +25,7 @@ from tests.clocks import MovableClock
 from tests.factories import on_one_store, rows
 
 HOUR = timedelta(hours=1)
+_MOST_OUTAGES = 100
 HOURLY = {"budget_duration": "1h", "budget_rollover": True}
 
 
@@ -101,7 +102,6 @@ class Played:
     def check(self) -> None:
         now = self.clock.now()
         key, team = (self.books[of].spent(now) for of in ("key", "team"))
-        assert self.api.info(self.key)["spend"] == key
         info = self.api.get("/team/info", team_id=self.team_id).body
         assert info["team_info"]["spend"] == team
         assert [shown["spend"] for shown in info["keys"]] == [key]
@@ -133,11 +133,12 @@ steps = st.one_of(
 )
 
 
-# Shrinking takes a new key and many calls for each try: the steps of a failure are few enough as they are.
+# Shrinking takes a new key and many calls for each try: the steps of a failure are few enough as they are. Other
+# steps in each run; those of a failure are printed.
 @settings(
-    max_examples=6,
+    max_examples=8,
     deadline=None,
-    derandomize=True,
+    derandomize=False,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -152,6 +153,7 @@ def test_in_any_order_every_surface_shows_what_the_windows_before_leave(
         of_one.check()
 
     of_one.decide()
+    assert api.info(of_one.key)["spend"] == of_one.books["key"].spent(clock.now())
     for finish in ("fold", "reset", "fold"):
         getattr(of_one, finish)()
         of_one.check()
@@ -324,6 +326,24 @@ def test_a_key_is_refused_by_what_it_carries_and_let_in_a_window_later(
     assert not verify(api, key, 1)["allowed"], "it is held already"
 
 
+@on_one_store
+def test_a_call_that_comes_late_after_its_cap_was_lowered_counts_by_the_present_one(
+    api: Api, clock: MovableClock
+) -> None:
+    key = api.generate(max_budget=10, **HOURLY)["key"]
+    held = allowed(api, key, 1)
+    spent(api, key, 20)
+    clock.advance(HOUR)
+    assert api.post("/key/update", {"key": key, "max_budget": 5}).status == 200
+    clock.advance(HOUR)
+    assert limit(refused(api, key, 1), "key")["used"] == 5
+
+    settle(api, held, 1)
+
+    assert limit(refused(api, key, 1), "key")["used"] == 6
+    assert api.info(key)["spend"] == 6
+
+
 def test_a_temporary_increase_is_an_advance(api: Api, clock: MovableClock) -> None:
     key = api.generate(max_budget=5, **HOURLY)["key"]
     expiry = iso(clock.now() + timedelta(minutes=5))
@@ -438,6 +458,7 @@ def test_charges_and_jobs_side_by_side_leave_what_the_ledger_says(
     clock.advance(3 * HOUR)
     barrier = Barrier(4)
     books: list[tuple[datetime, int]] = []
+    statuses: list[int] = []
 
     def charge(which: int) -> None:
         own = Api(app_over(services))
@@ -445,8 +466,9 @@ def test_charges_and_jobs_side_by_side_leave_what_the_ledger_says(
         for number in range(12):
             at = began + (number % 4) * HOUR
             sent = {"key": made["key"], "request_id": f"{which}-{number}", "cost": 3, "occurred_at": iso(at)}
-            while own.post("/key/settle", sent).status != 200:
-                pass
+            # A busy store is an outage for a moment, and nothing else may stand in the way.
+            answered = (own.post("/key/settle", sent).status for _ in range(_MOST_OUTAGES))
+            statuses.append(next((status for status in answered if status != 503), 503))
             books.append((at, 3))
 
     def keep(name: TaskName) -> None:
@@ -460,6 +482,7 @@ def test_charges_and_jobs_side_by_side_leave_what_the_ledger_says(
         thread.start()
     for thread in threads:
         thread.join(300)
+    assert statuses == [200] * 24
     book.charges = books
 
     for _ in range(2):

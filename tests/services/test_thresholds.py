@@ -342,6 +342,20 @@ def test_what_was_charged_before_a_team_had_a_row_is_told_of_when_it_gets_one(
     assert told(services, entity="team") == ALL[1:]
 
 
+@pytest.mark.parametrize("windows", [{}, {"budget_duration": "30d"}])
+@on_one_store
+def test_a_team_that_is_made_again_under_its_id_tells_of_its_own_thresholds(
+    api: Api, services: Services, clock: MovableClock, windows: dict[str, str]
+):
+    for times in (1, 2):
+        assert api.post("/team/new", {"team_id": "t", "max_budget": CAP, **windows}).status == 200
+        settle(api, api.generate(team_id="t")["key"], CAP)
+        fold(services)
+        assert sorted(told(services, entity="team")) == sorted(ALL[1:] * times)
+        assert api.post("/team/delete", {"team_ids": ["t"]}).status == 200
+        clock.advance(60)
+
+
 # --- projection --------------------------------------------------------------------------------------------
 
 

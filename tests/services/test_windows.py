@@ -20,7 +20,9 @@ from app.models import audit, budget_state, budgets, events, keys, rolled_window
 from app.services import account_rows, spends
 from app.services.spellings import READERS
 from app.services.windows import due_at
+from tests.api.calls import allowed, limit, refused, settle
 from tests.api.counting import statements
+from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, on_one_store, rows
@@ -219,8 +221,61 @@ def test_a_spelling_that_cannot_be_computed_is_parked_with_its_reason_until_the_
     reset(services)
     row = state(services.database, bad)
     # The further window is another one, by its spelling; of the former nothing is left to be moved.
-    assert row["windowless"] if kind in FURTHER_WINDOWS else row["reset_at"] > clock.now()
-    assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (0, 3 * NANOS)
+    further = kind in FURTHER_WINDOWS
+    assert row["windowless"] if further else row["reset_at"] > clock.now()
+    assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (3 * NANOS if further else 0, 3 * NANOS)
+
+
+@each_kind
+@on_one_store
+def test_a_window_that_cannot_be_computed_counts_on_in_every_number(
+    services: Services,
+    elsewhere: Services,
+    clock: MovableClock,
+    accounts: dict[ScopeKind, Scope],
+    kind: ScopeKind,
+):
+    gateway = Api(app_over(elsewhere))
+    bad = spell(services.database, accounts[kind], BAD)
+    clock.advance(DAY)
+    assert read(services, bad) == (3 * NANOS, 3 * NANOS)
+    for cost, work in enumerate((fold, reset, fold, reset), start=1):
+        charge(gateway, cost)
+        spent = (3 + sum(range(cost + 1))) * NANOS
+        assert read(services, bad) == (spent, spent)
+        work(services)
+        assert read(services, bad) == (spent, spent)
+        # Of a further window the account has another name by now than in the ledger.
+        assert kind in FURTHER_WINDOWS or services.ledger_check.check(10).drifts == []
+        clock.advance(DAY)
+
+
+@pytest.mark.parametrize("rolls", [False, True])
+def test_a_hard_budget_stays_hard_while_its_window_is_parked(
+    api: Api, services: Services, elsewhere: Services, clock: MovableClock, rolls: bool
+):
+    key = api.generate(max_budget=2, budget_duration="1d", budget_rollover=rolls)["key"]
+    settle(api, allowed(api, key), 1)
+    fold(services)
+    with services.database.transaction() as transaction:
+        transaction.execute(update(keys).values(budget_duration=BAD))
+    clock.advance(DAY)
+    gateway = Api(app_over(elsewhere))
+
+    for spent, work in ((1.25, fold), (1.5, reset), (1.75, fold), (2, fold)):
+        settle(gateway, allowed(gateway, key, 0.25), 0.25)
+        work(services)
+        explained = gateway.post("/key/explain", {"key": key, "estimate": {"cost": 0.25}}).body
+        assert (gateway.info(key)["spend"], limit(explained, "key")["used"]) == (spent, spent)
+    assert limit(refused(gateway, key, 0.25), "key")["used"] == 2
+    assert gateway.get("/key/list", return_full_object=True).body["keys"][0]["spend"] == 2
+    assert gateway.info(key)["budget_reset_at"] is None
+
+    assert gateway.post("/key/update", {"key": key, "budget_duration": "7d"}).status == 200
+    assert gateway.info(key)["spend"] == 2
+    clock.advance(7 * DAY)
+    assert gateway.info(key)["spend"] == 0
+    assert services.ledger_check.check(10).drifts == []
 
 
 UNREADABLE: Mapping[str, Any] = {
@@ -390,7 +445,7 @@ def test_a_window_whose_owner_is_gone_is_closed_and_not_looked_at_again(
     for scope in (accounts[of] for of in (OF_THE_KEY if kind in OF_THE_KEY else {kind})):
         row = state(services.database, scope)
         assert (row["window_start"], row["reset_at"], row["windowless"]) == (None, None, True)
-        assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (0, 3 * NANOS)
+        assert (row["window_spend_nanos"], row["lifetime_spend_nanos"]) == (3 * NANOS, 3 * NANOS)
     with statements(services.database) as sent:
         assert reset(services) == 0
     assert len(sent) == 2, "what is due, and the record of the run"
@@ -405,15 +460,15 @@ def test_an_account_that_has_lost_its_window_reads_as_before_once_it_is_closed(
     charge(api, 2)
     spell(services.database, scope, None)
     clock.advance(DAY)
-    before, _ = read(services, scope)
+    both = (5 * NANOS, 5 * NANOS)
+    assert read(services, scope) == both
 
     reset(services)
 
-    assert read(services, scope) == (before, before)
-    assert before == 2 * NANOS
+    assert read(services, scope) == both
     assert services.ledger_check.check(10).drifts == []
     fold(services)
-    assert read(services, scope) == (before, before)
+    assert read(services, scope) == both
     assert services.ledger_check.check(10).drifts == []
 
 
