@@ -22,6 +22,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     insert,
     literal,
     or_,
@@ -134,16 +135,24 @@ def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope.in_(sorted(kinds)), budget_state.c.scope_id.in_(sorted(ids)))
 
 
-def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: Calendar, now: datetime) -> None:
+def move_passed(
+    transaction: Connection,
+    which: ColumnElement[bool],
+    calendar: Calendar,
+    now: datetime,
+    *,
+    beside: ColumnElement[bool] = false(),
+) -> None:
     """Move what has passed of these accounts, by the spellings and caps that are stored as yet.
 
     One statement where nothing has passed; else a few for every 500. What does not roll over begins at zero: it is
-    not to carry on by a cap that it gets only now.
+    not to carry on by a cap that it gets only now. `beside` are the others that the caller changes after this: where
+    anything moves, they are held with these.
     """
     due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
     if not transaction.execute(select(exists().where(due))).scalar():
         return
-    account_rows.lock(transaction, which)
+    account_rows.lock(transaction, or_(which, beside))
     place = tuple(budget_state.c[name] for name in _NAMES)
     page = select(*STATE).where(due).order_by(*place).limit(_PAGE)
     rows = transaction.execute(page).all()

@@ -4,10 +4,11 @@ They are made to meet where an account that was held too early would be a deadlo
 account, then the change for the same or another, and only then is the first let go.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from threading import Thread
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger_unfolded, team_members
 from app.services import account_rows
+from tests.api.calls import spent
 from tests.api.counting import statements
 from tests.apps import app_over
 from tests.clients import Api
@@ -94,8 +96,8 @@ def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
         yield
 
 
-def meet(services: Services, api: Api, scope: Scope, path: str, sent: dict[str, Any]) -> None:
-    """Let a fold wait for an account, then the change; both get through once it is let go."""
+def meet(services: Services, api: Api, scope: Scope, path: str, sent: dict[str, Any], charges: int = 1) -> None:
+    """Let a fold of so many charges wait for an account, then the change; both get through once it is let go."""
     folded: list[int] = []
     changed: list[int] = []
     folding = Thread(target=lambda: folded.append(services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)))
@@ -106,7 +108,7 @@ def meet(services: Services, api: Api, scope: Scope, path: str, sent: dict[str, 
             eventually(partial(waits, services.database, number), seconds=SECONDS)
     for thread in (folding, changing):
         thread.join(SECONDS)
-    assert (folded, changed) == ([1], [200])
+    assert (folded, changed) == ([charges], [200])
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,43 @@ def test_a_change_of_several_accounts_and_a_fold_at_once_both_get_through(
     meet(patient, patient_api, held[kind], path, sent)
 
     assert rows(patient.database, ledger_unfolded, scope="key_model") == []
+    assert patient.ledger_check.check(10).drifts == []
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        (
+            "/key/bulk_update",
+            lambda first, second: {
+                "keys": [{"key": first, "budget_duration": "7d"}, {"key": second, "max_budget": 40}]
+            },
+        ),
+        ("/budget/update", lambda *_: {"budget_id": "tier", "max_budget": 40, "budget_duration": "7d"}),
+        ("/budget/delete", lambda *_: {"id": "tier"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_rolls_over_is_not_held_before_what_comes_before_it(
+    patient: Services,
+    patient_api: Api,
+    clock: MovableClock,
+    path: str,
+    changes: Callable[[str, str], dict[str, Any]],
+):
+    """The first of two keys is given another window, the second carries on what has passed by the cap of before."""
+    api = patient_api
+    api.post("/budget/new", {"budget_id": "tier", "max_budget": 50, "budget_duration": WINDOW})
+    made = sorted((api.generate(budget_id="tier") for _ in range(2)), key=itemgetter("key_id"))
+    first, second = (each["key"] for each in made)
+    of_its_own = {"budget_duration": "1h", "budget_rollover": True}
+    assert api.post("/key/update", {"key": second, **of_its_own}).status == 200
+    for key in (first, second):
+        spent(api, key, 1)
+    clock.advance(2 * 3600)
+
+    meet(patient, api, Scope(ScopeKind.KEY, made[0]["key_id"]), path, changes(first, second), charges=2)
+
     assert patient.ledger_check.check(10).drifts == []
 
 
