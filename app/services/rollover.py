@@ -45,6 +45,7 @@ from app.services import account_rows, accounts, spellings
 KEPT = 2 * SETTLED_WITHIN
 
 _PAGE = 500
+_NONE: ColumnElement[bool] = false()
 _NAMES = ("scope", "scope_id", "sub")
 _TERMS = frozenset({"budget_duration", "max_budget_nanos", "budget_id", "model_max_budget", "budget_limits"})
 _SPENT = budget_state.c.window_spend_nanos
@@ -141,13 +142,13 @@ def move_passed(
     calendar: Calendar,
     now: datetime,
     *,
-    beside: ColumnElement[bool] = false(),
+    beside: ColumnElement[bool] = _NONE,
 ) -> None:
     """Move what has passed of these accounts, by the spellings and caps that are stored as yet.
 
     One statement where nothing has passed; else a few for every 500. What does not roll over begins at zero: it is
-    not to carry on by a cap that it gets only now. `beside` are the others that the caller changes after this: where
-    anything moves, they are held with these.
+    not to carry on by a cap that it gets only now. Where anything moves, those `beside` these, which the caller
+    changes after it, are held with them.
     """
     due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
     if not transaction.execute(select(exists().where(due))).scalar():
