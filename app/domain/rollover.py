@@ -9,9 +9,12 @@ window that has passed makes all of the chain behind it anew.
 The cap is the one that the budget itself has. A temporary increase is an advance: what it let through is carried.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from app.domain.windows import Calendar
 
@@ -79,24 +82,28 @@ def with_charges(
 ) -> list[Stretch]:
     """These stretches, in their order, after charges to their windows: amounts and when they happened.
 
-    What happened before the first of them counts in none.
+    What happened before the first of them counts in none. Windows are computed of the charges, and of stretches
+    for as long as something of a charge is carried into them: the others stay what they are.
     """
-    own: dict[datetime, int] = {
-        stretch.start: stretch.used_nanos - _after(before, stretch.start, grid)
-        for before, stretch in zip((None, *stretches), stretches, strict=False)
-    }
+    added: dict[datetime, int] = defaultdict(int)
     for amount, at in charges:
         within = _last(stretches, at)
         if within is not None:
             # Never before its stretch, where windows are counted otherwise than when that was written.
-            start = max(grid.start(at), within.start)
-            own[start] = own.get(start, 0) + amount
+            added[max(grid.start(at), within.start)] += amount
+    standing = {stretch.start: stretch for stretch in stretches}
     made: list[Stretch] = []
-    for start in sorted(own):
-        within = _last(stretches, start)
-        if within is not None:
-            before = made[-1] if made else None
-            made.append(Stretch(start, _after(before, start, grid) + own[start], within.cap_nanos))
+    former: Stretch | None = None
+    for start in sorted(standing.keys() | added.keys()):
+        before, stretch, used = made[-1] if made else None, standing.get(start), added.get(start, 0)
+        if stretch is not None:
+            used += stretch.used_nanos
+            if before is not former:
+                used += _after(before, start, grid) - _after(former, start, grid)
+            made.append(stretch if used == stretch.used_nanos else Stretch(start, used, stretch.cap_nanos))
+            former = stretch
+        elif before is not None:  # no charge lies before the first of them
+            made.append(Stretch(start, _after(before, start, grid) + used, before.cap_nanos))
     return made
 
 
@@ -108,4 +115,5 @@ def _after(before: Stretch | None, start: datetime, grid: Grid) -> int:
 
 def _last(stretches: Sequence[Stretch], at: datetime) -> Stretch | None:
     """The last of them that has begun."""
-    return next((stretch for stretch in reversed(stretches) if stretch.start <= at), None)
+    begun = bisect_right(stretches, at, key=attrgetter("start"))
+    return stretches[begun - 1] if begun else None

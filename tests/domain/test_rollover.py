@@ -1,6 +1,7 @@
 """What a window spent beyond its cap is the first spend of the next, however many have passed and whoever looks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -66,6 +67,38 @@ def test_late_charges_make_the_chain_as_if_they_had_been_there_in_time(
     carried = walked(spent, capped)
     for place in range(1, len(carried)):
         assert opening_at(after, START + place * HOUR, HOURS) == carried[place]
+    if charges:
+        earliest = min(at for _, at in charges)
+        touched = len([stretch for stretch in stretches if stretch.start <= earliest]) - 1
+        assert with_charges(stretches[touched:], charges, HOURS) == after[touched:]
+
+
+@dataclass(frozen=True)
+class Counted(Grid):
+    """Counts how often a window is computed."""
+
+    computed: list[datetime] = field(default_factory=list)
+
+    def start(self, at: datetime) -> datetime:
+        self.computed.append(at)
+        return super().start(at)
+
+    def passed(self, since: datetime, until: datetime) -> int:
+        self.computed.extend((since, until))
+        return super().passed(since, until)
+
+
+@pytest.mark.parametrize("kept", [10, 10_000])
+def test_a_late_charge_costs_the_windows_that_it_is_carried_into_however_many_are_kept(kept: int):
+    grid = Counted(CALENDAR, "1h +rollover", START)
+    stretches = [Stretch(START + place * HOUR, 1, 4) for place in range(kept)]
+
+    # Two of the charge are carried into the next window, and none out of it.
+    after = with_charges(stretches, [(5, START + 2 * HOUR)], grid)
+
+    assert opening_at(after, START + 3 * HOUR, grid) - opening_at(stretches, START + 3 * HOUR, grid) == 2
+    assert after[4:] == stretches[4:]
+    assert len(grid.computed) <= 20
 
 
 def test_a_charge_from_before_what_is_kept_counts_in_no_window():
