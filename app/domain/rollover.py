@@ -14,9 +14,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
-from app.domain.windows import Calendar
+from app.domain.windows import Calendar, Window
 
 # Beyond what a column holds nothing is left of any spend.
 _EVERYTHING = 2**62
@@ -54,8 +54,8 @@ class Grid:
     spelling: str
     armed_at: datetime
 
-    def start(self, at: datetime) -> datetime:
-        return self.calendar.window(self.spelling, self.armed_at, at).start
+    def window(self, at: datetime) -> Window:
+        return self.calendar.window(self.spelling, self.armed_at, at)
 
     def passed(self, since: datetime, until: datetime) -> int:
         """How many windows on; at least one, for whoever asks knows them to be two."""
@@ -82,15 +82,18 @@ def with_charges(
 ) -> list[Stretch]:
     """These stretches, in their order, after charges to their windows: amounts and when they happened.
 
-    What happened before the first of them counts in none. Windows are computed of the charges, and of stretches
-    for as long as something of a charge is carried into them: the others stay what they are.
+    What happened before the first of them counts in none. Windows are computed once for all charges of one, and of
+    stretches for as long as something of a charge is carried into them: the others stay what they are.
     """
     added: dict[datetime, int] = defaultdict(int)
-    for amount, at in charges:
+    window: Window | None = None
+    for amount, at in sorted(charges, key=itemgetter(1)):
         within = _last(stretches, at)
         if within is not None:
+            if window is None or at >= window.end:
+                window = grid.window(at)
             # Never before its stretch, where windows are counted otherwise than when that was written.
-            added[max(grid.start(at), within.start)] += amount
+            added[max(window.start, within.start)] += amount
     standing = {stretch.start: stretch for stretch in stretches}
     made: list[Stretch] = []
     former: Stretch | None = None

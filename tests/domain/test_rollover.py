@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.rollover import Grid, Stretch, Terms, allowance, opening, opening_at, with_charges
 from app.domain.spend import spend_of
-from app.domain.windows import Calendar
+from app.domain.windows import Calendar, Window
 
 UTC_ZONE = ZoneInfo("UTC")
 CALENDAR = Calendar(UTC_ZONE, time(0))
@@ -79,24 +79,25 @@ class Counted(Grid):
 
     computed: list[datetime] = field(default_factory=list)
 
-    def start(self, at: datetime) -> datetime:
+    def window(self, at: datetime) -> Window:
         self.computed.append(at)
-        return super().start(at)
+        return super().window(at)
 
     def passed(self, since: datetime, until: datetime) -> int:
         self.computed.extend((since, until))
         return super().passed(since, until)
 
 
-@pytest.mark.parametrize("kept", [10, 10_000])
-def test_a_late_charge_costs_the_windows_that_it_is_carried_into_however_many_are_kept(kept: int):
+@pytest.mark.parametrize(("kept", "charges"), [(10, 1), (10_000, 5_000)])
+def test_late_charges_cost_the_windows_that_they_are_carried_into_however_many_there_are(kept: int, charges: int):
     grid = Counted(CALENDAR, "1h +rollover", START)
-    stretches = [Stretch(START + place * HOUR, 1, 4) for place in range(kept)]
+    stretches = [Stretch(START + place * HOUR, charges, 4 * charges) for place in range(kept)]
 
-    # Two of the charge are carried into the next window, and none out of it.
-    after = with_charges(stretches, [(5, START + 2 * HOUR)], grid)
+    # Two fifths of the charges are carried into the next window, and nothing out of it.
+    after = with_charges(stretches, [(5, START + 2 * HOUR + HOUR / 2)] * charges, grid)
 
-    assert opening_at(after, START + 3 * HOUR, grid) - opening_at(stretches, START + 3 * HOUR, grid) == 2
+    begins = [opening_at(found, START + 3 * HOUR, grid) for found in (stretches, after)]
+    assert begins == [0, 2 * charges]
     assert after[4:] == stretches[4:]
     assert len(grid.computed) <= 20
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from app.clock import iso
 from app.container import Services
@@ -20,7 +20,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import CrossingKind
 from app.domain.windows import Calendar
 from app.models import budget_state, events, rolled_windows
-from app.services import late_charges
+from app.services import late_charges, spends
 from app.services.rollover import KEPT
 from tests.api.calls import allowed, limit, refused, settle, spent, verify
 from tests.api.counting import statements
@@ -429,6 +429,37 @@ def kept(services: Services) -> int:
 
 def run(services: Services, name: TaskName) -> int:
     return services.jobs.run(name, lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("duration", "start"),
+    [("1h", None), ("7s", None), ("1d", "13:47:40")],
+    ids=["hours", "seconds", "from a second on"],
+)
+def test_readers_take_what_waits_by_the_second_and_show_what_the_fold_makes_of_it(
+    api: Api, services: Services, clock: MovableClock, duration: str, start: str | None
+) -> None:
+    window = {"budget_duration": duration, "budget_start_time": start, "budget_rollover": True}
+    made = api.generate(max_budget=0.0001, **window)
+    began = clock.now()
+    clock.advance(timedelta(days=2))
+    spent(api, made["key"], 0.00001)
+    for number in range(30):
+        at = began + number * timedelta(seconds=0.4)
+        sent = {"key": made["key"], "request_id": f"{number}", "cost": 0.25, "occurred_at": iso(at)}
+        assert api.post("/key/settle", sent).status == 200
+    with services.database.read() as connection:
+        found = connection.execute(select(*spends.rolled_columns()).select_from(budget_state)).mappings().one()
+
+    late = spends.rolled_part(found)["late"]
+    before = api.info(made["key"])["spend"]
+    run(services, TaskName.FOLD_LEDGER)
+
+    assert len(late) <= 13
+    assert sum(amount for amount, _ in late) == 30 * NANOS // 4
+    assert 4 < before < 7.5
+    assert api.info(made["key"])["spend"] == before
+    assert services.ledger_check.check(10).drifts == []
 
 
 @pytest.mark.parametrize("count", [5, 500])
