@@ -6,7 +6,7 @@ so the ledger still sums up to what an account holds, of one that is opened unde
 
 from collections import defaultdict
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, tuple_
 from sqlalchemy.sql.selectable import SelectBase
 
 from app.domain.limits import Account
@@ -41,7 +41,7 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         (budget_state, budget_state.c.lifetime_spend_nanos),
     ):
         named = (table.c.scope, table.c.scope_id)
-        which = tuple_(*named).in_(chosen)
+        which: ColumnElement[bool] = tuple_(*named).in_(chosen)
         if table is budget_state:
             account_rows.lock(transaction, which)
         else:

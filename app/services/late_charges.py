@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Connection,
     Select,
@@ -129,7 +130,7 @@ def _kept(transaction: Connection, since: Mapping[Scope, datetime]) -> dict[Scop
 
 def _since(asked: Sequence[tuple[Scope, datetime]]) -> Select[Any]:
     rows = [(scope.kind.value, scope.id, scope.sub, since) for scope, since in asked]
-    columns = (*(column(name, Text) for name in _NAMES), column("since", UtcDateTime))
+    columns: list[ColumnClause[Any]] = [*(column(name, Text) for name in _NAMES), column("since", UtcDateTime)]
     named = values(*columns, name="asked").data(rows).cte("asked")
     begun = rolled_windows.alias("begun")
     last = (
