@@ -158,10 +158,18 @@ class Services:
         self.broker.close()
 
 
-def build(settings: Settings, clock: Clock | None = None) -> Services:
-    """Put the services together; nothing is contacted before it is used."""
+def open_store(settings: Settings) -> Database:
+    """The key store; not contacted before it is used."""
+    return Database(settings.database_url, pool_size=settings.web_threads, busy_seconds=settings.busy_seconds)
+
+
+def build(settings: Settings, clock: Clock | None = None, database: Database | None = None) -> Services:
+    """Put the services together, over a key store that is open already if one is given.
+
+    Nothing is contacted before it is used.
+    """
     clock = clock or SystemClock()
-    database = Database(settings.database_url, pool_size=settings.web_threads, busy_seconds=settings.busy_seconds)
+    database = database or open_store(settings)
     redis = HotRedis(settings.hot_redis_url, seconds=settings.hot_redis_seconds)
     policies = Policies(redis, change_seconds=settings.change_seconds, commit_seconds=settings.commit_seconds)
     broker = Redis.from_url(

@@ -19,7 +19,7 @@ from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.environment import ENVIRONMENT
 from tests.servers import PostgresServer, RedisServer
-from tests.stores import PostgresStore, copy_of, sqlite_template
+from tests.stores import PostgresStore, Stores, copy_of, sqlite_template
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,6 +93,17 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sqlite_template(tmp_path_factory.mktemp("sqlite"))
 
 
+@pytest.fixture(scope="session")
+def sqlite_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the SQLite file of each test lies, one after another."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def stores() -> Stores:
+    return Stores()
+
+
 # --- once per test -----------------------------------------------------------------------------------------
 
 
@@ -110,9 +121,9 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
-def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+def sqlite_url(migrated_file: Path, sqlite_folder: Path) -> str:
     """A migrated, empty SQLite file."""
-    return copy_of(migrated_file, tmp_path)
+    return copy_of(migrated_file, sqlite_folder)
 
 
 @pytest.fixture
@@ -152,9 +163,9 @@ def settings(store_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def services(settings: Settings, clock: MovableClock) -> Iterator[Services]:
+def services(settings: Settings, clock: MovableClock, stores: Stores) -> Iterator[Services]:
     """Everything that a process can do; when the test is over, no key may stand in what it left behind."""
-    services = build(settings, clock)
+    services = build(settings, clock, stores.of(settings))
     yield services
     services.close()
     left = leaks.in_redis(settings.redis_url)

@@ -21,8 +21,8 @@ from app.services.key_filters import (
     alias_conditions,
     conditions,
     listing_of,
-    scope_of,
 )
+from app.services.key_scope import scope_of
 from app.services.key_views import KeyView
 from app.services.pages import Listing, Order, Page, page_of
 from app.services.standings import of_teams, standing_in

@@ -12,7 +12,6 @@ from app.errors import (
     Conflict,
     Forbidden,
     InvalidRequest,
-    ListRefused,
     ManagersOnly,
     MemberPermissionMissing,
     NotFound,
@@ -29,7 +28,6 @@ _ERRORS: dict[Kind, type[ServiceError]] = {
     Kind.NOT_IN_TEAM: InvalidRequest,
     Kind.FORBIDDEN: Forbidden,
     Kind.MANAGERS: ManagersOnly,
-    Kind.LIST: ListRefused,
     Kind.CEILING: InvalidRequest,
 }
 

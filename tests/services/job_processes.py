@@ -96,7 +96,7 @@ def _run(
     services.close()
 
 
-def die_at(database: Database, tell: Connection, number: int) -> None:
+def die_at(database: Database, tell: Connection, number: int, *, commits_alone: bool = False) -> None:
     """Die at this point of the run: before a statement or a commit, by whose text it is known.
 
     What stands after one of them stands before the next, so these are all the states that a run goes through.
@@ -110,19 +110,30 @@ def die_at(database: Database, tell: Connection, number: int) -> None:
             tell.send(point)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _listen(database, "before_cursor_execute", reach)
+    if not commits_alone:
+        _listen(database, "before_cursor_execute", reach)
     event.listen(database.engine, "commit", lambda _: reach(COMMIT))
 
 
+def die_before_commit(database: Database, tell: Connection, number: int) -> None:
+    """Die before this commit of the run: these are all the states that it leaves to others."""
+    die_at(database, tell, number, commits_alone=True)
+
+
 def kills(
-    services: Services, settings: Settings, clock: MovableClock, task: TaskName, stored: Stored
+    services: Services,
+    settings: Settings,
+    clock: MovableClock,
+    task: TaskName,
+    stored: Stored,
+    die: Callable[[Database, Connection, int], None] = die_at,
 ) -> Iterator[tuple[str, bool]]:
     """Kill the job at its first point, its second, …, until a run ends by itself; each finds the store as `stored`.
 
     Tells the point, and whether the run has left anything behind. What the test then does it undoes itself.
     """
     for number in count(1):
-        point = JobProcess(task, settings, clock.now(), die_at, number).result()
+        point = JobProcess(task, settings, clock.now(), die, number).result()
         if isinstance(point, int):
             return
         wait_for_the_locks(services.database)

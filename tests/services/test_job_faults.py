@@ -15,7 +15,7 @@ from tests.clocks import MovableClock
 from tests.factories import NANOS, everything, rows
 from tests.services import every_scope
 from tests.services.due import DUE, Due, Reset, Stored, restore
-from tests.services.job_processes import COMMIT, kills, together
+from tests.services.job_processes import COMMIT, die_before_commit, kills, together
 
 each_job = pytest.mark.parametrize("due", DUE, ids=[due.task for due in DUE])
 
@@ -56,7 +56,7 @@ def test_spend_charged_between_a_killed_reset_and_the_next_is_kept(
     stored = everything(services.database)
     met = set()
 
-    for _ in kills(services, settings, clock, due.task, stored):
+    for _ in kills(services, settings, clock, due.task, stored, die_before_commit):
         left = due.still_due(services.database)
         met.add((first in left, last in left))
         for key_id in (first, last):

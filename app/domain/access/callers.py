@@ -35,7 +35,6 @@ class Kind(Enum):
     NOT_IN_TEAM = "not_in_team"
     FORBIDDEN = "forbidden"
     MANAGERS = "managers"
-    LIST = "list"
     CEILING = "ceiling"
     HIDDEN = "hidden"
 
