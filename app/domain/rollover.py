@@ -9,11 +9,14 @@ window that has passed makes all of the chain behind it anew.
 The cap is the one that the budget itself has. A temporary increase is an advance: what it let through is carried.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 
-from app.domain.windows import Calendar
+from app.domain.windows import Calendar, Window
 
 # Beyond what a column holds nothing is left of any spend.
 _EVERYTHING = 2**62
@@ -51,8 +54,8 @@ class Grid:
     spelling: str
     armed_at: datetime
 
-    def start(self, at: datetime) -> datetime:
-        return self.calendar.window(self.spelling, self.armed_at, at).start
+    def window(self, at: datetime) -> Window:
+        return self.calendar.window(self.spelling, self.armed_at, at)
 
     def passed(self, since: datetime, until: datetime) -> int:
         """How many windows on; at least one, for whoever asks knows them to be two."""
@@ -79,24 +82,31 @@ def with_charges(
 ) -> list[Stretch]:
     """These stretches, in their order, after charges to their windows: amounts and when they happened.
 
-    What happened before the first of them counts in none.
+    What happened before the first of them counts in none. Windows are computed once for all charges of one, and of
+    stretches for as long as something of a charge is carried into them: the others stay what they are.
     """
-    own: dict[datetime, int] = {
-        stretch.start: stretch.used_nanos - _after(before, stretch.start, grid)
-        for before, stretch in zip((None, *stretches), stretches, strict=False)
-    }
-    for amount, at in charges:
+    added: dict[datetime, int] = defaultdict(int)
+    window: Window | None = None
+    for amount, at in sorted(charges, key=itemgetter(1)):
         within = _last(stretches, at)
         if within is not None:
+            if window is None or at >= window.end:
+                window = grid.window(at)
             # Never before its stretch, where windows are counted otherwise than when that was written.
-            start = max(grid.start(at), within.start)
-            own[start] = own.get(start, 0) + amount
+            added[max(window.start, within.start)] += amount
+    standing = {stretch.start: stretch for stretch in stretches}
     made: list[Stretch] = []
-    for start in sorted(own):
-        within = _last(stretches, start)
-        if within is not None:
-            before = made[-1] if made else None
-            made.append(Stretch(start, _after(before, start, grid) + own[start], within.cap_nanos))
+    former: Stretch | None = None
+    for start in sorted(standing.keys() | added.keys()):
+        before, stretch, used = made[-1] if made else None, standing.get(start), added.get(start, 0)
+        if stretch is not None:
+            used += stretch.used_nanos
+            if before is not former:
+                used += _after(before, start, grid) - _after(former, start, grid)
+            made.append(stretch if used == stretch.used_nanos else Stretch(start, used, stretch.cap_nanos))
+            former = stretch
+        elif before is not None:  # no charge lies before the first of them
+            made.append(Stretch(start, _after(before, start, grid) + used, before.cap_nanos))
     return made
 
 
@@ -108,4 +118,5 @@ def _after(before: Stretch | None, start: datetime, grid: Grid) -> int:
 
 def _last(stretches: Sequence[Stretch], at: datetime) -> Stretch | None:
     """The last of them that has begun."""
-    return next((stretch for stretch in reversed(stretches) if stretch.start <= at), None)
+    begun = bisect_right(stretches, at, key=attrgetter("start"))
+    return stretches[begun - 1] if begun else None

@@ -49,10 +49,19 @@ def follow(transaction: Connection, act: Act, allowed: Sequence[AllowedPatch], c
 
 
 def roll(transaction: Connection, act: Act, allowed: Sequence[AllowedPatch], calendar: Calendar) -> None:
-    """Move what has passed by the caps that are about to change; no statement where nothing rolls over."""
+    """Move what has passed by the caps that are about to change; no statement where nothing rolls over.
+
+    Where anything moves, the accounts that are to `follow` are held with it.
+    """
     rolling = [each.before.key_id for each in allowed if rollover.concerns(each.columns, each.running, calendar)]
     if rolling:
-        rollover.move_passed(transaction, rollover.of_holders(ScopeKind.KEY, rolling), calendar, act.at)
+        rollover.move_passed(
+            transaction,
+            rollover.of_holders(ScopeKind.KEY, rolling),
+            calendar,
+            act.at,
+            beside=account_rows.of_keys(each.before.key_id for each in allowed),
+        )
 
 
 def _moved_windows(allowed: Sequence[AllowedPatch]) -> dict[_Change, list[Scope]]:

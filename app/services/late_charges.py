@@ -4,14 +4,27 @@ While they wait unfolded, every reader counts that. The rollup, which folds them
 the windows that are kept. Whoever arms another window stores what waits: from then on nobody can tell any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    select,
+    update,
+    values,
+)
 
-from app.db import insertion
+from app.db import UtcDateTime, insertion
 from app.domain.rollover import Grid, Stretch, opening_at, with_charges
 from app.domain.scopes import Scope
 from app.domain.spend import carried_into
@@ -20,6 +33,7 @@ from app.models import budget_state, rolled_windows
 from app.services import account_rows, spends
 
 _NAMES = ("scope", "scope_id", "sub")
+_PAGE = 500
 
 
 def store(transaction: Connection, which: ColumnElement[bool], calendar: Calendar) -> None:
@@ -66,7 +80,8 @@ def load(
 ) -> dict[Scope, Late]:
     """What charges make of windows that have passed, of accounts that the caller holds.
 
-    One statement where any rolls over and is charged late, else none.
+    One statement for every 500 that roll over and are charged late; of their windows it reads those that these
+    charges can change.
     """
     grids: dict[Scope, Grid] = {}
     for scope, state in states.items():
@@ -76,12 +91,15 @@ def load(
         # By a spelling that can be computed no longer nobody can tell what the charges carry on.
         if calendar.running(rolled_by, state["armed_at"], start) is not None:
             grids[scope] = Grid(calendar, rolled_by, state["armed_at"])
-    kept = _kept(transaction, grids) if grids else {}
-    found = {}
-    for scope, grid in grids.items():
-        passed = [(amount, at) for amount, at in charges[scope] if at < states[scope]["window_start"]]
-        found[scope] = Late(grid, kept[scope], with_charges(kept[scope], passed, grid))
-    return found
+    passed = {
+        scope: [(amount, at) for amount, at in charges[scope] if at < states[scope]["window_start"]]
+        for scope in grids
+    }
+    kept = _kept(transaction, {scope: min(at for _, at in late) for scope, late in passed.items()})
+    return {
+        scope: Late(grid, kept[scope], with_charges(kept[scope], passed[scope], grid))
+        for scope, grid in grids.items()
+    }
 
 
 def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
@@ -103,13 +121,32 @@ def keep(transaction: Connection, changed: Mapping[Scope, Late]) -> None:
         transaction.execute(statement.on_conflict_do_update(index_elements=place, set_=used), rows)
 
 
-def _kept(transaction: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[Stretch]]:
-    found: dict[Scope, list[Stretch]] = {scope: [] for scope in scopes}
-    rows = transaction.execute(
+def _kept(transaction: Connection, since: Mapping[Scope, datetime]) -> dict[Scope, list[Stretch]]:
+    """The windows of each, from the last on that began by then."""
+    found: dict[Scope, list[Stretch]] = {scope: [] for scope in since}
+    asked = list(since.items())
+    for first in range(0, len(asked), _PAGE):
+        for row in transaction.execute(_since(asked[first : first + _PAGE])):
+            found[account_rows.scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))
+    return found
+
+
+def _since(asked: Sequence[tuple[Scope, datetime]]) -> Select[Any]:
+    rows = [(scope.kind.value, scope.id, scope.sub, since) for scope, since in asked]
+    columns: list[ColumnClause[Any]] = [*(column(name, Text) for name in _NAMES), column("since", UtcDateTime)]
+    named = values(*columns, name="asked").data(rows).cte("asked")
+    begun = rolled_windows.alias("begun")
+    last = (
+        select(func.max(begun.c.window_start))
+        .where(*(begun.c[name] == named.c[name] for name in _NAMES), begun.c.window_start <= named.c.since)
+        .correlate(named)
+        .scalar_subquery()
+    )
+    # None began by then: then it is all that began since.
+    first = select(named, func.coalesce(last, named.c.since).label("begins")).cte("first_kept")
+    return (
         select(rolled_windows)
-        .where(account_rows.among(transaction, found, rolled_windows))
+        .join(first, and_(*(rolled_windows.c[name] == first.c[name] for name in _NAMES)))
+        .where(rolled_windows.c.window_start >= first.c.begins)
         .order_by(rolled_windows.c.window_start)
     )
-    for row in rows:
-        found[account_rows.scope_of(row)].append(Stretch(row.window_start, row.used_nanos, row.cap_nanos))
-    return found

@@ -59,10 +59,11 @@ class MemberEnds:
     ) -> TeamView:
         team_id, user_id = member.team_id, member.user_id
         owned = and_(keys.c.team_id == team_id, keys.c.user_id == user_id)
+        account = select(literal(ScopeKind.MEMBER.value), literal(member_id(team_id, user_id)))
+        account_ends.hold(transaction, account)
         key_ends.archive_all(transaction, act, owned, self._calendar, announcement.renew)
         own = [] if member.tier is None or member.shares_tier else [member.tier["budget_id"]]
         budget_rows.locked(transaction, own)
-        account = select(literal(ScopeKind.MEMBER.value), literal(member_id(team_id, user_id)))
         account_ends.close(transaction, act, account)
         transaction.execute(
             delete(team_members).where(team_members.c.team_id == team_id, team_members.c.user_id == user_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, ColumnElement, Connection, delete, literal, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, delete, literal, select
 
 from app.db import Database
 from app.domain import access
@@ -111,11 +111,18 @@ class OrganizationEnds:
                 "organization_ids",
             )
         team_ids = _hold(transaction, teams.c.team_id, teams.c.organization_id.in_(wanted))
+        account_ends.hold(transaction, _accounts(wanted))
         team_ends.archive(transaction, act, team_ids, self._calendar, announcement.renew)
         named = keys.c.organization_id.in_(wanted)
         key_ends.archive_all(transaction, act, named, self._calendar, announcement.renew)
         _remove_rows(transaction, act, views)
         return views
+
+
+def _accounts(ids: Sequence[str]) -> Select[str, str]:
+    """Scope and id of their accounts."""
+    chosen = organizations.c.organization_id.in_(ids)
+    return select(literal(ScopeKind.ORGANIZATION.value), organizations.c.organization_id).where(chosen)
 
 
 def _remove_rows(transaction: Connection, act: Act, views: Sequence[OrganizationView]) -> None:
@@ -126,8 +133,7 @@ def _remove_rows(transaction: Connection, act: Act, views: Sequence[Organization
     tiers = {*transaction.execute(linked).scalars(), *(view.columns["budget_id"] for view in views)}
     for page in paged(tiers):
         budget_rows.locked(transaction, page)
-    scopes = select(literal(ScopeKind.ORGANIZATION.value), organizations.c.organization_id).where(chosen)
-    account_ends.close(transaction, act, scopes)
+    account_ends.close(transaction, act, _accounts(ids))
     transaction.execute(delete(organization_members).where(members))
     transaction.execute(delete(organizations).where(chosen))
     for page in paged(tiers):

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     and_,
     exists,
+    false,
     func,
     literal,
     or_,
@@ -52,7 +53,8 @@ def roll_linked(
     """Move what has passed of everything linked to a tier, by its terms, which are about to change.
 
     Where neither the tier nor the installation rolls over, keys may that have a window of their own and the tier's
-    cap. `rolls_beside`, read with the tier, tells: no statement is sent where there is none.
+    cap. `rolls_beside`, read with the tier, tells: no statement is sent where there is none. Where others are to
+    get another window after this, they are held with what moves.
     """
     changed = {name for name in ("max_budget_nanos", "budget_duration", "model_max_budget") if name in changes}
     changed = {name for name in changed if changes[name] != tier[name]}
@@ -61,7 +63,8 @@ def roll_linked(
             rollover.move_passed(transaction, _capped_by(tier["budget_id"]), calendar, now)
     elif "max_budget_nanos" in changed and tier[BESIDE]:
         beside = select(keys.c.key_id).where(keys.c.budget_id == tier["budget_id"], _ROLLS)
-        rollover.move_passed(transaction, _of(ScopeKind.KEY, beside), calendar, now)
+        others = false() if changed == {"max_budget_nanos"} else _capped_by(tier["budget_id"])
+        rollover.move_passed(transaction, _of(ScopeKind.KEY, beside), calendar, now, beside=others)
 
 
 def rolls_beside() -> ColumnElement[Any]:

@@ -11,25 +11,32 @@ first.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
     case,
+    cast,
     delete,
     exists,
+    false,
     insert,
     literal,
     or_,
     select,
     tuple_,
+    type_coerce,
     update,
 )
+from sqlalchemy.sql.selectable import FromClause
 
+from app.db import Json
 from app.domain.durations import InvalidDuration
 from app.domain.further_budgets import OF_MODELS, OF_WINDOWS
 from app.domain.limits import Account
@@ -39,11 +46,13 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, rolled_windows, watched
 from app.services import account_rows, accounts, spellings
+from app.services.rows import unfolded
 
 # A charge may come so long after its call, and wait as long again to be folded.
 KEPT = 2 * SETTLED_WITHIN
 
 _PAGE = 500
+_NONE: ColumnElement[bool] = false()
 _NAMES = ("scope", "scope_id", "sub")
 _TERMS = frozenset({"budget_duration", "max_budget_nanos", "budget_id", "model_max_budget", "budget_limits"})
 _SPENT = budget_state.c.window_spend_nanos
@@ -84,21 +93,22 @@ def roll_of(state: Any, terms: Terms, window: Window, calendar: Calendar) -> Rol
     )
 
 
-def move(transaction: Connection, rolls: Mapping[Roll, Sequence[Scope]], now: datetime) -> None:
-    """Move accounts that the caller holds; two statements for each different move, two for all of them.
+def move(transaction: Connection, rolls: Mapping[Scope, Roll], now: datetime) -> None:
+    """Move accounts that the caller holds; two statements for each window, whatever the caps, two for all of them.
 
     What stands crossed by what a window begins with is told by whoever looks at the accounts that are watched.
     """
     if not rolls:
         return
-    scopes = [scope for several in rolls.values() for scope in several]
-    unknown = [scope for roll, several in rolls.items() if not roll.known for scope in several]
-    _drop(transaction, scopes, unknown, now)
-    for roll, several in rolls.items():
-        which = account_rows.among(transaction, several)
-        transaction.execute(_keep(roll, which))
-        transaction.execute(update(budget_state).where(which).values(_moved(roll)))
-    opened_spent = and_(account_rows.among(transaction, scopes), budget_state.c.sub == "", _SPENT > 0)
+    _drop(transaction, list(rolls), [scope for scope, roll in rolls.items() if not roll.known], now)
+    alike: dict[Roll, dict[Scope, int]] = defaultdict(dict)
+    for scope, roll in rolls.items():
+        alike[replace(roll, terms=Terms(roll.terms.spelling), known=True)][scope] = roll.terms.cap_nanos or 0
+    for roll, caps in alike.items():
+        capped = _capped(transaction, caps, roll.windows)
+        transaction.execute(_keep(capped))
+        transaction.execute(update(budget_state).where(_same(capped, budget_state)).values(_moved(roll, capped)))
+    opened_spent = and_(account_rows.among(transaction, rolls), budget_state.c.sub == "", _SPENT > 0)
     found = select(budget_state.c.scope, budget_state.c.scope_id).where(opened_spent)
     transaction.execute(insert(watched).from_select(["scope", "scope_id"], found))
 
@@ -137,22 +147,30 @@ def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
     return and_(budget_state.c.scope.in_(sorted(kinds)), budget_state.c.scope_id.in_(sorted(ids)))
 
 
-def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: Calendar, now: datetime) -> None:
+def move_passed(
+    transaction: Connection,
+    which: ColumnElement[bool],
+    calendar: Calendar,
+    now: datetime,
+    *,
+    beside: ColumnElement[bool] = _NONE,
+) -> None:
     """Move what has passed of these accounts, by the spellings and caps that are stored as yet.
 
     One statement where nothing has passed; else a few for every 500. What does not roll over begins at zero: it is
-    not to carry on by a cap that it gets only now.
+    not to carry on by a cap that it gets only now. Where anything moves, those `beside` these, which the caller
+    changes after it, are held with them.
     """
     due = and_(which, budget_state.c.reset_at <= now, budget_state.c.armed_at.is_not(None))
     if not transaction.execute(select(exists().where(due))).scalar():
         return
-    account_rows.lock(transaction, which)
+    account_rows.lock(transaction, or_(which, beside))
     place = tuple(budget_state.c[name] for name in _NAMES)
     page = select(*STATE).where(due).order_by(*place).limit(_PAGE)
     rows = transaction.execute(page).all()
     while rows:
         states = {account_rows.scope_of(row): row for row in rows}
-        rolls: dict[Roll, list[Scope]] = defaultdict(list)
+        rolls: dict[Scope, Roll] = {}
         others: list[Account] = []
         for scope, terms in spellings.load(transaction, states).items():
             state = states.get(scope)
@@ -163,7 +181,7 @@ def move_passed(transaction: Connection, which: ColumnElement[bool], calendar: C
             if roll is None:
                 others.append(Account(scope, window, state.armed_at))
             else:
-                rolls[roll].append(scope)
+                rolls[scope] = roll
         accounts.move_windows(transaction, others)
         move(transaction, rolls, now)
         last = rows[-1]
@@ -175,10 +193,8 @@ def _running(state: Any, terms: Terms, calendar: Calendar, now: datetime) -> Win
     return calendar.running(terms.spelling, state.armed_at, now, stored)
 
 
-def _rolls(
-    transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar
-) -> dict[Roll, list[Scope]]:
-    found: dict[Roll, list[Scope]] = defaultdict(list)
+def _rolls(transaction: Connection, latest: Mapping[Scope, Account], calendar: Calendar) -> dict[Scope, Roll]:
+    found: dict[Scope, Roll] = {}
     for row in transaction.execute(select(*STATE).where(account_rows.among(transaction, latest))):
         account = latest[account_rows.scope_of(row)]
         if account.terms is None or account.window is None or row.armed_at != account.armed_at:
@@ -188,16 +204,42 @@ def _rolls(
         except InvalidDuration:
             continue
         if roll is not None:
-            found[roll].append(account.scope)
+            found[account.scope] = roll
     return found
 
 
-def _keep(roll: Roll, which: ColumnElement[bool]) -> Any:
+def _capped(transaction: Connection, caps: Mapping[Scope, int], windows: int) -> CTE:
+    """Accounts as rows, with their caps and with what so many windows take off, and one fewer.
+
+    They are one parameter: a statement takes so many at the most, and a cap may be as many as there are accounts.
+    """
+    listed = [
+        [scope.kind.value, scope.id, scope.sub, cap, allowance(cap, windows), allowance(cap, windows - 1)]
+        for scope, cap in caps.items()
+    ]
+    entry = unfolded(transaction, literal(listed, Json)).c.value
+    on_sqlite = transaction.dialect.name == "sqlite"
+    values = type_coerce(entry, Json) if on_sqlite else cast(entry, Json)
+    amounts = ("cap_nanos", "allowed_nanos", "allowed_before_nanos")
+    return select(
+        *(values[place].as_string().label(name) for place, name in enumerate(_NAMES)),
+        *(
+            cast(values[place].as_string(), BigInteger).label(name)
+            for place, name in enumerate(amounts, start=len(_NAMES))
+        ),
+    ).cte("capped")
+
+
+def _same(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    return and_(*(one.c[name] == other.c[name] for name in _NAMES))
+
+
+def _keep(capped: CTE) -> Any:
     """Write down the stored window, unless it says nothing: then it is one of those after the last one kept."""
-    cap = literal(roll.terms.cap_nanos, rolled_windows.c.cap_nanos.type)
+    cap = capped.c.cap_nanos
     last = (
         select(rolled_windows.c.cap_nanos)
-        .where(*(rolled_windows.c[name] == budget_state.c[name] for name in _NAMES))
+        .where(_same(rolled_windows, budget_state))
         .order_by(rolled_windows.c.window_start.desc())
         .limit(1)
         .correlate(budget_state)
@@ -205,13 +247,13 @@ def _keep(roll: Roll, which: ColumnElement[bool]) -> Any:
     )
     place = [budget_state.c[name] for name in _NAMES]
     told = select(*place, budget_state.c.window_start, _SPENT, cap).where(
-        which, or_(_SPENT != 0, last.is_distinct_from(cap))
+        _same(capped, budget_state), or_(_SPENT != 0, last.is_distinct_from(cap))
     )
     return insert(rolled_windows).from_select([*_NAMES, "window_start", "used_nanos", "cap_nanos"], told)
 
 
-def _moved(roll: Roll) -> dict[str, Any]:
-    opened = _opening(roll.terms, roll.windows)
+def _moved(roll: Roll, capped: CTE) -> dict[str, Any]:
+    opened = _opening(capped.c.allowed_nanos, roll.windows)
     return {
         "window_start": roll.window.start,
         "reset_at": roll.window.end,
@@ -221,16 +263,15 @@ def _moved(roll: Roll) -> dict[str, Any]:
         "rolled_by": roll.terms.spelling,
         "previous_start": roll.previous.start,
         "previous_end": roll.previous.end,
-        "previous_spend_nanos": _opening(roll.terms, roll.windows - 1),
+        "previous_spend_nanos": _opening(capped.c.allowed_before_nanos, roll.windows - 1),
         **accounts.UNPARKED,
     }
 
 
-def _opening(terms: Terms, windows: int) -> ColumnElement[Any]:
+def _opening(allowed: ColumnElement[Any], windows: int) -> ColumnElement[Any]:
     """As `app.domain.rollover.opening`, of the stored spend."""
     if windows == 0:
         return _SPENT
-    allowed = allowance(terms.cap_nanos or 0, windows)
     return case((allowed < _SPENT, _SPENT - allowed), else_=0)
 
 
@@ -238,7 +279,7 @@ def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Sc
     """Let go of what no charge can come to any more, and of all that is left from before the account was armed."""
     later = rolled_windows.alias("later")
     followed = exists().where(
-        *(later.c[name] == rolled_windows.c[name] for name in _NAMES),
+        _same(later, rolled_windows),
         later.c.window_start > rolled_windows.c.window_start,
         later.c.window_start <= now - KEPT,
     )

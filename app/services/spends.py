@@ -43,6 +43,8 @@ _STORED = func.coalesce(budget_state.c.window_spend_nanos, 0)
 _NEVER = cast(null(), UtcDateTime)
 _PENDING = "state.pending_nanos"
 _PENDING_LIFETIME = "state.pending_lifetime_nanos"
+# So far the text of an instant goes to its second, in either store.
+_TO_THE_SECOND = len("2026-11-18 10:00:00")
 _LATE, _STRETCHES = "state.late", "state.stretches"
 
 
@@ -126,7 +128,10 @@ def account_part(row: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def rolled_columns() -> list[ColumnElement[Any]]:
-    """What waits of windows that have passed and are kept, and these windows, as texts; NULL for nothing."""
+    """What waits of windows that have passed and are kept, and these windows, as texts; NULL for nothing.
+
+    However much waits, it is summed up by the second: windows begin at whole ones.
+    """
     state, charges, kept = budget_state.c, ledger_unfolded.c, rolled_windows.c
     waits = _waits()
     begun = rolled_windows.alias("begun")
@@ -137,9 +142,13 @@ def rolled_columns() -> list[ColumnElement[Any]]:
         .correlate(budget_state)
         .scalar_subquery()
     )
-    late = select(_joined(charges.amount_nanos, charges.occurred_at)).where(waits)
+    second = func.substr(cast(charges.occurred_at, Text), 1, _TO_THE_SECOND).label("second")
+    timed = select(charges.amount_nanos, second).where(waits).correlate(budget_state).subquery()
+    sums = select(func.sum(timed.c.amount_nanos).label("amount"), timed.c.second).group_by(timed.c.second)
+    summed = sums.correlate(budget_state).subquery()
+    late = select(_joined(summed.c.amount, summed.c.second))
     stretches = select(_joined(kept.used_nanos, kept.window_start, kept.cap_nanos)).where(
-        _same(kept, state), kept.window_start >= func.coalesce(first, kept.window_start)
+        _same(kept, state), kept.window_start >= func.coalesce(first, earliest)
     )
     rolled = state.rolled_by.is_not(None)
     return [
@@ -183,7 +192,7 @@ def _parted(text: str | None) -> list[list[str]]:
 
 
 def read_instant(instant: str) -> datetime:
-    """An instant as a store writes it in text: SQLite without an offset."""
+    """An instant as a store writes it in text, or the beginning of that: without an offset it is UTC."""
     found = datetime.fromisoformat(instant)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 

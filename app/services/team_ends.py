@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal, or_, select, union_all
+from sqlalchemy import CompoundSelect, Connection, delete, insert, literal, or_, select, union_all
 
 from app.db import Database
 from app.domain import access
@@ -107,6 +107,8 @@ def archive(
     that the change may take as long as there are keys.
     """
     for page in paged(team_ids):
+        account_ends.hold(transaction, _accounts(page))
+    for page in paged(team_ids):
         key_ends.archive_all(transaction, act, keys.c.team_id.in_(page), calendar, renew)
     for page in paged(team_ids):
         _archive(transaction, act, page, calendar)
@@ -121,12 +123,7 @@ def _archive(transaction: Connection, act: Act, team_ids: Sequence[str], calenda
     for page in tiers:
         budget_rows.locked(transaction, page)
     transaction.execute(insert(deleted_teams), [_archived(act, view) for view in views])
-    of_members = select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.team_id.in_(team_ids))
-    of_teams = [
-        select(literal(kind.value), teams.c.team_id).where(teams.c.team_id.in_(team_ids))
-        for kind in (ScopeKind.TEAM, ScopeKind.TEAM_MODEL, ScopeKind.TEAM_WINDOW)
-    ]
-    account_ends.close(transaction, act, union_all(of_members, *of_teams))
+    account_ends.close(transaction, act, _accounts(team_ids))
     transaction.execute(delete(teams).where(teams.c.team_id.in_(team_ids)))
     for page in tiers:
         budget_rows.remove_unlinked(transaction, page)
@@ -135,6 +132,16 @@ def _archive(transaction: Connection, act: Act, team_ids: Sequence[str], calenda
         transaction, act, "delete", "team", [Changed(view.team_id, view.fields(), None) for view in views]
     )
     delivery.enqueue(transaction, [_event(view) for view in views], act.at)
+
+
+def _accounts(team_ids: Sequence[str]) -> CompoundSelect[Any]:
+    """Scope and id of the accounts of these teams and of their members."""
+    of_members = select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.team_id.in_(team_ids))
+    of_teams = [
+        select(literal(kind.value), teams.c.team_id).where(teams.c.team_id.in_(team_ids))
+        for kind in (ScopeKind.TEAM, ScopeKind.TEAM_MODEL, ScopeKind.TEAM_WINDOW)
+    ]
+    return union_all(of_members, *of_teams)
 
 
 def _tiers(views: Iterable[TeamView]) -> set[str]:

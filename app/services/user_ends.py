@@ -90,6 +90,14 @@ class UserEnds:
         held: frozenset[tuple[str, str]],
         renew: Callable[[], None],
     ) -> None:
+        closed = union_all(
+            select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.user_id.in_(user_ids)),
+            *(
+                select(literal(kind.value), users.c.user_id).where(users.c.user_id.in_(user_ids))
+                for kind in (ScopeKind.USER, ScopeKind.USER_MODEL)
+            ),
+        )
+        account_ends.hold(transaction, closed)
         key_ends.archive_all(transaction, act, keys.c.user_id.in_(user_ids), self._calendar, renew)
         views = user_rows.load(transaction, users.c.user_id.in_(user_ids), self._calendar, act.at)
         left = self._memberships(transaction, act, user_ids)
@@ -98,17 +106,7 @@ class UserEnds:
         tiers = [*paged(left.tiers)]
         for page in tiers:
             budget_rows.locked(transaction, page)
-        account_ends.close(
-            transaction,
-            act,
-            union_all(
-                select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.user_id.in_(user_ids)),
-                *(
-                    select(literal(kind.value), users.c.user_id).where(users.c.user_id.in_(user_ids))
-                    for kind in (ScopeKind.USER, ScopeKind.USER_MODEL)
-                ),
-            ),
-        )
+        account_ends.close(transaction, act, closed)
         for table in (team_members, organization_members, users):
             transaction.execute(delete(table).where(table.c.user_id.in_(user_ids)))
         for page in tiers:

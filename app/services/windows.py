@@ -61,8 +61,8 @@ class Windows:
         is parked and does not keep the others; one that has no spelling any more is closed.
 
         One statement finds them, one for each kind of scope reads the spellings, one for each window moves all
-        accounts that come into it; where they roll over, two for each window and cap, and two more. Accounts that
-        somebody holds are left to the next run, so it waits for nobody, in whatever order it finds them.
+        accounts that come into it; where they roll over, two for each window, and two more. Accounts that somebody
+        holds are left to the next run, so it waits for nobody, in whatever order it finds them.
         """
         now = self._clock.now()
         with self._database.transaction() as transaction:
@@ -85,7 +85,7 @@ class Windows:
                 _set(transaction, [due[scope].place for scope in outcomes.closed], **accounts.closed())
             opened = outcomes.opened()
             _tell(transaction, opened, now)
-        self._rebase([scope for scopes in outcomes.rolls.values() for scope in scopes])
+        self._rebase(list(outcomes.rolls))
         return JobBatch(
             sum(map(len, opened.values())) + len(outcomes.closed),
             parked=sum(map(len, outcomes.parked.values())),
@@ -146,26 +146,26 @@ class Windows:
             if roll is None:
                 outcomes.moves[window].append(scope)
             else:
-                outcomes.rolls[roll].append(scope)
+                outcomes.rolls[scope] = roll
         return outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcomes:
-    """The accounts by the window they belong in, those that roll over by how they come there, by the reason for
-    which they are set aside, and the rest.
+    """The accounts by the window they belong in, how those come there that roll over, the accounts by the reason
+    for which they are set aside, and the rest.
     """
 
     moves: dict[Window, list[Scope]] = field(default_factory=lambda: defaultdict(list))
-    rolls: dict[Roll, list[Scope]] = field(default_factory=lambda: defaultdict(list))
+    rolls: dict[Scope, Roll] = field(default_factory=dict)
     parked: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))
     closed: list[Scope] = field(default_factory=list)
 
     def opened(self) -> dict[Window, list[Scope]]:
         """All that begin a window, by that."""
         windows = {window: list(scopes) for window, scopes in self.moves.items()}
-        for roll, scopes in self.rolls.items():
-            windows.setdefault(roll.window, []).extend(scopes)
+        for scope, roll in self.rolls.items():
+            windows.setdefault(roll.window, []).append(scope)
         return windows
 
 

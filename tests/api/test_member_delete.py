@@ -184,4 +184,4 @@ def test_statements_do_not_grow_with_the_members_and_the_keys(api: Api, services
     with statements(services.database) as sent:
         assert remove(api, user_id="bob").status == 200
 
-    assert len(sent) == 23
+    assert len(sent) == 24

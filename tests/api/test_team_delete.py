@@ -302,7 +302,7 @@ def test_statements_do_not_grow_with_the_teams_their_keys_and_their_members(
     with statements(services.database) as sent:
         assert delete(api, *names).status == 200
 
-    assert len(sent) == 27
+    assert len(sent) == 28
 
 
 def test_more_keys_than_a_batch_holds_go_with_their_team(api: Api, services: Services):

@@ -396,4 +396,4 @@ def test_statements_do_not_grow_with_the_users(api: Api, services: Services, cou
     with statements(services.database) as sent:
         assert delete(api, *names).body == count
 
-    assert len(sent) == 34
+    assert len(sent) == 35

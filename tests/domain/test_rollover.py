@@ -1,6 +1,7 @@
 """What a window spent beyond its cap is the first spend of the next, however many have passed and whoever looks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.rollover import Grid, Stretch, Terms, allowance, opening, opening_at, with_charges
 from app.domain.spend import spend_of
-from app.domain.windows import Calendar
+from app.domain.windows import Calendar, Window
 
 UTC_ZONE = ZoneInfo("UTC")
 CALENDAR = Calendar(UTC_ZONE, time(0))
@@ -66,6 +67,39 @@ def test_late_charges_make_the_chain_as_if_they_had_been_there_in_time(
     carried = walked(spent, capped)
     for place in range(1, len(carried)):
         assert opening_at(after, START + place * HOUR, HOURS) == carried[place]
+    if charges:
+        earliest = min(at for _, at in charges)
+        touched = len([stretch for stretch in stretches if stretch.start <= earliest]) - 1
+        assert with_charges(stretches[touched:], charges, HOURS) == after[touched:]
+
+
+@dataclass(frozen=True)
+class Counted(Grid):
+    """Counts how often a window is computed."""
+
+    computed: list[datetime] = field(default_factory=list)
+
+    def window(self, at: datetime) -> Window:
+        self.computed.append(at)
+        return super().window(at)
+
+    def passed(self, since: datetime, until: datetime) -> int:
+        self.computed.extend((since, until))
+        return super().passed(since, until)
+
+
+@pytest.mark.parametrize(("kept", "charges"), [(10, 1), (10_000, 5_000)])
+def test_late_charges_cost_the_windows_that_they_are_carried_into_however_many_there_are(kept: int, charges: int):
+    grid = Counted(CALENDAR, "1h +rollover", START)
+    stretches = [Stretch(START + place * HOUR, charges, 4 * charges) for place in range(kept)]
+
+    # Two fifths of the charges are carried into the next window, and nothing out of it.
+    after = with_charges(stretches, [(5, START + 2 * HOUR + HOUR / 2)] * charges, grid)
+
+    begins = [opening_at(found, START + 3 * HOUR, grid) for found in (stretches, after)]
+    assert begins == [0, 2 * charges]
+    assert after[4:] == stretches[4:]
+    assert len(grid.computed) <= 20
 
 
 def test_a_charge_from_before_what_is_kept_counts_in_no_window():

@@ -4,15 +4,16 @@ They are made to meet where an account that was held too early would be a deadlo
 account, then the change for the same or another, and only then is the first let go.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 
 from app.config import Settings
 from app.container import Services, build
@@ -22,6 +23,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger_unfolded, team_members
 from app.services import account_rows
+from tests.api.calls import spent
 from tests.api.counting import statements
 from tests.apps import app_over
 from tests.clients import Api
@@ -64,7 +66,9 @@ def held(patient: Services, patient_api: Api) -> dict[ScopeKind, Scope]:
     limits = {"budget_duration": WINDOW, "model_max_budget": BUDGET}
     api.post("/budget/new", {"budget_id": "tier", **limits})
     api.post("/user/new", {"user_id": "u", "auto_create_key": False, **limits})
-    api.post("/team/new", {"team_id": "t", "members_with_roles": [{"role": "user", "user_id": "u"}]})
+    api.post("/organization/new", {"organization_id": "o", "organization_alias": "o"})
+    in_organization = {"team_id": "t", "organization_id": "o"}
+    api.post("/team/new", {**in_organization, "members_with_roles": [{"role": "user", "user_id": "u"}]})
     with patient.database.transaction() as transaction:
         transaction.execute(update(team_members).values(budget_id="tier"))
     key_id = api.generate(key=KEY, team_id="t", user_id="u", budget_id="tier", budget_duration=WINDOW)["key_id"]
@@ -94,19 +98,30 @@ def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
         yield
 
 
-def meet(services: Services, api: Api, scope: Scope, path: str, sent: dict[str, Any]) -> None:
-    """Let a fold wait for an account, then the change; both get through once it is let go."""
+@contextmanager
+def away_for_a_while(database: Database, scope: Scope) -> Iterator[None]:
+    """Take an account away for as long as the block takes: a fold waits to open it, and holds none as yet."""
+    with database.engine.connect() as connection:
+        assert connection.execute(delete(budget_state).where(account_rows.among([scope]))).rowcount == 1
+        yield
+
+
+def meet(
+    services: Services, api: Api, holding: AbstractContextManager[None], path: str, sent: Any, charges: int = 1
+) -> None:
+    """Let a fold of so many charges wait for an account, then the change; both get through once it is let go."""
     folded: list[int] = []
     changed: list[int] = []
     folding = Thread(target=lambda: folded.append(services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)))
-    changing = Thread(target=lambda: changed.append(api.post(path, sent).status))
-    with let_go_at_last(services.database, scope):
+    method = "DELETE" if path == "/organization/delete" else "POST"
+    changing = Thread(target=lambda: changed.append(api.call(method, path, json=sent).status))
+    with holding:
         for number, thread in enumerate((folding, changing), start=1):
             thread.start()
             eventually(partial(waits, services.database, number), seconds=SECONDS)
     for thread in (folding, changing):
         thread.join(SECONDS)
-    assert (folded, changed) == ([1], [200])
+    assert (folded, changed) == ([charges], [200])
 
 
 @pytest.mark.parametrize(
@@ -135,9 +150,66 @@ def test_a_change_of_several_accounts_and_a_fold_at_once_both_get_through(
     # So whoever sets a spend moves the window first.
     clock.advance(24 * 3600)
 
-    meet(patient, patient_api, held[kind], path, sent)
+    meet(patient, patient_api, let_go_at_last(patient.database, held[kind]), path, sent)
 
     assert rows(patient.database, ledger_unfolded, scope="key_model") == []
+    assert patient.ledger_check.check(10).drifts == []
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        (
+            "/key/bulk_update",
+            lambda first, second: {
+                "keys": [{"key": first, "budget_duration": "7d"}, {"key": second, "max_budget": 40}]
+            },
+        ),
+        ("/budget/update", lambda *_: {"budget_id": "tier", "max_budget": 40, "budget_duration": "7d"}),
+        ("/budget/delete", lambda *_: {"id": "tier"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_rolls_over_is_not_held_before_what_comes_before_it(
+    patient: Services,
+    patient_api: Api,
+    clock: MovableClock,
+    path: str,
+    changes: Callable[[str, str], dict[str, Any]],
+):
+    """The first of two keys is given another window, the second carries on what has passed by the cap of before."""
+    api = patient_api
+    api.post("/budget/new", {"budget_id": "tier", "max_budget": 50, "budget_duration": WINDOW})
+    made = sorted((api.generate(budget_id="tier") for _ in range(2)), key=itemgetter("key_id"))
+    first, second = (each["key"] for each in made)
+    of_its_own = {"budget_duration": "1h", "budget_rollover": True}
+    assert api.post("/key/update", {"key": second, **of_its_own}).status == 200
+    for key in (first, second):
+        spent(api, key, 1)
+    clock.advance(2 * 3600)
+
+    holding = let_go_at_last(patient.database, Scope(ScopeKind.KEY, made[0]["key_id"]))
+    meet(patient, api, holding, path, changes(first, second), charges=2)
+
+    assert patient.ledger_check.check(10).drifts == []
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/team/delete", {"team_ids": ["t"]}),
+        ("/team/member_delete", {"team_id": "t", "user_id": "u"}),
+        ("/user/delete", {"user_ids": ["u"]}),
+        ("/organization/delete", {"organization_ids": ["o"]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_end_waits_for_a_fold_of_what_it_closes_before_it_holds_any_account(
+    patient: Services, patient_api: Api, held: dict[ScopeKind, Scope], path: str, sent: dict[str, Any]
+):
+    meet(patient, patient_api, away_for_a_while(patient.database, held[ScopeKind.USER]), path, sent)
+
+    assert rows(patient.database, ledger_unfolded) == []
     assert patient.ledger_check.check(10).drifts == []
 
 

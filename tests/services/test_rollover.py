@@ -3,26 +3,31 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from threading import Barrier, Thread
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert, select
 
 from app.clock import iso
 from app.container import Services
 from app.dispatch import TaskName
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import CrossingKind
-from app.models import events, rolled_windows
+from app.domain.windows import Calendar
+from app.models import budget_state, events, rolled_windows
+from app.services import late_charges, spends
 from app.services.rollover import KEPT
 from tests.api.calls import allowed, limit, refused, settle, spent, verify
 from tests.api.counting import statements
 from tests.apps import app_over
 from tests.clients import Answer, Api
 from tests.clocks import MovableClock
-from tests.factories import on_one_store, rows
+from tests.factories import NANOS, on_one_store, rows
 
 HOUR = timedelta(hours=1)
 _MOST_OUTAGES = 100
@@ -444,6 +449,65 @@ def kept(services: Services) -> int:
 
 def run(services: Services, name: TaskName) -> int:
     return services.jobs.run(name, lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("duration", "start"),
+    [("1h", None), ("7s", None), ("1d", "13:47:40")],
+    ids=["hours", "seconds", "from a second on"],
+)
+def test_readers_take_what_waits_by_the_second_and_show_what_the_fold_makes_of_it(
+    api: Api, services: Services, clock: MovableClock, duration: str, start: str | None
+) -> None:
+    window = {"budget_duration": duration, "budget_start_time": start, "budget_rollover": True}
+    made = api.generate(max_budget=0.0001, **window)
+    began = clock.now()
+    clock.advance(timedelta(days=2))
+    spent(api, made["key"], 0.00001)
+    for number in range(30):
+        at = began + number * timedelta(seconds=0.4)
+        sent = {"key": made["key"], "request_id": f"{number}", "cost": 0.25, "occurred_at": iso(at)}
+        assert api.post("/key/settle", sent).status == 200
+    with services.database.read() as connection:
+        found = connection.execute(select(*spends.rolled_columns()).select_from(budget_state)).mappings().one()
+
+    late = spends.rolled_part(found)["late"]
+    before = api.info(made["key"])["spend"]
+    run(services, TaskName.FOLD_LEDGER)
+
+    assert len(late) <= 13
+    assert sum(amount for amount, _ in late) == 30 * NANOS // 4
+    assert 4 < before < 7.5
+    assert api.info(made["key"])["spend"] == before
+    assert services.ledger_check.check(10).drifts == []
+
+
+@pytest.mark.parametrize("count", [5, 500])
+def test_a_late_charge_reads_the_windows_that_it_can_change_however_many_are_kept(
+    api: Api, services: Services, clock: MovableClock, count: int
+) -> None:
+    made = api.generate(max_budget=5, **HOURLY)
+    spent(api, made["key"], 12)
+    began = _hour(clock.now())
+    clock.advance(count * HOUR)
+    run(services, TaskName.RESET_BUDGETS)
+    place = {"scope": "key", "scope_id": made["key_id"], "sub": ""}
+    between = [
+        {**place, "window_start": began + number * HOUR, "used_nanos": 1, "cap_nanos": 5 * NANOS}
+        for number in range(1, count)
+    ]
+    with services.database.transaction() as transaction:
+        transaction.execute(insert(rolled_windows), between)
+    (state,) = rows(services.database, budget_state)
+    scope, calendar = Scope(ScopeKind.KEY, made["key_id"]), Calendar(ZoneInfo("UTC"), time(0))
+    late = [(NANOS, clock.now() - HOUR), (NANOS, clock.now() - 2 * HOUR)]
+
+    with services.database.transaction() as transaction, statements(services.database) as sent:
+        found = late_charges.load(transaction, {scope: state}, {scope: late}, calendar)[scope]
+
+    assert len(sent) == 1
+    assert [stretch.start for stretch in found.before] == [_hour(clock.now()) - age * HOUR for age in (2, 1)]
+    assert {stretch.used_nanos for stretch in found.after} == {NANOS + 1}
 
 
 # --- side by side --------------------------------------------------------------------------------------------------

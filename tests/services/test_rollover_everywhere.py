@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, update
 
 from app.clock import iso
 from app.config import Settings
 from app.container import Services
 from app.domain.scopes import Scope, ScopeKind
+from app.models import keys
 from app.services.spellings import READERS
 from tests.api.counting import statements
 from tests.clients import Answer, Api
@@ -116,7 +118,7 @@ def test_a_budget_that_is_not_to_roll_over_does_not(
     assert stored(services) == {**left(100), ScopeKind.KEY: 0}
 
 
-def test_a_batch_costs_the_same_however_many_accounts_roll_over(
+def test_a_batch_costs_the_same_however_many_accounts_roll_over_by_whatever_caps(
     services: Services, clock: MovableClock, api: Api, accounts: Mapping[ScopeKind, Scope]
 ) -> None:
     charge(api, "a", 100)
@@ -125,10 +127,20 @@ def test_a_batch_costs_the_same_however_many_accounts_roll_over(
     for count in (0, 20):
         for scope in accounts.values():
             copy(services.database, scope, count)
+        caps = [{"of_key": f"key {n}", "cap": (10 + n) * NANOS} for n in range(count)]
+        if caps:
+            with services.database.transaction() as transaction:
+                transaction.execute(_CAP, caps)
         clock.advance(DAY)
         with statements(services.database) as sent:
             assert reset(services) == (count + 1) * len(accounts)
         costs.append(len(sent))
 
-    # Of 30, 50 and 90 a day two statements each, and what the copies have not yet of their own.
-    assert costs[1] <= costs[0] + 6
+    # As many statements as there are windows to come from and to go to.
+    assert costs[1] <= costs[0]
+    carried = {scope.id: row["window_spend_nanos"] // NANOS for scope, row in states(services.database).items()}
+    # Of 100 spent the original, of which they are copies, has left 70 after a day.
+    assert {n: carried[f"key {n}"] for n in range(20)} == {n: 60 - n for n in range(20)}
+
+
+_CAP = update(keys).where(keys.c.key_id == bindparam("of_key")).values(max_budget_nanos=bindparam("cap"))
