@@ -34,18 +34,13 @@ PURGE_BATCH = 500
 def erase_sealed(transaction: Connection, now: datetime) -> bool:
     """Erase what was sealed a day ago of up to TIDY_BATCH events, routed or not, and of as many deliveries.
 
-    Answers whether there may be more; three statements, each by an index. A delivery's day is that of its event;
-    one without that time is as old as it has waited. A row that is being worked on is left to the next time.
+    Answers whether there may be more; two statements, each by an index. A delivery's day is that of its event. A
+    row that is being worked on is left to the next time.
     """
     before = now - SEALED_FOR
     erased = [
         _erase(transaction, events.c.event_id, events.c.created_at <= before),
         _erase(transaction, deliveries.c.delivery_id, deliveries.c.happened_at <= before),
-        _erase(
-            transaction,
-            deliveries.c.delivery_id,
-            and_(deliveries.c.happened_at.is_(None), deliveries.c.created_at <= before),
-        ),
     ]
     return TIDY_BATCH in erased
 
