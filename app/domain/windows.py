@@ -157,11 +157,14 @@ def follow(stored: Window | None, present: Window, now: datetime) -> Window:
     """The window that runs at `now`: the stored one until its end; after it `present`, the calendar's of `now`.
 
     They differ where the installation was given another zone or start of day. A window that runs keeps its end, so
-    nothing that was spent in it is lost; the next one begins there, and ends as the other calendar says. However
-    often it is stored anew meanwhile, it is the same: an instant is in one window.
+    nothing that was spent in it is lost; the next one begins there, and ends as the other calendar says. Where
+    they begin at once, they are one, to the later end. However often it is stored anew meanwhile, it is the same:
+    an instant is in one window.
     """
     if stored is None or now < stored.start:
         return present
+    if stored.start == present.start:
+        return Window(present.start, max(stored.end, present.end))
     if now < stored.end:
         return stored
     return Window(max(present.start, stored.end), present.end)

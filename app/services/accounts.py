@@ -50,7 +50,6 @@ _KEPT: Mapping[str, ColumnElement[Any]] = {
     "previous_spend_nanos": budget_state.c.window_spend_nanos,
 }
 _NOTHING_KEPT: Mapping[str, Any] = {"previous_start": null(), "previous_end": null(), "previous_spend_nanos": 0}
-_NEVER = false()
 _NOTHING_ROLLED: Mapping[str, None] = {"rolled_by": None}
 # Whoever arms or moves a window has computed it.
 UNPARKED: Mapping[str, None] = {"parked_at": None, "parked_reason": None}
@@ -215,7 +214,7 @@ def move_windows(transaction: Connection, accounts: Iterable[Account]) -> None:
         )
 
 
-def passed(start: Any, stays: ColumnElement[bool] = _NEVER) -> dict[str, ColumnElement[Any]]:
+def passed(start: Any, stays: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
     """The columns that keep the stored window, for whoever moves it to one that begins at `start`.
 
     Where the stored one `stays`, so does the window before.
@@ -305,6 +304,9 @@ _OF_MOVED = (
     budget_state.c.armed_at == bindparam("moved_armed_at", type_=budget_state.c.armed_at.type),
 )
 _START = bindparam("start", type_=budget_state.c.window_start.type)
+_END = bindparam("end", type_=budget_state.c.reset_at.type)
+# The same window, with a later end by another calendar.
+_STAYS = budget_state.c.window_start == _START
 _MOVE: Update = (
     update(budget_state)
     .where(
@@ -316,17 +318,18 @@ _MOVE: Update = (
                 budget_state.c.window_start < _START,
                 or_(budget_state.c.reset_at.is_(None), budget_state.c.reset_at <= _START),
             ),
+            and_(_STAYS, budget_state.c.reset_at < _END),
         ),
     )
     .values(
         window_start=_START,
-        reset_at=bindparam("end", type_=budget_state.c.reset_at.type),
+        reset_at=_END,
         windowless=False,
-        window_spend_nanos=0,
-        carried_nanos=0,
+        window_spend_nanos=case((_STAYS, budget_state.c.window_spend_nanos), else_=0),
+        carried_nanos=case((_STAYS, budget_state.c.carried_nanos), else_=0),
+        rolled_by=case((_STAYS, budget_state.c.rolled_by), else_=None),
         **UNPARKED,
-        **_NOTHING_ROLLED,
-        **passed(_START),
+        **passed(_START, _STAYS),
     )
 )
 _LEAVE_OPEN: Update = (
