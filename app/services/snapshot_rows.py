@@ -158,7 +158,11 @@ def _whole(on_sqlite: bool, key: FromClause, source: FromClause, *more: ColumnEl
     return select(
         *labelled({"key": key, **{name: table for name, (table, _) in _TABLES.items()}}),
         _administered(on_sqlite, key).label("administered"),
-        *(account.c[name].label(f"{scope}.{name}") for scope, account in _ACCOUNTS.items() for name in _WINDOW),
+        *(
+            account.c[name].label(f"account.{scope}.{name}")
+            for scope, account in _ACCOUNTS.items()
+            for name in _WINDOW
+        ),
         _further(on_sqlite, key).label("further"),
         *more,
     ).select_from(joined)
@@ -222,7 +226,7 @@ def _live_snapshot(row: Mapping[Any, Any]) -> Snapshot:
 
 
 def _snapshot(row: Mapping[Any, Any], key: Mapping[str, Any]) -> Snapshot:
-    accounts = {(scope, ""): tuple(row[f"{scope}.{name}"] for name in _WINDOW) for scope in _ACCOUNTS}
+    accounts = {(scope, ""): tuple(row[f"account.{scope}.{name}"] for name in _WINDOW) for scope in _ACCOUNTS}
     for scope, sub, *window in row["further"] or ():  # PostgreSQL's list of nothing is no list
         accounts[scope, sub] = tuple(None if at is None else read_instant(at) for at in window)
     return Snapshot(

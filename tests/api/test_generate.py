@@ -36,7 +36,8 @@ def test_a_setting_is_stored_and_shown_as_sent(shared_api: Api, field: str):
 
 @pytest.mark.parametrize("field", FOLDED)
 def test_a_folded_setting_is_kept_in_the_metadata(shared_api: Api, field: str):
-    made = shared_api.generate(**{field: FOLDED[field]}, metadata={field: "beaten", "own": 1})
+    beaten = type(FOLDED[field])()
+    made = shared_api.generate(**{field: FOLDED[field]}, metadata={field: beaten, "own": 1})
 
     assert made["metadata"] == {"own": 1, field: FOLDED[field]}
     assert made[field] is None

@@ -74,7 +74,7 @@ LIFTED: list[tuple[dict[str, Any], str]] = [
     ({"model_rpm_limit": {"a": 6}}, "model_rpm_limit"),
     ({"model_rpm_limit": None}, "model_rpm_limit"),
     ({"metadata": {"guardrails": ["g"]}}, "model_rpm_limit"),
-    ({"metadata": {"guardrails": ["g"], "model_rpm_limit": {"a": "5"}}}, "model_rpm_limit"),
+    ({"metadata": {"guardrails": ["g"], "model_rpm_limit": {"a": 6}}}, "model_rpm_limit"),
     ({"metadata": {"model_rpm_limit": {"a": 5}}}, "guardrails"),
     ({"metadata": {"guardrails": ["g"], "model_rpm_limit": {"a": 5}, "prompts": ["p"]}}, "prompts"),
     ({"guardrails": []}, "guardrails"),

@@ -91,24 +91,6 @@ def test_however_much_is_sealed_all_of_it_goes_before_anything_is_sent(
     assert {request.json["kept"] for request in receiver.received} == {None}
 
 
-def test_a_secret_that_was_sealed_without_the_time_of_its_event_goes_after_a_day_too(
-    database: Database, clock: MovableClock, mailing: Deliveries, receiver: Receiver
-):
-    receiver.reply = answer(503)
-    happen(database, 1, clock.now(), **TO_BOB)
-    drain(mailing)
-    with database.transaction() as transaction:
-        transaction.execute(update(deliveries_table).values(happened_at=None))
-    kept = []
-
-    for _ in range(2):
-        clock.advance(DAY / 2)
-        mailing.sweep()
-        kept.append(only(database, deliveries_table)["sealed"])
-
-    assert kept == ["a sealed key", None]
-
-
 def test_what_was_sealed_for_nobody_is_gone_when_that_is_known(
     database: Database, clock: MovableClock, deliveries: Deliveries
 ):

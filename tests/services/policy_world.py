@@ -18,7 +18,7 @@ from sqlalchemy import Connection, update
 from app.config import Settings
 from app.container import build
 from app.db import Database
-from app.errors import StoreUnavailable
+from app.errors import RedisUnavailable
 from app.models import keys
 from app.services.audit import SYSTEM, Act
 from app.services.snapshots import Snapshots
@@ -112,7 +112,7 @@ class SteppedRedis(HotRedis):
         gate()
         if self.fails_next:
             self.fails_next = False
-            raise StoreUnavailable
+            raise RedisUnavailable
         with super().lease() as lease:
             yield self._kind(lease._connection)
         gate()

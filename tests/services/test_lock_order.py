@@ -102,7 +102,9 @@ def let_go_at_last(database: Database, scope: Scope) -> Iterator[None]:
 def away_for_a_while(database: Database, scope: Scope) -> Iterator[None]:
     """Take an account away for as long as the block takes: a fold waits to open it, and holds none as yet."""
     with database.engine.connect() as connection:
-        assert connection.execute(delete(budget_state).where(account_rows.among([scope]))).rowcount == 1
+        assert (
+            connection.execute(delete(budget_state).where(account_rows.among(connection, [scope]))).rowcount == 1
+        )
         yield
 
 

@@ -1,6 +1,7 @@
 """Sealing: what a stored secret reveals (nothing), and who can open it."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,13 +172,13 @@ def _secrets(variables: dict[str, str]) -> dict[str, str]:
 
 
 def test_no_secret_is_in_the_files_of_the_store(
-    sqlite_url: str, settings: Settings, redis_url: str, tmp_path: Any
+    sqlite_url: str, settings: Settings, redis_url: str, sqlite_folder: Path
 ):
     services = build(Settings.parse({**_environment(settings), "DATABASE_URL": sqlite_url}))
     Api(app_over(services)).generate(metadata={"logging": LOGGING})
     services.close()
 
-    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    files = [path for path in sqlite_folder.iterdir() if path.is_file()]
     assert files
     assert not any(b"distinctive" in path.read_bytes() for path in files)
 
