@@ -104,7 +104,7 @@ class DataDir:
                 former = os.open(path.with_suffix(".log.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with path.open("rb") as log, os.fdopen(former, "wb") as copy:
                     shutil.copyfileobj(log, copy)
-                    os.truncate(path, 0)
+                os.truncate(path, 0)
 
     def socket(self, name: str) -> Path:
         """Where a Unix socket goes: here, or in a short private directory when the path would be too long."""
