@@ -55,6 +55,11 @@ def among(
     return tuple_among(connection, place, (list(names(scope).values()) for scope in scopes))
 
 
+def same(one: FromClause, other: FromClause = budget_state) -> ColumnElement[bool]:
+    """Whether two rows name one account."""
+    return and_(*(one.c[name] == other.c[name] for name in ("scope", "scope_id", "sub")))
+
+
 def place(connection: Connection) -> ColumnElement[Any]:
     """Where a row lies. While it is held nobody moves it, and it is found there without looking up its name."""
     return literal_column("budget_state.rowid" if connection.dialect.name == "sqlite" else "budget_state.ctid")

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
-    and_,
     bindparam,
     column,
     func,
@@ -138,7 +137,7 @@ def _since(asked: Sequence[tuple[Scope, datetime]]) -> Select[Any]:
     begun = rolled_windows.alias("begun")
     last = (
         select(func.max(begun.c.window_start))
-        .where(*(begun.c[name] == named.c[name] for name in _NAMES), begun.c.window_start <= named.c.since)
+        .where(account_rows.same(begun, named), begun.c.window_start <= named.c.since)
         .correlate(named)
         .scalar_subquery()
     )
@@ -146,7 +145,7 @@ def _since(asked: Sequence[tuple[Scope, datetime]]) -> Select[Any]:
     first = select(named, func.coalesce(last, named.c.since).label("begins")).cte("first_kept")
     return (
         select(rolled_windows)
-        .join(first, and_(*(rolled_windows.c[name] == first.c[name] for name in _NAMES)))
+        .join(first, account_rows.same(rolled_windows, first))
         .where(rolled_windows.c.window_start >= first.c.begins)
         .order_by(rolled_windows.c.window_start)
     )

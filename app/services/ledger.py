@@ -14,7 +14,8 @@ from app.domain.windows import Calendar
 from app.models import ledger, ledger_unfolded
 from app.services import rollover, spends
 from app.services.account_rows import among, lock, names
-from app.services.accounts import move_windows, shift_window
+from app.services.account_windows import move_windows
+from app.services.accounts import shift_window
 from app.services.audit import Act
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 from app.db import Database
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services.account_ends import CLOSED
-from app.services.account_rows import pages
+from app.services.account_rows import pages, same
 from app.services.rebasing import Rebasing
 
 
@@ -82,7 +82,7 @@ def _drifts(connection: Connection, most: int) -> Iterator[Drift]:
             window.label("window"),
             owed_inside.label("owed_inside"),
         )
-        .select_from(budget_state.outerjoin(charged, _same(charged)).outerjoin(waiting, _same(waiting)))
+        .select_from(budget_state.outerjoin(charged, same(charged)).outerjoin(waiting, same(waiting)))
         .where(or_(lifetime != owed, window != owed_inside))
         .order_by(budget_state.c.scope, budget_state.c.scope_id, budget_state.c.sub)
         .limit(most)
@@ -155,12 +155,4 @@ def _sums(
         .select_from(joined.join(account, and_(*map(operator.eq, columns, names))))
         .group_by(*columns)
         .subquery(name)
-    )
-
-
-def _same(sums: Any) -> ColumnElement[bool]:
-    return and_(
-        sums.c.scope == budget_state.c.scope,
-        sums.c.scope_id == budget_state.c.scope_id,
-        sums.c.sub == budget_state.c.sub,
     )

@@ -34,7 +34,6 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.sql.selectable import FromClause
 
 from app.db import Json
 from app.domain.durations import InvalidDuration
@@ -45,7 +44,7 @@ from app.domain.rollover import Grid, Terms, allowance
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, rolled_windows, watched
-from app.services import account_rows, accounts, spellings
+from app.services import account_rows, account_windows, spellings
 from app.services.rows import unfolded
 
 # A charge may come so long after its call, and wait as long again to be folded.
@@ -107,7 +106,9 @@ def move(transaction: Connection, rolls: Mapping[Scope, Roll], now: datetime) ->
     for roll, caps in alike.items():
         capped = _capped(transaction, caps, roll.windows)
         transaction.execute(_keep(capped))
-        transaction.execute(update(budget_state).where(_same(capped, budget_state)).values(_moved(roll, capped)))
+        transaction.execute(
+            update(budget_state).where(account_rows.same(capped, budget_state)).values(_moved(roll, capped))
+        )
     opened_spent = and_(account_rows.among(transaction, rolls), budget_state.c.sub == "", _SPENT > 0)
     found = select(budget_state.c.scope, budget_state.c.scope_id).where(opened_spent)
     transaction.execute(insert(watched).from_select(["scope", "scope_id"], found))
@@ -182,7 +183,7 @@ def move_passed(
                 others.append(Account(scope, window, state.armed_at))
             else:
                 rolls[scope] = roll
-        accounts.move_windows(transaction, others)
+        account_windows.move_windows(transaction, others)
         move(transaction, rolls, now)
         last = rows[-1]
         rows = transaction.execute(page.where(tuple_(*place) > (last.scope, last.scope_id, last.sub))).all()
@@ -230,16 +231,12 @@ def _capped(transaction: Connection, caps: Mapping[Scope, int], windows: int) ->
     ).cte("capped")
 
 
-def _same(one: FromClause, other: FromClause) -> ColumnElement[bool]:
-    return and_(*(one.c[name] == other.c[name] for name in _NAMES))
-
-
 def _keep(capped: CTE) -> Any:
     """Write down the stored window, unless it says nothing: then it is one of those after the last one kept."""
     cap = capped.c.cap_nanos
     last = (
         select(rolled_windows.c.cap_nanos)
-        .where(_same(rolled_windows, budget_state))
+        .where(account_rows.same(rolled_windows, budget_state))
         .order_by(rolled_windows.c.window_start.desc())
         .limit(1)
         .correlate(budget_state)
@@ -247,7 +244,7 @@ def _keep(capped: CTE) -> Any:
     )
     place = [budget_state.c[name] for name in _NAMES]
     told = select(*place, budget_state.c.window_start, _SPENT, cap).where(
-        _same(capped, budget_state), or_(_SPENT != 0, last.is_distinct_from(cap))
+        account_rows.same(capped, budget_state), or_(_SPENT != 0, last.is_distinct_from(cap))
     )
     return insert(rolled_windows).from_select([*_NAMES, "window_start", "used_nanos", "cap_nanos"], told)
 
@@ -264,7 +261,7 @@ def _moved(roll: Roll, capped: CTE) -> dict[str, Any]:
         "previous_start": roll.previous.start,
         "previous_end": roll.previous.end,
         "previous_spend_nanos": _opening(capped.c.allowed_before_nanos, roll.windows - 1),
-        **accounts.UNPARKED,
+        **account_windows.UNPARKED,
     }
 
 
@@ -279,7 +276,7 @@ def _drop(transaction: Connection, scopes: Sequence[Scope], unknown: Sequence[Sc
     """Let go of what no charge can come to any more, and of all that is left from before the account was armed."""
     later = rolled_windows.alias("later")
     followed = exists().where(
-        _same(later, rolled_windows),
+        account_rows.same(later, rolled_windows),
         later.c.window_start > rolled_windows.c.window_start,
         later.c.window_start <= now - KEPT,
     )

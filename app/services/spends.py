@@ -35,6 +35,7 @@ from app.domain.scopes import Scope
 from app.domain.spend import carried_into
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger_unfolded, rolled_windows
+from app.services import account_rows
 from app.services.rows import labelled, part
 
 ZERO: ColumnElement[Any] = literal(0)
@@ -138,7 +139,7 @@ def rolled_columns() -> list[ColumnElement[Any]]:
     earliest = select(func.min(charges.occurred_at)).where(waits).correlate(budget_state).scalar_subquery()
     first = (
         select(func.max(begun.c.window_start))
-        .where(_same(begun.c, state), begun.c.window_start <= earliest)
+        .where(account_rows.same(begun), begun.c.window_start <= earliest)
         .correlate(budget_state)
         .scalar_subquery()
     )
@@ -148,7 +149,7 @@ def rolled_columns() -> list[ColumnElement[Any]]:
     summed = sums.correlate(budget_state).subquery()
     late = select(_joined(summed.c.amount, summed.c.second))
     stretches = select(_joined(kept.used_nanos, kept.window_start, kept.cap_nanos)).where(
-        _same(kept, state), kept.window_start >= func.coalesce(first, earliest)
+        account_rows.same(rolled_windows), kept.window_start >= func.coalesce(first, earliest)
     )
     rolled = state.rolled_by.is_not(None)
     return [
@@ -164,7 +165,7 @@ def any_late() -> ColumnElement[bool]:
 
 def _waits() -> ColumnElement[bool]:
     charges, state = ledger_unfolded.c, budget_state.c
-    return and_(_same(charges, state), charges.occurred_at < state.window_start)
+    return and_(account_rows.same(ledger_unfolded), charges.occurred_at < state.window_start)
 
 
 def rolled_part(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -195,10 +196,6 @@ def read_instant(instant: str) -> datetime:
     """An instant as a store writes it in text, or the beginning of that: without an offset it is UTC."""
     found = datetime.fromisoformat(instant)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _same(one: Any, other: Any) -> ColumnElement[bool]:
-    return and_(*(one[name] == other[name] for name in ("scope", "scope_id", "sub")))
 
 
 def of_state(scope: str, identity: ColumnElement[str]) -> ColumnElement[bool]:

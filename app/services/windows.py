@@ -27,7 +27,7 @@ from app.domain.values import InvalidValue
 from app.domain.windows import Calendar, Window, follow, window_of
 from app.errors import StoreUnavailable
 from app.models import budget_state
-from app.services import account_rows, accounts, audit, delivery, late_charges, rollover, spellings
+from app.services import account_rows, account_windows, audit, delivery, late_charges, rollover, spellings
 from app.services.audit import SYSTEM, Act, Changed
 from app.services.delivery import Event
 from app.services.job_batches import JobBatch, Parked, ParkedRow
@@ -82,7 +82,7 @@ class Windows:
                 rolled = [scope for scope in outcomes.closed if due[scope].rolled_by is not None]
                 if rolled:
                     late_charges.store(transaction, account_rows.among(transaction, rolled), self._calendar)
-                _set(transaction, [due[scope].place for scope in outcomes.closed], **accounts.closed())
+                _set(transaction, [due[scope].place for scope in outcomes.closed], **account_windows.closed())
             opened = outcomes.opened()
             _tell(transaction, opened, now)
         self._rebase(list(outcomes.rolls))
@@ -213,7 +213,7 @@ def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> Non
         window_spend_nanos=case((inside, budget_state.c.window_spend_nanos), else_=0),
         carried_nanos=case((inside, budget_state.c.carried_nanos), else_=0),
         rolled_by=case((inside, budget_state.c.rolled_by), else_=None),
-        **accounts.passed(window.start, inside),
+        **account_windows.passed(window.start, inside),
     )
 
 

@@ -22,7 +22,7 @@ from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state
-from app.services import accounts, spellings
+from app.services import account_windows, spellings
 from tests.environment import ENVIRONMENT
 
 # How the statements of the job begin that find, read and write the state of windows, as opposed to its records.
@@ -167,7 +167,7 @@ def by_a_loop(url: str, now: datetime, rows: int) -> tuple[int, float]:
         with database.transaction() as transaction:
             spelling = spellings.load(transaction, [scope])[scope].spelling
             account = Account(scope, _CALENDAR.running(spelling, armed_at, now), armed_at)
-            accounts.move_windows(transaction, [account])
+            account_windows.move_windows(transaction, [account])
     seconds = time.perf_counter() - began
     database.close()
     return len(due), seconds

@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import fields as f
 from marshmallow import post_load
 
-from app.api.fields import Choice, Instant, LastInstant, Name, Whole
+from app.api.fields import Choice, Name, Whole
+from app.api.instant_fields import Instant, LastInstant
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.pages import PageQuerySchema
 

@@ -2,7 +2,8 @@
 
 from marshmallow import fields as f
 
-from app.api.fields import MAXIMUM_INT32, CalendarInstant, Flag, Instant, Money, Name, Text, TextList, Whole
+from app.api.fields import MAXIMUM_INT32, Flag, Money, Name, Text, TextList, Whole
+from app.api.instant_fields import CalendarInstant, Instant
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import ModelBudgets
 from app.api.schemas.pages import PageQuerySchema

@@ -5,19 +5,8 @@ from typing import Any
 from marshmallow import Schema
 from marshmallow import fields as f
 
-from app.api.fields import (
-    Anything,
-    CalendarInstant,
-    Flag,
-    Instant,
-    Money,
-    Name,
-    Number,
-    Text,
-    TextList,
-    Whole,
-    refuse,
-)
+from app.api.fields import Anything, Flag, Money, Name, Number, Text, TextList, Whole, refuse
+from app.api.instant_fields import CalendarInstant, Instant
 from app.api.schemas.finished_calls import MOST_NAMES, MOST_TOKENS, FinishedCallSchema, UsageSchema
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.requests import Request, about

@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import fields as f
 
-from app.api.fields import Anything, Choice, Flag, Instant, Money, Name, Object, Text, TextList, Whole, refuse
+from app.api.fields import Anything, Choice, Flag, Money, Name, Object, Text, TextList, Whole, refuse
+from app.api.instant_fields import Instant
 from app.api.schemas.requests import Request, about
 
 MOST_NAMES = 1_000

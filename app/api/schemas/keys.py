@@ -11,7 +11,6 @@ from app.api.fields import (
     Choice,
     Fault,
     Flag,
-    Instant,
     Money,
     Name,
     Number,
@@ -21,6 +20,7 @@ from app.api.fields import (
     TextList,
     Whole,
 )
+from app.api.instant_fields import Instant
 from app.api.schemas.pages import PageQuerySchema
 from app.api.schemas.requests import Request
 from app.domain.access import ADMIN_ONLY_FIELDS

@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import fields, post_load, validates_schema
 from marshmallow import fields as f
 
-from app.api.fields import Choice, Instant, Line, Money, Name, Object, Rates, TextList, Whole
+from app.api.fields import Choice, Line, Money, Name, Object, Rates, TextList, Whole
+from app.api.instant_fields import Instant
 from app.api.schemas.budgets import LimitsSchema, LiteLLM_BudgetTableSchema
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.keys import LiteLLM_ObjectPermissionBaseSchema, TemporaryIncreaseSchema

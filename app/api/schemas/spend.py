@@ -2,7 +2,8 @@
 
 from marshmallow import fields as f
 
-from app.api.fields import Choice, Day, Flag, Name, Names, Text, Whole
+from app.api.fields import Choice, Flag, Name, Names, Text, Whole
+from app.api.instant_fields import Day
 from app.api.schemas.key_answers import Answer
 from app.api.schemas.pages import LAST_PAGE, CursorQuerySchema
 from app.api.schemas.requests import Request
