@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 from contextlib import suppress
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any
 
 from flask import Flask
@@ -24,6 +24,7 @@ from app import (
 )
 from app.config import Settings, from_environment
 from app.processes import die_with_parent
+from app.services.health import Health
 
 DRAIN = signal.SIGUSR1
 # Its few lines go where all others go, in their form.
@@ -70,14 +71,24 @@ def application() -> Flask:
     """Build the application, in a worker that ends with the server's main process."""
     die_with_parent()
     app = create_app()
-    signal.signal(DRAIN, lambda *_: app.extensions["keyledger"].health.drain())
+    Thread(target=_drain_when_told, args=(app.extensions["keyledger"].health,), name="drain", daemon=True).start()
     return app
+
+
+def _drain_when_told(health: Health) -> None:
+    """Wait for the signal in a thread of its own.
+
+    A handler would run in the main thread, which sleeps in a lock: a signal that comes just before the sleep is
+    noted there and does not end it. A blocked one waits for whoever asks for it.
+    """
+    signal.sigwait({DRAIN})
+    health.drain()
 
 
 def main() -> None:
     """Serve until told to stop; raises BadSettings."""
     settings = from_environment()
-    signal.signal(DRAIN, signal.SIG_IGN)  # a worker that is not ready to drain has nothing to drain
+    signal.pthread_sigmask(signal.SIG_BLOCK, {DRAIN})  # in all threads and workers to come; one waits for it
     server = Server(settings)
     logs.configure(settings.log_level)
     # What was imported stays shared with the workers when their garbage collectors leave it alone.
