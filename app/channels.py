@@ -16,8 +16,8 @@ from app.integrations.senders import Sender
 from app.integrations.smtp import Server
 from app.integrations.webhook import Webhook
 from app.message_settings import MessageSettings
-from app.services.delivery import SEALED
-from app.services.sealing import CannotOpen, Sealer
+from app.services.events.delivery import SEALED
+from app.services.sealing.sealing import CannotOpen, Sealer
 
 # How much of the digest of a URL names its target; no place in a setting is as long a number.
 NAME_DIGITS = 12

@@ -7,26 +7,26 @@ from app.config import Settings
 from app.db import Database
 from app.dispatch import TaskName
 from app.domain.windows import Calendar
-from app.services.archive_retention import ArchiveRetention
-from app.services.audit_retention import AuditRetention
-from app.services.call_log_routing import CallLogRetention
-from app.services.deliveries import Deliveries
-from app.services.event_retention import EventRetention
-from app.services.folding import Folding
-from app.services.graces import Graces
-from app.services.increases import Increases
-from app.services.job_batches import JobBatch, Parked
-from app.services.jobs import Job, Jobs
-from app.services.key_ends import KeyEnds
-from app.services.key_retention import KeyRetention
-from app.services.notices import Notices
-from app.services.reaping import Reaping
-from app.services.rebasing import Rebasing
-from app.services.retention import Retention
-from app.services.rotations import Rotations
-from app.services.silences import Silences
-from app.services.watching import Watching
-from app.services.windows import Windows
+from app.services.accounts.windows import Windows
+from app.services.audit.audit_retention import AuditRetention
+from app.services.call_logs.call_log_routing import CallLogRetention
+from app.services.decisions.reaping import Reaping
+from app.services.decisions.rebasing import Rebasing
+from app.services.events.deliveries import Deliveries
+from app.services.events.event_retention import EventRetention
+from app.services.jobs.job_batches import JobBatch, Parked
+from app.services.jobs.jobs import Job, Jobs
+from app.services.jobs.silences import Silences
+from app.services.keys.archive_retention import ArchiveRetention
+from app.services.keys.graces import Graces
+from app.services.keys.increases import Increases
+from app.services.keys.key_ends import KeyEnds
+from app.services.keys.key_retention import KeyRetention
+from app.services.keys.notices import Notices
+from app.services.ledger.folding import Folding
+from app.services.ledger.retention import Retention
+from app.services.rotations.rotations import Rotations
+from app.services.thresholds.watching import Watching
 from app.store.policies import Policies
 
 

@@ -24,7 +24,7 @@ from app import (
 )
 from app.config import Settings, from_environment
 from app.processes import die_with_parent
-from app.services.health import Health
+from app.services.jobs.health import Health
 
 DRAIN = signal.SIGUSR1
 # Its few lines go where all others go, in their form.

@@ -28,7 +28,7 @@ from app.models import (
     teams,
     users,
 )
-from app.services import daily
+from app.services.ledger import daily
 from tests.clients import Api
 from tests.clocks import START
 

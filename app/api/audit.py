@@ -8,7 +8,7 @@ from app.api.auth import act, services
 from app.api.blueprint import Blueprint, answer, answer_page
 from app.api.schemas.audit import AuditLogResponseSchema, AuditQuerySchema, PaginatedAuditLogResponseSchema
 from app.errors import InvalidRequest, NotFound
-from app.services.audit_reads import AuditQuery
+from app.services.audit.audit_reads import AuditQuery
 
 audit = Blueprint("audit")
 

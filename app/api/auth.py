@@ -10,8 +10,8 @@ from app.container import Services
 from app.domain import access
 from app.domain.access import Caller
 from app.errors import InvalidRequest, Unauthenticated
-from app.services.audit import Act
-from app.services.refusals import enforce
+from app.services.access.refusals import enforce
+from app.services.audit.audit import Act
 
 _PREFIX = re.compile(r"(?:Bearer|bearer|Basic) +(\S.*)")
 # An AWS client signs with the key in the place of its access key id.

@@ -20,7 +20,7 @@ from app.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from app.services.pages import Page
+from app.services.rows.pages import Page
 
 ViewFunction = Callable[..., Any]
 

@@ -21,7 +21,7 @@ from app.api.schemas.budgets import (
 )
 from app.domain.budgets import UNENFORCED_FIELDS
 from app.errors import InvalidRequest, NotFound
-from app.services.pages import Wanted
+from app.services.rows.pages import Wanted
 
 budgets = Blueprint("budgets", unenforced=UNENFORCED_FIELDS)
 

@@ -12,7 +12,7 @@ from app.api.finished_calls import batch_of, finished_call, subject
 from app.api.schemas.call_logs import LoggedSchema, LogRequestSchema
 from app.domain.finished_calls import FinishedCall
 from app.errors import InvalidRequest, KeyNotFound, ServiceError
-from app.services.reservations import Subject
+from app.services.decisions.reservations import Subject
 
 call_logs = Blueprint("call_logs")
 

@@ -25,9 +25,9 @@ from app.api.schemas.decisions import (
 from app.domain.estimates import Estimate
 from app.domain.verdicts import Call
 from app.errors import InvalidRequest, KeyNotFound, ServiceError
-from app.services.charges import Usage
-from app.services.judging import Asked, request_id
-from app.services.refusals import rules
+from app.services.access.refusals import rules
+from app.services.decisions.charges import Usage
+from app.services.decisions.judging import Asked, request_id
 
 decisions = Blueprint("decisions", deferred=True)
 settlements = Blueprint("settlements")

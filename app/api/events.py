@@ -17,8 +17,8 @@ from app.api.schemas.events import (
 )
 from app.clock import iso
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.services.event_reads import EventQuery, TargetView
-from app.services.pages import Wanted
+from app.services.events.event_reads import EventQuery, TargetView
+from app.services.rows.pages import Wanted
 
 events = Blueprint("events")
 

@@ -5,8 +5,8 @@ from typing import Any
 from app.domain import money
 from app.domain.finished_calls import FinishedCall
 from app.errors import InvalidRequest
-from app.services.refusals import rules
-from app.services.reservations import Subject
+from app.services.access.refusals import rules
+from app.services.decisions.reservations import Subject
 
 # Fields that are told of a call as they are sent.
 _AS_SENT = (

@@ -34,7 +34,7 @@ from app.errors import (
     MemberPermissionMissing,
     NothingFound,
 )
-from app.services.key_filters import AliasQuery
+from app.services.keys.key_filters import AliasQuery
 
 key_rotation = Blueprint("key_rotation", unenforced=UNENFORCED_FIELDS)
 

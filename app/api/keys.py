@@ -40,7 +40,7 @@ from app.errors import (
     NoWorker,
     Overloaded,
 )
-from app.services.key_filters import KeyQuery
+from app.services.keys.key_filters import KeyQuery
 
 keys = Blueprint("keys", unenforced=UNENFORCED_FIELDS)
 

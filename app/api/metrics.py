@@ -15,7 +15,7 @@ from app.api.blueprint import Blueprint, documented
 from app.api.responses.metrics import Standing
 from app.container import Services
 from app.domain import access
-from app.services.refusals import enforce
+from app.services.access.refusals import enforce
 
 metrics = Blueprint("metrics", deferred=True)
 

@@ -11,9 +11,9 @@ from app.api.blueprint import Blueprint, answer
 from app.api.schemas.operations import DrainingSchema, JobListSchema, ModelListSchema, ReadinessSchema
 from app.clock import iso
 from app.domain import access
-from app.services.job_batches import Parked
-from app.services.jobs import JobRecord
-from app.services.refusals import enforce
+from app.services.access.refusals import enforce
+from app.services.jobs.job_batches import Parked
+from app.services.jobs.jobs import JobRecord
 
 KEYLEDGER_VERSION = "0.1.0"
 # The release of LiteLLM whose API this service speaks; its clients read it.

@@ -24,9 +24,9 @@ from app.api.schemas.organizations import (
 )
 from app.domain.organizations import UNENFORCED_FIELDS
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.services.organization_lists import ListedOrganization, OrganizationQuery
-from app.services.organizations import OrganizationInfo
-from app.services.team_views import TeamView
+from app.services.organizations.organization_lists import ListedOrganization, OrganizationQuery
+from app.services.organizations.organizations import OrganizationInfo
+from app.services.teams.team_views import TeamView
 
 organizations = Blueprint("organizations", unenforced=UNENFORCED_FIELDS)
 

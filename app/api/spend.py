@@ -25,8 +25,8 @@ from app.api.schemas.spend import (
     UserDailyActivityQuerySchema,
 )
 from app.errors import InvalidRequest
-from app.services.report_filters import ReportQuery
-from app.services.reports import ActivityPage
+from app.services.reports.report_filters import ReportQuery
+from app.services.reports.reports import ActivityPage
 
 spend = Blueprint("spend")
 

@@ -15,7 +15,7 @@ from app.api.schemas.team_lists import (
     TeamListV2QuerySchema,
 )
 from app.errors import InvalidRequest
-from app.services.team_filters import TeamQuery
+from app.services.teams.team_filters import TeamQuery
 
 team_lists = Blueprint("team_lists")
 

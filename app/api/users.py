@@ -22,7 +22,7 @@ from app.api.schemas.users import (
 )
 from app.domain.users import UNENFORCED_FIELDS
 from app.errors import BadAlias, Conflict, InvalidRequest, NotFound
-from app.services.user_filters import UserQuery
+from app.services.users.user_filters import UserQuery
 
 users = Blueprint("users", unenforced=UNENFORCED_FIELDS)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from app.commands.starting import fail, opened, settings_beside_up
-from app.services.job_batches import PAUSE_SECONDS
+from app.services.jobs.job_batches import PAUSE_SECONDS
 
 
 @click.group()
@@ -22,8 +22,8 @@ def events() -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 def list_events(state: str | None, kind: str | None, limit: int) -> None:
     """Print the newest events, one a line: id, instant, kind, entity, state."""
-    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
-    from app.services.event_reads import EventQuery  # noqa: PLC0415
+    from app.services.audit.audit import SYSTEM, Act  # noqa: PLC0415
+    from app.services.events.event_reads import EventQuery  # noqa: PLC0415
 
     with opened() as services:
         query = EventQuery(state=state, kind=kind, size=limit)
@@ -58,7 +58,7 @@ def send_test() -> None:
     from app.clock import SystemClock  # noqa: PLC0415
     from app.domain.deliveries import Claimed, StoredEvent, Subject  # noqa: PLC0415
     from app.domain.event_routing import MAIL  # noqa: PLC0415
-    from app.services.sealing import Sealer  # noqa: PLC0415
+    from app.services.sealing.sealing import Sealer  # noqa: PLC0415
 
     found, clock = settings_beside_up(), SystemClock()
     event = StoredEvent(str(uuid.uuid4()), "test_message", "service", "Keyledger", {}, clock.now())
@@ -81,7 +81,7 @@ def send_test() -> None:
 
 def _confirm(targets: Sequence[str]) -> None:
     """Write down that these have taken something; the store is needed for nothing else here."""
-    from app.services import delivery  # noqa: PLC0415
+    from app.services.events import delivery  # noqa: PLC0415
 
     if targets:
         with opened() as services, services.database.transaction() as transaction:
@@ -90,7 +90,7 @@ def _confirm(targets: Sequence[str]) -> None:
 
 def _replay(event_ids: tuple[str, ...]) -> None:
     from app.errors import Conflict, NotFound  # noqa: PLC0415
-    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
+    from app.services.audit.audit import SYSTEM, Act  # noqa: PLC0415
 
     with opened() as services:
         act = Act(SYSTEM, services.clock.now())
@@ -105,7 +105,7 @@ def _replay(event_ids: tuple[str, ...]) -> None:
 
 
 def _replay_parked(target: str | None) -> None:
-    from app.services.audit import SYSTEM, Act  # noqa: PLC0415
+    from app.services.audit.audit import SYSTEM, Act  # noqa: PLC0415
 
     done = 0
     with opened() as services:

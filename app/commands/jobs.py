@@ -7,8 +7,8 @@ import click
 from app.commands.starting import fail, opened
 
 if TYPE_CHECKING:
-    from app.services.job_batches import Parked, ParkedRow
-    from app.services.jobs import JobRecord
+    from app.services.jobs.job_batches import Parked, ParkedRow
+    from app.services.jobs.jobs import JobRecord
 
 _PREFIX = "keyledger."
 _COLUMNS = ("job", "every", "last start", "last end", "next due", "rows", "parked", "failures", "last error")

@@ -5,7 +5,7 @@ import time
 import click
 
 from app.commands.starting import fail, opened
-from app.services.job_batches import PAUSE_SECONDS
+from app.services.jobs.job_batches import PAUSE_SECONDS
 
 
 @click.group()

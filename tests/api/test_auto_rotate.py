@@ -10,7 +10,7 @@ from app.container import Services
 from app.domain.minting import Secret
 from app.message_settings import MessageSettings
 from app.models import events
-from app.services import delivery
+from app.services.events import delivery
 from tests.clients import Answer, Api
 from tests.clocks import START
 from tests.factories import add_team, add_user, on_one_store, rows, unchanged

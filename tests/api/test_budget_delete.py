@@ -8,7 +8,7 @@ from sqlalchemy import insert, update
 from app.config import Settings
 from app.container import Services
 from app.models import audit, budget_state, budgets, keys, organization_members, team_members, teams
-from app.services import budget_ends
+from app.services.budgets import budget_ends
 from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.calls import allowed, refused, spent
 from tests.api.counting import statements

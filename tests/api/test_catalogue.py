@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.container import Services
-from app.services.catalogue import MOST_MODELS
+from app.services.keys.catalogue import MOST_MODELS
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather
 from tests.api.teams import new as new_team

@@ -14,7 +14,7 @@ from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
-from app.services.jobs import Job, Jobs
+from app.services.jobs.jobs import Job, Jobs
 from app.store.heartbeats import Heartbeats, Part
 from tests.api.counting import statements
 from tests.apps import app_over

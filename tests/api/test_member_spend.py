@@ -12,7 +12,7 @@ from app.container import Services
 from app.dispatch import TaskName
 from app.domain.teams import member_id
 from app.models import audit, budgets, ledger, ledger_unfolded
-from app.services.audit import SYSTEM, Act
+from app.services.audit.audit import SYSTEM, Act
 from tests.api.calls import allowed, limit, refused, spent
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis

@@ -14,7 +14,7 @@ from app.dispatch import TaskName
 from app.domain.deliveries import Route, Subject
 from app.domain.minting import Secret
 from app.models import keys
-from app.services import delivery
+from app.services.events import delivery
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
 from tests.apps import app_over

@@ -22,7 +22,7 @@ from app.models import (
     teams,
     users,
 )
-from app.services.key_ends import ARCHIVE_BATCH
+from app.services.keys.key_ends import ARCHIVE_BATCH
 from tests.api import calls
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, gather, without_redis

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from app.container import Services
 from app.models import organization_members, teams
-from app.services.organization_lists import MOST_SHOWN
+from app.services.organizations.organization_lists import MOST_SHOWN
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather
 from tests.api.organizations import info, new

@@ -9,7 +9,7 @@ from app.clock import iso
 from app.container import Services
 from app.dispatch import TaskName
 from app.models import daily_label_spend, ledger
-from app.services.prices import Prices
+from app.services.decisions.prices import Prices
 from tests.api.calls import MODEL, allowed, limit, post_settle, refused, settle
 from tests.clients import Api
 from tests.clocks import START, MovableClock

@@ -7,7 +7,7 @@ import pytest
 
 from app.container import Services
 from app.db import Database
-from app.services.audit import SYSTEM, Act
+from app.services.audit.audit import SYSTEM, Act
 from tests.api.costs import Cost, Measure, measuring
 from tests.clients import MASTER_KEY, Api
 from tests.factories import add_organization, add_person, add_team, add_tier, add_user

@@ -22,8 +22,8 @@ from app.models import (
     team_members,
     teams,
 )
-from app.services import key_ends
-from app.services.ledger_check import Checked
+from app.services.keys import key_ends
+from app.services.ledger.ledger_check import Checked
 from tests.api.calls import allowed, refused, settle
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather, without_redis

@@ -7,7 +7,7 @@ import pytest
 
 from app.container import Services
 from app.models import audit, events
-from app.services.team_keys import MOST_KEYS
+from app.services.teams.team_keys import MOST_KEYS
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, TEAM, about_the_team, gather, without_redis
 from tests.api.teams import new

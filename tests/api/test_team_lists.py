@@ -8,7 +8,7 @@ from sqlalchemy import insert
 
 from app.container import Services
 from app.models import team_members
-from app.services.team_lists import MEMBERS_OF_EACH
+from app.services.teams.team_lists import MEMBERS_OF_EACH
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather
 from tests.api.teams import add, info, new, spend

@@ -21,8 +21,8 @@ from app.models import (
     team_members,
     users,
 )
-from app.services import key_ends
-from app.services.audit import Act
+from app.services.audit.audit import Act
+from app.services.keys import key_ends
 from tests.api.calls import allowed, refused, settle, spent
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather, without_redis

@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from app.container import Services
 from app.dispatch import TaskName
 from app.models import organization_members
-from app.services.user_filters import SORTS
+from app.services.users.user_filters import SORTS
 from tests.api.calls import spent
 from tests.api.counting import statements
 from tests.api.identities import ORGANIZATION, TEAM, gather

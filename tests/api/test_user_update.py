@@ -6,7 +6,7 @@ import pytest
 
 from app.container import Services
 from app.models import audit, object_permissions
-from app.services.callers import MASTER_USER_ID
+from app.services.access.callers import MASTER_USER_ID
 from tests.api.calls import allowed, limit, refused, spent
 from tests.api.counting import statements
 from tests.api.identities import TEAM, gather

@@ -10,7 +10,7 @@ from app.clock import iso
 from app.config import Settings
 from app.container import Services, build
 from app.domain.money import MAXIMUM_DOLLARS
-from app.services.prices import Prices
+from app.services.decisions.prices import Prices
 from tests.api.calls import MODEL, allowed, limit, refused, settle, verify
 from tests.apps import app_over
 from tests.clients import Api

@@ -22,7 +22,7 @@ from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import budget_state
-from app.services import account_windows, spellings
+from app.services.accounts import account_windows, spellings
 from tests.environment import ENVIRONMENT
 
 # How the statements of the job begin that find, read and write the state of windows, as opposed to its records.

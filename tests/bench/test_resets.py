@@ -11,7 +11,7 @@ from app.container import build
 from app.db import Database
 from app.migrate import upgrade
 from app.models import budget_state
-from app.services.windows import RESET_BATCH
+from app.services.accounts.windows import RESET_BATCH
 from tests.bench import resets
 from tests.servers import PostgresServer, RedisServer
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.db import Database
-from app.services.deliveries import Deliveries
+from app.services.events.deliveries import Deliveries
 from tests.clocks import MovableClock
 from tests.deliveries.world import Post, engine, to
 from tests.integrations.receivers import Receiver

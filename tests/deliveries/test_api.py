@@ -12,8 +12,8 @@ import pytest
 from app.container import Services
 from app.domain.event_routing import Channels
 from app.models import audit, events
-from app.services.audit import SYSTEM, Act
-from app.services.deliveries import Deliveries
+from app.services.audit.audit import SYSTEM, Act
+from app.services.events.deliveries import Deliveries
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock

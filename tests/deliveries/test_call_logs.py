@@ -17,8 +17,8 @@ from app.db import Database
 from app.dispatch import TaskName
 from app.domain.outbound import Allowance
 from app.models import call_logs, deliveries, targets
-from app.services.audit import SYSTEM, Act
-from app.services.callback_sender import GONE, MOST_LOGS, NOT_KEPT
+from app.services.audit.audit import SYSTEM, Act
+from app.services.call_logs.callback_sender import GONE, MOST_LOGS, NOT_KEPT
 from tests import leaks
 from tests.api.calls import allowed, settle
 from tests.api.counting import statements

@@ -19,11 +19,11 @@ from app.integrations.posting import Endpoints
 from app.integrations.webhook import NO_CARRIER, Webhook
 from app.message_settings import MessageSettings
 from app.models import deliveries, events, key_secrets
-from app.services import delivery
-from app.services.deliveries import Deliveries
-from app.services.delivery import SEALED
-from app.services.event_routing import EventRouting
-from app.services.sealing import Sealer
+from app.services.events import delivery
+from app.services.events.deliveries import Deliveries
+from app.services.events.delivery import SEALED
+from app.services.events.event_routing import EventRouting
+from app.services.sealing.sealing import Sealer
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.deliveries.world import drain

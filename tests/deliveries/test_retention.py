@@ -8,8 +8,8 @@ from sqlalchemy import insert, update
 from app.db import Database
 from app.models import deliveries as deliveries_table
 from app.models import events
-from app.services.deliveries import Deliveries
-from app.services.event_retention import TIDY_BATCH, EventRetention
+from app.services.events.deliveries import Deliveries
+from app.services.events.event_retention import TIDY_BATCH, EventRetention
 from tests.api.counting import statements
 from tests.clocks import MovableClock
 from tests.deliveries.world import KIND, Post, drain, engine, happen, heard, only, to

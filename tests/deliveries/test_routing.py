@@ -11,7 +11,7 @@ from app.domain.event_kinds import KINDS
 from app.domain.event_routing import Addresses, Channels, routes_of
 from app.message_settings import MessageSettings
 from app.models import deliveries, events
-from app.services.event_routing import EventRouting
+from app.services.events.event_routing import EventRouting
 from tests.api.counting import statements
 from tests.clocks import START, MovableClock
 from tests.deliveries.world import happen

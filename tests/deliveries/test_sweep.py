@@ -10,11 +10,11 @@ from sqlalchemy import update
 from app.db import Database
 from app.models import deliveries as deliveries_table
 from app.models import events, targets
-from app.services import delivery
-from app.services.claiming import MOST_TARGETS, claim
-from app.services.deliveries import BROKEN, UNKNOWN_TARGET, Deliveries
-from app.services.delivery import Event
-from app.services.recording import record
+from app.services.events import delivery
+from app.services.events.claiming import MOST_TARGETS, claim
+from app.services.events.deliveries import BROKEN, UNKNOWN_TARGET, Deliveries
+from app.services.events.delivery import Event
+from app.services.events.recording import record
 from tests.api.counting import statements
 from tests.clocks import START, MovableClock
 from tests.deliveries.world import HOURS, KIND, Post, drain, engine, happen, heard, only, to

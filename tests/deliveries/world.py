@@ -16,8 +16,8 @@ from app.domain.outbound import Allowance
 from app.integrations.destinations import DeliveryResult
 from app.integrations.outbound import Fence
 from app.models import events
-from app.services.deliveries import Deliveries
-from app.services.event_routing import EventRouting
+from app.services.events.deliveries import Deliveries
+from app.services.events.event_routing import EventRouting
 from tests.clocks import MovableClock
 from tests.factories import rows
 from tests.integrations.receivers import Received, Receiver

@@ -8,7 +8,7 @@ from app.domain.callbacks import MOST_CALLBACKS, SEALED_PREFIX, resealed, stored
 from app.domain.masking import MASK, masked
 from app.domain.minting import Secret
 from app.domain.values import InvalidValue
-from app.services.sealing import Sealer
+from app.services.sealing.sealing import Sealer
 
 SEALER = Sealer(Secret("salt"))
 LANGFUSE = {"langfuse_public_key": "pk-1", "langfuse_secret_key": "sk-1", "langfuse_host": "https://lf.example"}

@@ -25,7 +25,7 @@ from app.domain.keys import (
 from app.domain.minting import Secret
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
-from app.services.sealing import Sealer
+from app.services.sealing.sealing import Sealer
 
 NOW = datetime(2026, 11, 18, 13, 47, 33, tzinfo=UTC)
 SOON = NOW + timedelta(hours=1)

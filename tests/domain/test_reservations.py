@@ -16,7 +16,7 @@ from app.domain.reservations import Reservation, unpacked
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Window
 from app.errors import InvalidRequest
-from app.services.reservations import Reservations
+from app.services.decisions.reservations import Reservations
 
 NAMES = st.text(max_size=20)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

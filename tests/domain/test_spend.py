@@ -135,7 +135,7 @@ class Kept:
         self.stored["window_spend_nanos"] += amount
 
     def move(self, now: datetime) -> None:
-        """As `app.services.account_windows.move_windows` does."""
+        """As `app.services.accounts.account_windows.move_windows` does."""
         window = self.read(now).window
         assert window is not None
         if self.stored["reset_at"] <= window.start:

@@ -16,7 +16,7 @@ from app.domain.masking import MASK, masked, masked_team_metadata
 from app.domain.minting import Secret
 from app.domain.team_callbacks import added, in_effect, silenced, without
 from app.domain.values import InvalidValue
-from app.services.sealing import Sealer
+from app.services.sealing.sealing import Sealer
 
 SEALER = Sealer(Secret("salt"))
 SECRET = {"langfuse_secret_key": "sk-1", "langfuse_host": "https://lf.example"}

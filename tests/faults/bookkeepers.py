@@ -24,10 +24,10 @@ from app.container import build
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
 from app.processes import die_with_parent
-from app.services.audit import SYSTEM, Act
-from app.services.charges import Settled, Usage
-from app.services.job_batches import PAUSE_SECONDS
-from app.services.reservations import Subject
+from app.services.audit.audit import SYSTEM, Act
+from app.services.decisions.charges import Settled, Usage
+from app.services.decisions.reservations import Subject
+from app.services.jobs.job_batches import PAUSE_SECONDS
 from tests.faults import families
 
 _processes = get_context("forkserver")

@@ -17,9 +17,9 @@ from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.domain.windows import Window
-from app.services import ledger
-from app.services.audit import SYSTEM, Act
-from app.services.ledger import Entry
+from app.services.audit.audit import SYSTEM, Act
+from app.services.ledger import ledger
+from app.services.ledger.ledger import Entry
 from tests.clients import Api
 from tests.factories import everything
 from tests.services.due import Stored

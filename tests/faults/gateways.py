@@ -18,7 +18,8 @@ from app.domain import minting
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger
-from app.services import rebasing, spends
+from app.services.accounts import spends
+from app.services.decisions import rebasing
 from app.store import balance_names
 from tests.clients import MASTER_KEY
 from tests.environment import ENVIRONMENT

@@ -28,8 +28,8 @@ from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.models import deliveries, events, targets
-from app.services import delivery
-from app.services.delivery import Event
+from app.services.events import delivery
+from app.services.events.delivery import Event
 from tests.environment import ENVIRONMENT
 from tests.factories import rows
 from tests.integrations.receivers import Receiver

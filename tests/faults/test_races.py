@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.db import Database
 from app.domain import minting
 from app.models import audit, budget_state, deleted_keys, events, key_secrets, keys, ledger, object_permissions
-from app.services import spends
+from app.services.accounts import spends
 from tests.faults.web import PATIENT_SECONDS, Caller, Pair, Reply, all_at_once
 
 pytestmark = pytest.mark.processes

@@ -9,8 +9,8 @@ from redis import Redis
 from app.config import Settings
 from app.container import Services, build
 from app.db import Database
-from app.services.audit import SYSTEM, Act
-from app.services.snapshots import Snapshots
+from app.services.audit.audit import SYSTEM, Act
+from app.services.decisions.snapshots import Snapshots
 from app.store.connection import HotRedis
 from app.store.policies import Policies
 from tests.clocks import MovableClock

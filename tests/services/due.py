@@ -12,10 +12,10 @@ from app.container import Services
 from app.db import Database, metadata
 from app.dispatch import TaskName
 from app.models import audit, budget_state, events, key_secrets, keys
-from app.services.graces import GRACE_BATCH
-from app.services.increases import INCREASE_BATCH
-from app.services.key_ends import EXPIRY_BATCH
-from app.services.windows import RESET_BATCH
+from app.services.accounts.windows import RESET_BATCH
+from app.services.keys.graces import GRACE_BATCH
+from app.services.keys.increases import INCREASE_BATCH
+from app.services.keys.key_ends import EXPIRY_BATCH
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import NANOS, copy_key, everything, rows

@@ -10,7 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine, event
 
 from app.container import Services
-from app.services.audit import Act
+from app.services.audit.audit import Act
 from app.store import policies
 from app.store.connection import HotRedis, Lease, Script
 from app.store.policies import Entity, Policies

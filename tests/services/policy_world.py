@@ -20,8 +20,8 @@ from app.container import build
 from app.db import Database
 from app.errors import RedisUnavailable
 from app.models import keys
-from app.services.audit import SYSTEM, Act
-from app.services.snapshots import Snapshots
+from app.services.audit.audit import SYSTEM, Act
+from app.services.decisions.snapshots import Snapshots
 from app.store import policies
 from app.store.connection import HotRedis, Lease
 from app.store.policies import Policies

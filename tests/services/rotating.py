@@ -14,7 +14,7 @@ from app.dispatch import TaskName
 from app.domain import minting
 from app.message_settings import MessageSettings
 from app.models import events, key_secrets
-from app.services import delivery
+from app.services.events import delivery
 from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock

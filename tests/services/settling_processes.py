@@ -7,9 +7,9 @@ from typing import Any
 
 from app.config import Settings
 from app.container import build
-from app.services.audit import SYSTEM, Act
-from app.services.charges import Settled, Usage
-from app.services.reservations import Subject
+from app.services.audit.audit import SYSTEM, Act
+from app.services.decisions.charges import Settled, Usage
+from app.services.decisions.reservations import Subject
 from tests.clocks import MovableClock
 from tests.services.job_processes import PROCESS_SECONDS, environment_of
 

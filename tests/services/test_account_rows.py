@@ -7,7 +7,8 @@ from sqlalchemy import Column, Table, delete, insert, literal, select, text, upd
 from app.db import Database, Json
 from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, rolled_windows
-from app.services import account_rows, rows
+from app.services.accounts import account_rows
+from app.services.rows import rows
 from tests.bench.plans import sent_to
 from tests.clocks import START
 

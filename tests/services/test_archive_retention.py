@@ -13,7 +13,7 @@ from app.container import Services
 from app.db import Database
 from app.dispatch import TaskName
 from app.models import deleted_keys, deleted_teams, retired_secrets
-from app.services.old_rows import DROP_BATCH
+from app.services.rows.old_rows import DROP_BATCH
 from tests.api.calls import allowed, post_settle, refused, spent
 from tests.api.counting import statements
 from tests.clients import Api

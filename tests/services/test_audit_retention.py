@@ -12,7 +12,7 @@ from app.container import Services
 from app.db import Database
 from app.dispatch import TaskName
 from app.models import audit
-from app.services.old_rows import DROP_BATCH
+from app.services.rows.old_rows import DROP_BATCH
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import START, MovableClock

@@ -18,8 +18,8 @@ from app.domain.windows import Calendar
 from app.integrations.destinations import SUPPORTED, Destinations
 from app.integrations.outbound import Fence
 from app.models import keys
-from app.services.callback_probes import CallbackHealth, CallbackProbes
-from app.services.sealing import Sealer
+from app.services.call_logs.callback_probes import CallbackHealth, CallbackProbes
+from app.services.sealing.sealing import Sealer
 from app.store.replies import Replies
 from tests.clients import Api
 from tests.clocks import MovableClock

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 
 from app.db import Database
 from app.models import daily_label_spend, daily_spend, keys
-from app.services import daily
+from app.services.ledger import daily
 from tests.api.counting import statements
 from tests.clocks import START
 from tests.factories import charge, rows

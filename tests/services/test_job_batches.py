@@ -13,8 +13,8 @@ from app.container import Services
 from app.dispatch import TaskName
 from app.errors import InvalidRequest, RedisUnavailable
 from app.models import audit, budget_state, events, key_secrets, keys
-from app.services.job_batches import PAUSE_SECONDS, JobBatch
-from app.services.jobs import Job, Jobs
+from app.services.jobs.job_batches import PAUSE_SECONDS, JobBatch
+from app.services.jobs.jobs import Job, Jobs
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock

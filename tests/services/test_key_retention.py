@@ -13,7 +13,7 @@ from app.container import Services, build
 from app.dispatch import TaskName
 from app.errors import StoreUnavailable
 from app.models import audit, budget_state, deleted_keys, events, key_secrets, keys, retired_secrets
-from app.services.key_retention import PURGE_BATCH
+from app.services.keys.key_retention import PURGE_BATCH
 from tests.api.calls import allowed, refused, settle, verify
 from tests.api.counting import statements
 from tests.clients import Api

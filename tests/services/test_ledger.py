@@ -16,13 +16,13 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend, spend_of
 from app.domain.windows import Calendar
 from app.models import budget_state, ledger
-from app.services import spends
-from app.services.account_rows import among
-from app.services.accounts import armed_account, open_account, open_accounts, rearm
-from app.services.audit import Act
-from app.services.folding import Folding
-from app.services.ledger import correct
-from app.services.rebasing import Rebasing
+from app.services.accounts import spends
+from app.services.accounts.account_rows import among
+from app.services.accounts.accounts import armed_account, open_account, open_accounts, rearm
+from app.services.audit.audit import Act
+from app.services.decisions.rebasing import Rebasing
+from app.services.ledger.folding import Folding
+from app.services.ledger.ledger import correct
 from app.store.balances import Balances
 from app.store.connection import HotRedis
 from tests.clocks import START, MovableClock

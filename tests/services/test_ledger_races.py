@@ -8,9 +8,9 @@ from app.db import Database
 from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
-from app.services import ledger
-from app.services.audit import SYSTEM, Act
-from app.services.ledger import Entry
+from app.services.audit.audit import SYSTEM, Act
+from app.services.ledger import ledger
+from app.services.ledger.ledger import Entry
 from tests.clocks import START
 
 ROUNDS = 4

@@ -22,7 +22,7 @@ from app.dispatch import TaskName
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import member_id
 from app.models import budget_state, ledger_unfolded, team_members
-from app.services import account_rows
+from app.services.accounts import account_rows
 from tests.api.calls import spent
 from tests.api.counting import statements
 from tests.apps import app_over

@@ -10,7 +10,7 @@ from app.config import Settings
 from app.container import Services, build
 from app.dispatch import TaskName
 from app.models import events, keys
-from app.services.notices import NOTICE_BATCH
+from app.services.keys.notices import NOTICE_BATCH
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock

@@ -12,8 +12,8 @@ from sqlalchemy import Column, Table, delete, insert, select
 from app.db import Database
 from app.errors import InvalidRequest
 from app.models import users
-from app.services import cursors, pages
-from app.services.pages import FEW, MOST_COUNTED, Listing, Order, Wanted, Within, page_of
+from app.services.rows import cursors, pages
+from app.services.rows.pages import FEW, MOST_COUNTED, Listing, Order, Wanted, Within, page_of
 from tests.api.counting import statements
 from tests.clocks import START
 

@@ -18,8 +18,8 @@ from hypothesis.strategies import lists, sampled_from
 
 from app.config import Settings
 from app.errors import StoreUnavailable, WriteStands
-from app.services import snapshot_rows
-from app.services.snapshots import Sighting, Snapshots
+from app.services.decisions import snapshot_rows
+from app.services.decisions.snapshots import Sighting, Snapshots
 from app.store.connection import Lease, Script
 from app.store.policies import Entity, Freshness, Policies, Versions
 from tests.environment import ENVIRONMENT

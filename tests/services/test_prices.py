@@ -11,7 +11,7 @@ import pytest
 from genai_prices.data import providers
 from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
 
-from app.services.prices import CACHE_SIZE, Prices
+from app.services.decisions.prices import CACHE_SIZE, Prices
 from tests.clocks import START
 
 MILLION = 1_000_000
@@ -132,7 +132,7 @@ def test_names_that_callers_make_up_do_not_pile_up():
 def test_pricing_starts_no_thread_and_the_list_is_imported_only_when_asked():
     program = (
         "import sys, threading\n"
-        "from app.services.prices import Prices\n"
+        "from app.services.decisions.prices import Prices\n"
         "from tests.clocks import START\n"
         "prices = Prices(None)\n"
         "assert 'genai_prices' not in sys.modules\n"

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event
 from app.config import Settings
 from app.container import Services, build
 from app.errors import Conflict, NothingFound, ServiceError, StoreUnavailable, UnknownKey, WriteStands
-from app.services.audit import Act
+from app.services.audit.audit import Act
 from app.store import policies
 from tests.clocks import MovableClock
 from tests.faults.proxy import Command, Cut, RedisProxy, runs

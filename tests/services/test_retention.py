@@ -21,8 +21,8 @@ from app.db import Database
 from app.dispatch import TaskName
 from app.domain.teams import member_id
 from app.models import budget_state, ledger, ledger_unfolded
-from app.services import retention
-from app.services.retention import PURGE_BATCH, Retention
+from app.services.ledger import retention
+from app.services.ledger.retention import PURGE_BATCH, Retention
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import START, MovableClock

@@ -20,8 +20,8 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.thresholds import CrossingKind
 from app.domain.windows import Calendar
 from app.models import budget_state, events, rolled_windows
-from app.services import late_charges, spends
-from app.services.rollover import KEPT
+from app.services.accounts import late_charges, spends
+from app.services.accounts.rollover import KEPT
 from tests.api.calls import allowed, limit, refused, settle, spent, verify
 from tests.api.counting import statements
 from tests.apps import app_over

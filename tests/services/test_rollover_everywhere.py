@@ -13,7 +13,7 @@ from app.config import Settings
 from app.container import Services
 from app.domain.scopes import Scope, ScopeKind
 from app.models import keys
-from app.services.spellings import READERS
+from app.services.accounts.spellings import READERS
 from tests.api.counting import statements
 from tests.clients import Answer, Api
 from tests.clocks import MovableClock

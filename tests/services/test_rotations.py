@@ -16,9 +16,9 @@ from app.dispatch import TaskName
 from app.domain.durations import parse
 from app.domain.rotations import GIVEN_UP_AFTER, RETRY_AFTER
 from app.models import audit, deliveries, events, key_secrets, keys, retired_secrets, users
-from app.services.audit import SYSTEM, Act
-from app.services.event_retention import SEALED_FOR, EventRetention
-from app.services.key_secrets import NO_END
+from app.services.audit.audit import SYSTEM, Act
+from app.services.events.event_retention import SEALED_FOR, EventRetention
+from app.services.keys.key_secrets import NO_END
 from tests.api.counting import statements
 from tests.clients import Api
 from tests.clocks import MovableClock

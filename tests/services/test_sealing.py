@@ -14,7 +14,7 @@ from app.domain.callbacks import SEALED_PREFIX
 from app.domain.masking import MASK
 from app.domain.minting import Secret
 from app.models import audit, deleted_keys, events, keys
-from app.services.sealing import CannotOpen, Sealer, is_sealed
+from app.services.sealing.sealing import CannotOpen, Sealer, is_sealed
 from tests.apps import app_over
 from tests.clients import Api
 from tests.stores import count

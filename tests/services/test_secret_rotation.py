@@ -16,9 +16,9 @@ from app.container import Services, build
 from app.db import Database
 from app.domain.minting import Secret
 from app.models import audit, deleted_keys, deliveries, events, keys, teams
-from app.services.delivery import SEALED
-from app.services.sealing import CannotOpen, Sealer
-from app.services.secret_rotation import BATCH
+from app.services.events.delivery import SEALED
+from app.services.sealing.sealing import CannotOpen, Sealer
+from app.services.sealing.secret_rotation import BATCH
 from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import START, MovableClock

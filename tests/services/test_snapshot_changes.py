@@ -11,9 +11,9 @@ from sqlalchemy import text
 from app.container import Services
 from app.db import Database
 from app.models import budgets, team_members
-from app.services import key_relations
-from app.services.audit import Act
-from app.services.snapshots import Snapshots
+from app.services.audit.audit import Act
+from app.services.decisions.snapshots import Snapshots
+from app.services.keys import key_relations
 from tests.factories import rows
 from tests.servers import eventually
 from tests.services.policy_processes import counted

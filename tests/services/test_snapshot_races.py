@@ -7,8 +7,8 @@ from sqlalchemy import insert, select, update
 from app.container import Services
 from app.db import Database
 from app.models import key_secrets, keys, teams
-from app.services.audit import Act
-from app.services.snapshots import Snapshots
+from app.services.audit.audit import Act
+from app.services.decisions.snapshots import Snapshots
 from app.store import policies
 from tests.clocks import MovableClock
 from tests.services.policy_processes import Interrupted, counted, make_key

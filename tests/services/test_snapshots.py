@@ -13,8 +13,8 @@ from app.db import Database
 from app.domain import minting
 from app.domain.minting import Secret
 from app.models import budget_state, key_secrets, keys
-from app.services.audit import Act
-from app.services.snapshots import Snapshots
+from app.services.audit.audit import Act
+from app.services.decisions.snapshots import Snapshots
 from app.store.connection import HotRedis
 from tests.bench.plans import sent_to
 from tests.clocks import MovableClock

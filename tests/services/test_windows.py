@@ -17,9 +17,9 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import spend_of
 from app.domain.windows import Calendar
 from app.models import audit, budget_state, budgets, events, keys, rolled_windows
-from app.services import account_rows, spends
-from app.services.spellings import READERS
-from app.services.windows import due_at
+from app.services.accounts import account_rows, spends
+from app.services.accounts.spellings import READERS
+from app.services.accounts.windows import due_at
 from tests.api.calls import allowed, limit, refused, settle
 from tests.api.counting import statements
 from tests.apps import app_over

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.container import build
 from app.db import Database
 from app.models.keys import keys
-from app.services.key_ends import EXPIRY_BATCH
+from app.services.keys.key_ends import EXPIRY_BATCH
 from app.store.heartbeats import Part
 from tests.apps import app_over
 from tests.clients import MASTER_KEY, Api

@@ -17,7 +17,7 @@ from app.config import Settings
 from app.container import Services, build
 from app.domain.minting import Secret
 from app.models import keys
-from app.services.sealing import Sealer
+from app.services.sealing.sealing import Sealer
 from tests.apps import app_over
 from tests.clients import Answer, Api
 from tests.environment import ENVIRONMENT

@@ -5,8 +5,8 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.windows import Calendar
-from app.services.budget_views import BudgetView
-from app.services.calendars import Preview, Resets
+from app.services.budgets.budget_views import BudgetView
+from app.services.budgets.calendars import Preview, Resets
 
 
 def settings(view: BudgetView) -> list[dict[str, Any]]:

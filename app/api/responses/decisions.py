@@ -8,10 +8,10 @@ from app.domain.limit_states import LimitKind, LimitState
 from app.domain.money import dollars, shown
 from app.domain.reservations import Reservation
 from app.domain.snapshots import Snapshot
-from app.services.charges import Settled
-from app.services.decisions import Verdict, states_of
-from app.services.explaining import Explanation
-from app.services.judging import Asked, Dismissed
+from app.services.decisions.charges import Settled
+from app.services.decisions.decisions import Verdict, states_of
+from app.services.decisions.explaining import Explanation
+from app.services.decisions.judging import Asked, Dismissed
 
 
 def verdict(asked: Asked, found: Verdict) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.services.callback_probes import CallbackHealth
+from app.services.call_logs.callback_probes import CallbackHealth
 
 
 def key_health(results: Sequence[CallbackHealth] | None) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from app.domain import spellings
 from app.domain.keys import FOLDED_FIELDS
-from app.services.key_bulk import BulkItem
-from app.services.key_filters import AliasQuery, KeyQuery
-from app.services.key_reads import KeyPage
-from app.services.key_views import KeyView
-from app.services.keys import GeneratedKey
-from app.services.pages import Page
+from app.services.keys.key_bulk import BulkItem
+from app.services.keys.key_filters import AliasQuery, KeyQuery
+from app.services.keys.key_reads import KeyPage
+from app.services.keys.key_views import KeyView
+from app.services.keys.keys import GeneratedKey
+from app.services.rows.pages import Page
 
 _GENERATED = (
     "key_name",

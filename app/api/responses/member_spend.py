@@ -4,7 +4,7 @@ from typing import Any
 
 from app.clock import iso
 from app.domain.money import dollars
-from app.services.team_views import MemberView
+from app.services.teams.team_views import MemberView
 
 
 def member_spend_reset(before: MemberView, after: MemberView) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.services.gauges import DeliveryGauges, Gauges, Readings
-from app.services.job_batches import Parked
-from app.services.jobs import JobRecord
+from app.services.jobs.gauges import DeliveryGauges, Gauges, Readings
+from app.services.jobs.job_batches import Parked
+from app.services.jobs.jobs import JobRecord
 
 
 class Standing(Collector):

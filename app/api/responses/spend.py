@@ -6,8 +6,8 @@ from typing import Any
 from app.clock import iso
 from app.domain.activity import Day, Part, Sums, provider_of
 from app.domain.money import dollars
-from app.services.reported_keys import ReportedKey
-from app.services.reports import ActivityPage, ChargePage, LabelSums, Row
+from app.services.reports.reported_keys import ReportedKey
+from app.services.reports.reports import ActivityPage, ChargePage, LabelSums, Row
 
 KEY_COLUMNS = (
     "token",

@@ -6,8 +6,8 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.money import shown
-from app.services.team_filters import TeamQuery
-from app.services.team_lists import ListedTeam, TeamPage
+from app.services.teams.team_filters import TeamQuery
+from app.services.teams.team_lists import ListedTeam, TeamPage
 
 # What is told of a team to those who are not in it.
 _OPEN = (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.domain.teams import OWN_TIER_FIELDS
-from app.services.team_members import MemberOutcome
-from app.services.team_views import MemberView, TeamView
+from app.services.teams.team_members import MemberOutcome
+from app.services.teams.team_views import MemberView, TeamView
 
 # The limits of a member without any tier.
 _OPEN: dict[str, Any] = {"allowed_models": [], "model_max_budget": {}}

@@ -4,9 +4,9 @@ from typing import Any
 
 from app.api.responses.keys import generated
 from app.domain.access import Role
-from app.services.user_filters import UserQuery
-from app.services.user_reads import UserInfo, UserPage
-from app.services.users import NewUser
+from app.services.users.user_filters import UserQuery
+from app.services.users.user_reads import UserInfo, UserPage
+from app.services.users.users import NewUser
 
 # The answer without a first key has no key's fields but these.
 _NO_KEY: dict[str, Any] = {"key": "", "key_name": None, "key_alias": None, "expires": None}

@@ -1,0 +1,1 @@
+"""Budget tiers, and the calendar of what resets when."""

@@ -1,0 +1,1 @@
+"""Events and their deliveries: routed, claimed, sent, recorded, read, replayed and forgotten."""

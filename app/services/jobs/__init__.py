@@ -1,0 +1,1 @@
+"""The periodic jobs, what they have done, and how healthy the installation is."""

@@ -1,0 +1,1 @@
+"""Keys, from their making to their end."""

@@ -1,0 +1,1 @@
+"""The ledger: appended, folded, checked and summed up."""

@@ -1,0 +1,1 @@
+"""New secrets for keys, by request and by schedule."""

@@ -1,0 +1,1 @@
+"""What all that reads or names rows in SQL has in common."""

@@ -1,0 +1,1 @@
+"""Spending thresholds that are crossed."""
