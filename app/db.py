@@ -173,7 +173,12 @@ class Database:
 
 def insertion(connection: Connection, table: Table) -> Any:
     """An INSERT in the store's own dialect, which knows ON CONFLICT."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return insertion_on(connection.dialect.name, table)
+
+
+def insertion_on(store: str, table: Table) -> Any:
+    """The same where the statement is drawn once for a kind of store, sqlite or postgresql."""
+    dialect = sqlite if store == "sqlite" else postgresql
     return dialect.insert(table)
 
 

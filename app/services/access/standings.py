@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, true, union, union_all
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, true, union, union_all
 
 from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
 from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
@@ -30,6 +30,19 @@ class OrganizationFacts:
 
 
 _TIER = labelled({"tier": budgets})
+# Drawn once: most requests ask so.
+_TEAMS = (
+    select(teams, team_members.c.role.label("caller_role"))
+    .select_from(
+        teams.outerjoin(
+            team_members,
+            and_(team_members.c.team_id == teams.c.team_id, team_members.c.user_id == bindparam("caller_id")),
+        )
+    )
+    .where(teams.c.team_id.in_(bindparam("team_ids", expanding=True)))
+    .order_by(teams.c.team_id)
+)
+_TEAMS_HELD = _TEAMS.with_for_update(of=teams)
 
 
 def of_teams(
@@ -39,15 +52,8 @@ def of_teams(
     wanted = {team_id for team_id in team_ids if team_id is not None}
     if not wanted:
         return {}
-    statement = (
-        select(teams, team_members.c.role.label("caller_role"))
-        .select_from(teams.outerjoin(team_members, _membership_of(caller)))
-        .where(teams.c.team_id.in_(wanted))
-        .order_by(teams.c.team_id)
-    )
-    if lock:
-        statement = statement.with_for_update(of=teams)
-    rows = connection.execute(statement).mappings()
+    asked = {"caller_id": caller.user_id, "team_ids": wanted}
+    rows = connection.execute(_TEAMS_HELD if lock else _TEAMS, asked).mappings()
     return {row["team_id"]: TeamFacts(dict(row), _standing(row, caller)) for row in rows}
 
 

@@ -7,6 +7,7 @@ number that is meant.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.db import insertion
+from app.db import insertion_on
 from app.domain.limits import Account
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope
@@ -58,26 +59,29 @@ def open_accounts(transaction: Connection, accounts: Iterable[Account], *, at_ze
     ]
     if not rows:
         return
-    statement = insertion(transaction, budget_state)
+    transaction.execute(_opening(transaction.dialect.name, at_zero=at_zero), rows)
+
+
+@cache
+def _opening(store: str, *, at_zero: bool) -> Any:
+    """Drawn once for each store, as every new key needs it."""
+    statement = insertion_on(store, budget_state)
     new = statement.excluded
     keeps = false() if at_zero else new.window_start.is_(None)
     waiting = spends.unfolded(_STANDING, _proposed("window_start"), _proposed("reset_at"))
-    transaction.execute(
-        statement.on_conflict_do_update(
-            index_elements=["scope", "scope_id", "sub"],
-            set_={
-                "armed_at": new.armed_at,
-                "window_start": new.window_start,
-                "reset_at": new.reset_at,
-                "windowless": new.windowless,
-                **UNPARKED,
-                **_NOTHING_ROLLED,
-                "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
-                "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
-                **NOTHING_KEPT,
-            },
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["scope", "scope_id", "sub"],
+        set_={
+            "armed_at": new.armed_at,
+            "window_start": new.window_start,
+            "reset_at": new.reset_at,
+            "windowless": new.windowless,
+            **UNPARKED,
+            **_NOTHING_ROLLED,
+            "window_spend_nanos": case((keeps, budget_state.c.window_spend_nanos), else_=-waiting),
+            "carried_nanos": case((keeps, budget_state.c.carried_nanos), else_=null()),
+            **NOTHING_KEPT,
+        },
     )
 
 

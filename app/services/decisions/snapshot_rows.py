@@ -5,7 +5,19 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, FromClause, Select, and_, false, func, or_, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from app.domain.scopes import ScopeKind
 from app.domain.snapshots import Snapshot
@@ -29,13 +41,9 @@ from app.services.teams.team_rows import MEMBER_ID
 from app.store import policies
 from app.store.policies import Entity
 
-
-def _opens(token: str, now: datetime) -> Any:
-    return and_(key_secrets.c.token == token, _is_in_use(now))
-
-
-def _is_in_use(now: datetime) -> ColumnElement[bool]:
-    return or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now)
+# Statements are drawn once, for they run wherever a caller is not known yet.
+_IS_IN_USE = or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > bindparam("now"))
+_OPENS = and_(key_secrets.c.token == bindparam("token"), _IS_IN_USE)
 
 
 # What is read of a key with its neighbours: each under a name, which is that of the snapshot's field as well.
@@ -71,25 +79,8 @@ def _organization_of(key: FromClause) -> ColumnElement[Any]:
 
 
 def entities(connection: Connection, token: str, now: datetime) -> tuple[Entity, ...]:
-    row = connection.execute(
-        select(
-            keys.c.key_id,
-            keys.c.user_id,
-            keys.c.team_id,
-            keys.c.budget_id,
-            _organization_of(keys).label("organization_id"),
-            team_members.c.budget_id.label("member_budget_id"),
-            organizations.c.budget_id.label("organization_budget_id"),
-        )
-        .select_from(
-            key_secrets.join(keys)
-            .outerjoin(teams, teams.c.team_id == keys.c.team_id)
-            .outerjoin(team_members, _membership(keys))
-            .outerjoin(organizations, organizations.c.organization_id == _organization_of(keys))
-        )
-        .where(_opens(token, now))
-    )
-    return _entities_from(token, row.mappings().first())
+    row = connection.execute(_IDS, {"token": token, "now": now}).mappings().first()
+    return _entities_from(token, row)
 
 
 def entities_of(snapshot: Snapshot | None, token: str) -> tuple[Entity, ...]:
@@ -126,6 +117,26 @@ def _entities_from(token: str, ids: Mapping[Any, Any] | None) -> tuple[Entity, .
 
 def _membership(key: FromClause) -> ColumnElement[bool]:
     return and_(team_members.c.team_id == key.c.team_id, team_members.c.user_id == key.c.user_id)
+
+
+_IDS = (
+    select(
+        keys.c.key_id,
+        keys.c.user_id,
+        keys.c.team_id,
+        keys.c.budget_id,
+        _organization_of(keys).label("organization_id"),
+        team_members.c.budget_id.label("member_budget_id"),
+        organizations.c.budget_id.label("organization_budget_id"),
+    )
+    .select_from(
+        key_secrets.join(keys)
+        .outerjoin(teams, teams.c.team_id == keys.c.team_id)
+        .outerjoin(team_members, _membership(keys))
+        .outerjoin(organizations, organizations.c.organization_id == _organization_of(keys))
+    )
+    .where(_OPENS)
+)
 
 
 def _whole(on_sqlite: bool, key: FromClause, source: FromClause, *more: ColumnElement[Any]) -> Select[Any]:
@@ -203,20 +214,27 @@ def _live(store: str) -> Select[Any]:
 
 
 @cache
+def _opened(store: str) -> Select[Any]:
+    return _live(store).where(_OPENS)
+
+
+@cache
 def _archived(store: str) -> Select[Any]:
     return _whole(store == "sqlite", deleted_keys, deleted_keys)
 
 
 def load(connection: Connection, token: str, now: datetime) -> Snapshot | None:
     """The whole snapshot in one statement."""
-    row = connection.execute(_live(connection.dialect.name).where(_opens(token, now))).mappings().first()
+    asked = {"token": token, "now": now}
+    row = connection.execute(_opened(connection.dialect.name), asked).mappings().first()
     return None if row is None else _live_snapshot(row)
 
 
 def load_all(connection: Connection, tokens: Sequence[str], now: datetime) -> dict[str, Snapshot]:
     """The snapshots of all keys that these digests open, by digest, in one statement."""
     chosen = key_secrets.c.token.in_(among(connection, tokens))
-    rows = connection.execute(_live(connection.dialect.name).where(chosen, _is_in_use(now))).mappings()
+    live = _live(connection.dialect.name).where(chosen, _IS_IN_USE)
+    rows = connection.execute(live, {"now": now}).mappings()
     return {row["token"]: _live_snapshot(row) for row in rows}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, union_all
 from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
@@ -37,6 +37,12 @@ def select_keys() -> Select[Any]:
             object_permissions.c.object_permission_id == keys.c.object_permission_id,
         )
     )
+
+
+# Drawn once: nearly every request reads a key so.
+_WANTED = keys.c.key_id.in_(bindparam("key_ids", expanding=True))
+_HELD = select(keys.c.key_id).where(_WANTED).order_by(keys.c.key_id).with_for_update()
+_LOADED = select_keys().where(_WANTED).order_by(keys.c.key_id)
 
 
 def view_of(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> KeyView:
@@ -91,12 +97,11 @@ def load(
     connection: Connection, key_ids: Iterable[str], calendar: Calendar, now: datetime, *, lock: bool = False
 ) -> list[KeyView]:
     """The live keys among these ids, in the order of their ids; `lock` holds them until the transaction ends."""
-    wanted = keys.c.key_id.in_(list(key_ids))
+    wanted = {"key_ids": list(key_ids)}
     if lock:
         # A statement of its own: one that had to wait would see what is joined to the key as it was before.
-        connection.execute(select(keys.c.key_id).where(wanted).order_by(keys.c.key_id).with_for_update()).all()
-    statement = select_keys().where(wanted).order_by(keys.c.key_id)
-    return [view_of(row, calendar, now) for row in connection.execute(statement).mappings()]
+        connection.execute(_HELD, wanted).all()
+    return [view_of(row, calendar, now) for row in connection.execute(_LOADED, wanted).mappings()]
 
 
 def tokens_of(connection: Connection, table: FromClause, ids: Sequence[Any]) -> list[str]:
