@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Event as Waiter
@@ -29,9 +28,7 @@ from app.services.decisions.charges import Settled, Usage
 from app.services.decisions.reservations import Subject
 from app.services.jobs.job_batches import PAUSE_SECONDS
 from tests.faults import families
-
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload([__name__, "app.postgres"])
+from tests.forks import forks
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,7 +40,7 @@ class SharedClock:
     """Stands until it is set, in every process that has it."""
 
     def __init__(self, start: datetime) -> None:
-        self._micros: Any = _processes.RawValue("q")
+        self._micros: Any = forks.RawValue("q")
         self.set(start)
 
     def now(self) -> datetime:
@@ -74,7 +71,7 @@ class Process:
         self._process: BaseProcess | None = None
 
     def start(self) -> None:
-        self._process = _processes.Process(
+        self._process = forks.Process(
             target=_begin, args=(self._around, self._work, self._arguments), name=self.name, daemon=True
         )
         self._process.start()
@@ -114,7 +111,7 @@ class Worker(Process):
     """Runs one job again and again, as the pool of a worker does."""
 
     def __init__(self, name: str, around: Surroundings, task: TaskName) -> None:
-        self._words, self._writes = _processes.RawValue("q"), _processes.RawValue("b")
+        self._words, self._writes = forks.RawValue("q"), forks.RawValue("b")
         super().__init__(name, around, _work, task, self._words, self._writes)
         self.undone = 0
 
@@ -138,7 +135,7 @@ class Gateway(Process):
     """Charges keys at random, some of them late; `calls` and `nanos` are what was acknowledged."""
 
     def __init__(self, name: str, around: Surroundings, keys: int, seed: int) -> None:
-        self._acknowledged: Any = _processes.RawArray("q", 2)
+        self._acknowledged: Any = forks.RawArray("q", 2)
         super().__init__(name, around, _charge, keys, name, seed, self._acknowledged)
 
     @property
@@ -152,7 +149,7 @@ class Gateway(Process):
 
 def flag() -> Any:
     """Something that all processes see set once it is."""
-    return _processes.RawValue("b", 0)
+    return forks.RawValue("b", 0)
 
 
 def _begin(around: Surroundings, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:

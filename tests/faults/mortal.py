@@ -9,25 +9,21 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 from sqlalchemy import Engine, Pool, event
 
-from app import create_app
 from app.config import Settings
 from app.container import build
 from tests import leaks
+from tests.apps import app_over
 from tests.clients import MASTER_KEY
+from tests.forks import forks
 
 COMMIT = "COMMIT"
 RETURN = "the connection is given back"
 ANSWER = "the answer is ready"
-
-# Forks from a server that has imported everything: a process takes moments, and inherits no connection.
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload([__name__, "app.api", "app.postgres"])
 
 
 @dataclass
@@ -45,7 +41,7 @@ class Points:
 
 def points_of(environment: Mapping[str, str], path: str, body: Mapping[str, Any]) -> list[str]:
     """Let a process answer the request, which must succeed; the points that it came by."""
-    receiver, sender = _processes.Pipe(duplex=False)
+    receiver, sender = forks.Pipe(duplex=False)
     assert _run(environment, path, body, None, sender) == 0
     status, passed = receiver.recv()
     assert status == 200
@@ -54,7 +50,7 @@ def points_of(environment: Mapping[str, str], path: str, body: Mapping[str, Any]
 
 def die_at(number: int, environment: Mapping[str, str], path: str, body: Mapping[str, Any]) -> None:
     """Let a process die at that point of answering the request, counted from one."""
-    _, sender = _processes.Pipe(duplex=False)
+    _, sender = forks.Pipe(duplex=False)
     assert _run(environment, path, body, number, sender) == -signal.SIGKILL, f"no point {number} was reached"
 
 
@@ -62,7 +58,7 @@ def _run(
     environment: Mapping[str, str], path: str, body: Mapping[str, Any], dies_at: int | None, sender: Connection
 ) -> int | None:
     leaks.SECRETS.remember_request(dict(body))
-    process = _processes.Process(target=_answer, args=(environment, path, body, dies_at, sender), daemon=True)
+    process = forks.Process(target=_answer, args=(environment, path, body, dies_at, sender), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode is not None, "the process does not end"
@@ -73,7 +69,7 @@ def _answer(
     environment: Mapping[str, str], path: str, body: Mapping[str, Any], dies_at: int | None, sender: Connection
 ) -> None:
     points = Points(dies_at)
-    client = create_app(build(Settings.parse(environment))).test_client()
+    client = app_over(build(Settings.parse(environment))).test_client()
     event.listen(Engine, "before_cursor_execute", lambda _conn, _cursor, text, *_: points.reach(text))
     event.listen(Engine, "commit", lambda _: points.reach(COMMIT))
     event.listen(Pool, "checkin", lambda *_: points.reach(RETURN))

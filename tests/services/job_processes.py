@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -22,14 +21,12 @@ from app.dispatch import TaskName
 from tests.clocks import MovableClock
 from tests.environment import ENVIRONMENT
 from tests.factories import everything
+from tests.forks import forks
 from tests.servers import eventually
 from tests.services.due import Stored
 
 PROCESS_SECONDS = 60.0
 COMMIT = "COMMIT"
-
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -52,7 +49,7 @@ class JobProcess:
         listen: Callable[..., None] | None = None,
         *told: Any,
     ) -> None:
-        self._told, tell = _processes.Pipe(duplex=False)
+        self._told, tell = forks.Pipe(duplex=False)
         environment = {
             **environment_of(settings),
             "KEYLEDGER_EXPIRED_KEY_DAYS": str(settings.expired_key_days or ""),
@@ -66,7 +63,7 @@ class JobProcess:
             "SMTP_SENDER_EMAIL": settings.messages.smtp_sender or "",
             "SMTP_TLS": str(settings.messages.smtp_starttls),
         }
-        self._process: BaseProcess = _processes.Process(
+        self._process: BaseProcess = forks.Process(
             target=_run, args=(tell, task, environment, now, listen, told), daemon=True
         )
         self._process.start()
@@ -162,7 +159,7 @@ def meet(database: Database, _tell: Connection, barrier: Any) -> None:
 
 def together(task: TaskName, settings: Settings, now: datetime) -> tuple[int, int]:
     """Run a job in two processes at once; the rows that each dealt with."""
-    barrier = _processes.Barrier(2)
+    barrier = forks.Barrier(2)
     first, second = (JobProcess(task, settings, now, meet, barrier) for _ in range(2))
     return first.result(), second.result()
 

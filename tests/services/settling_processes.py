@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from multiprocessing import get_context
 from typing import Any
 
 from app.config import Settings
@@ -11,10 +10,8 @@ from app.services.audit.audit import SYSTEM, Act
 from app.services.decisions.charges import Settled, Usage
 from app.services.decisions.reservations import Subject
 from tests.clocks import MovableClock
+from tests.forks import forks
 from tests.services.job_processes import PROCESS_SECONDS, environment_of
-
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
 
 
 class Settling:
@@ -31,9 +28,9 @@ class Settling:
         cost_nanos: int,
     ) -> None:
         environment = environment_of(settings) | {"KEYLEDGER_BUSY_SECONDS": "30"}
-        self._barrier = _processes.Barrier(processes)
+        self._barrier = forks.Barrier(processes)
         self._processes = [
-            _processes.Process(
+            forks.Process(
                 target=_settle,
                 args=(
                     environment,
