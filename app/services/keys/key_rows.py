@@ -42,6 +42,10 @@ def select_keys() -> Select[Any]:
 # Drawn once: nearly every request reads a key so.
 _WANTED = keys.c.key_id.in_(bindparam("key_ids", expanding=True))
 _HELD = select(keys.c.key_id).where(_WANTED).order_by(keys.c.key_id).with_for_update()
+_NAMED = select(key_secrets.c.token, key_secrets.c.key_id).where(
+    key_secrets.c.token.in_(bindparam("tokens", expanding=True)),
+    or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > bindparam("now")),
+)
 _LOADED = select_keys().where(_WANTED).order_by(keys.c.key_id)
 
 
@@ -153,12 +157,7 @@ def newest_of_each(
 def ids_of_references(connection: Connection, references: Sequence[str], now: datetime) -> dict[str, str]:
     """Which live key each reference (a plaintext or a hash, in grace too) names; unknown ones are left out."""
     tokens = {reference: minting.token_of(reference) for reference in references}
-    rows = connection.execute(
-        select(key_secrets.c.token, key_secrets.c.key_id).where(
-            key_secrets.c.token.in_(set(tokens.values())),
-            or_(key_secrets.c.revoke_at.is_(None), key_secrets.c.revoke_at > now),
-        )
-    )
+    rows = connection.execute(_NAMED, {"tokens": set(tokens.values()), "now": now})
     found = {row.token: row.key_id for row in rows}
     return {reference: found[token] for reference, token in tokens.items() if token in found}
 

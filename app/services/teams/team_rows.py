@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, Text, and_, cast, func, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, Text, and_, cast, func, select, true, union_all
 from sqlalchemy.sql.selectable import FromClause
 
 from app.clock import iso
@@ -40,6 +40,14 @@ MEMBER_ID = _member_id(team_members)
 
 _MEMBER_PARTS = [*labelled({"tier": budgets}), *spends.account_columns()]
 _TEAM_PARTS = [*labelled({"tier": budgets, "permission": object_permissions}), *spends.account_columns()]
+_TEAMS = select(teams, *_TEAM_PARTS).select_from(
+    teams.outerjoin(budget_state, spends.of_state("team", teams.c.team_id))
+    .outerjoin(budgets, budgets.c.budget_id == teams.c.member_budget_id)
+    .outerjoin(
+        object_permissions,
+        object_permissions.c.object_permission_id == teams.c.object_permission_id,
+    )
+)
 
 
 def load(
@@ -54,19 +62,7 @@ def load(
 
     With a `member_limit`, so many of each at the most.
     """
-    rows = connection.execute(
-        select(teams, *_TEAM_PARTS)
-        .select_from(
-            teams.outerjoin(budget_state, spends.of_state("team", teams.c.team_id))
-            .outerjoin(budgets, budgets.c.budget_id == teams.c.member_budget_id)
-            .outerjoin(
-                object_permissions,
-                object_permissions.c.object_permission_id == teams.c.object_permission_id,
-            )
-        )
-        .where(where)
-        .order_by(teams.c.team_id)
-    ).mappings()
+    rows = connection.execute(_TEAMS.where(where).order_by(teams.c.team_id)).mappings()
     found = [dict(row) for row in rows]
     if not found:
         return []
@@ -142,23 +138,29 @@ def _members(
     connection: Connection, memberships: FromClause, where: ColumnElement[bool], calendar: Calendar, now: datetime
 ) -> list[MemberView]:
     """The memberships that match, by their teams and then in the order of joining."""
+    drawn = _MEMBERS if memberships is team_members else _of_members(memberships)
     rows = connection.execute(
-        select(
-            memberships,
-            teams.c.member_budget_id,
-            func.coalesce(users.c.user_email, memberships.c.user_email).label("known_email"),
-            *_MEMBER_PARTS,
-        )
-        .select_from(
-            memberships.join(teams, teams.c.team_id == memberships.c.team_id)
-            .outerjoin(users, users.c.user_id == memberships.c.user_id)
-            .outerjoin(budgets, budgets.c.budget_id == memberships.c.budget_id)
-            .outerjoin(budget_state, spends.of_state("member", _member_id(memberships)))
-        )
-        .where(where)
-        .order_by(memberships.c.team_id, memberships.c.created_at, memberships.c.user_id)
+        drawn.where(where).order_by(memberships.c.team_id, memberships.c.created_at, memberships.c.user_id)
     ).mappings()
     return [_member(row, calendar, now) for row in rows]
+
+
+def _of_members(memberships: FromClause) -> Select[Any]:
+    """These memberships with all that belongs to them."""
+    return select(
+        memberships,
+        teams.c.member_budget_id,
+        func.coalesce(users.c.user_email, memberships.c.user_email).label("known_email"),
+        *_MEMBER_PARTS,
+    ).select_from(
+        memberships.join(teams, teams.c.team_id == memberships.c.team_id)
+        .outerjoin(users, users.c.user_id == memberships.c.user_id)
+        .outerjoin(budgets, budgets.c.budget_id == memberships.c.budget_id)
+        .outerjoin(budget_state, spends.of_state("member", _member_id(memberships)))
+    )
+
+
+_MEMBERS = _of_members(team_members)
 
 
 def _member(row: Mapping[Any, Any], calendar: Calendar, now: datetime) -> MemberView:
