@@ -31,6 +31,7 @@ from app.models import (
 from app.services.ledger import daily
 from tests.clients import Api
 from tests.clocks import START
+from tests.leaks import SECRETS
 
 # For what does not depend on the store: how a body is read, who may do what.
 on_one_store = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -171,6 +172,42 @@ def add_person(
     add_user(database, user_id, role)
     plaintext: str = api.generate(user_id=user_id, **fields)["key"]
     return plaintext
+
+
+def add_people(api: Api, database: Database, roles: Mapping[str, str]) -> dict[str, str]:
+    """Users of these roles, and the plaintext of a key of each; an administrator made one, the others are as it is.
+
+    A fifth of the time of as many calls of `add_person`.
+    """
+    (first, role), *others = roles.items()
+    made = api.generate(user_id=add_user(database, first, role))
+    secrets = {user_id: minting.mint().reveal() for user_id, _ in others}
+    with database.transaction() as transaction:
+        transaction.execute(
+            insert(users), [{"user_id": user_id, "user_role": role, **_MADE} for user_id, role in others]
+        )
+        for table, owner in ((keys, "key_id"), (key_secrets, "key_id"), (budget_state, "scope_id")):
+            of_first = table.c[owner] == made["key_id"]
+            (row,) = transaction.execute(select(table).where(of_first)).mappings()
+            transaction.execute(
+                insert(table),
+                [
+                    {**row, owner: f"key of {user_id}", **_of_another(table, user_id, plaintext)}
+                    for user_id, plaintext in secrets.items()
+                ],
+            )
+    for plaintext in secrets.values():
+        SECRETS.remember(plaintext)
+    return {first: made["key"], **secrets}
+
+
+def _of_another(table: Table, user_id: str, plaintext: str) -> dict[str, Any]:
+    """What tells the key of another user from the one of which it is a copy."""
+    if table is keys:
+        return {"user_id": user_id}
+    if table is key_secrets:
+        return {"token": minting.digest(plaintext), "key_name": minting.key_name(plaintext)}
+    return {}
 
 
 def rows(database: Database, table: Table, **equal: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from tests.api.counting import statements
 from tests.apps import app_over
 from tests.clients import MASTER_KEY, Answer, Api
 from tests.clocks import MovableClock
-from tests.factories import add_organization, add_person, add_team, add_user
+from tests.factories import add_organization, add_people, add_team, add_user
 
 TEAM = "crew"
 ORGANIZATION = "acme"
@@ -56,9 +56,10 @@ def gather(api: Api, database: Database) -> People:
     )
     add_team(database, "elsewhere", {"stranger": "admin"}, organization_id="other")
     add_user(database, "second")
-    keys = {
-        name: add_person(api, database, name, role)
-        for name, role in {
+    keys = add_people(
+        api,
+        database,
+        {
             "team admin": "internal_user",
             "member": "internal_user",
             "org admin": "internal_user",
@@ -67,8 +68,8 @@ def gather(api: Api, database: Database) -> People:
             "stranger": "internal_user",
             "viewer": "proxy_admin_viewer",
             "proxy admin": "proxy_admin",
-        }.items()
-    }
+        },
+    )
     keys["team key"] = api.generate(team_id=TEAM)["key"]
     keys["master"] = MASTER_KEY
     return People(keys)
