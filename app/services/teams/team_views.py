@@ -1,7 +1,7 @@
 """A team and its members as the rest of the service sees them, and the one place that names their fields."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.clock import iso
@@ -57,7 +57,7 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class TeamView:
-    """A team at one instant."""
+    """A team at one instant; `usage` tells what is used of its further budgets, where that was asked for."""
 
     team_id: str
     columns: Mapping[str, Any]
@@ -65,6 +65,7 @@ class TeamView:
     members: Sequence[MemberView]
     member_tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def further_accounts(self) -> dict[Scope, Terms]:
@@ -109,6 +110,7 @@ class TeamView:
             "model_id": None,
             "litellm_model_table": {"model_aliases": aliases} if aliases else None,
             "model_spend": {},
+            **self.usage,
         }
 
     def _members(self) -> dict[str, Any]:
