@@ -64,7 +64,7 @@ class KeyReads:
             facts = {} if act.caller.sees_all else of_teams(connection, act.caller, [team_id or ""])
             if view is None or not access.may_see_key(act.caller, view.target, standing_in(facts, team_id)):
                 raise KeyNotFound
-            return self._with_usage(connection, act, [view])[0]
+            return self._with_further(connection, act, [view])[0]
 
     def infos(self, act: Act, references: Sequence[str], aliases: Sequence[str]) -> list[KeyView]:
         """The keys among these that the caller may see, each once; the others are passed over."""
@@ -73,13 +73,13 @@ class KeyReads:
                 *key_names.by_reference(connection, act.caller, references, act.at).values(),
                 *key_names.by_alias(connection, act.caller, aliases).values(),
             }
-            return self._with_usage(connection, act, key_rows.load(connection, named, self._calendar, act.at))
+            return self._with_further(connection, act, key_rows.load(connection, named, self._calendar, act.at))
 
-    def _with_usage(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> list[KeyView]:
-        """The keys with what is used of their budgets for models and of their further windows."""
+    def _with_further(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> list[KeyView]:
+        """The keys with their budgets for models and in further windows, and what is used of each."""
         holders = {Scope(ScopeKind.KEY, view.key_id): view.further_settings for view in views}
-        found = further_spends.usage(connection, holders, self._calendar, act.at)
-        return [replace(view, usage=used) for view, used in zip(views, found.values(), strict=True)]
+        found = further_spends.load(connection, holders, self._calendar, act.at)
+        return [replace(view, further=used) for view, used in zip(views, found.values(), strict=True)]
 
     def aliases(self, act: Act, query: AliasQuery) -> Page:
         """A page of the aliases that the caller may see, as its `values`; raises InvalidRequest."""

@@ -3,7 +3,7 @@
 Responses, audit rows and events all draw on `KeyView.fields`, so a number or a date is never written two ways.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
 from app.domain.budgets import shown_limits
 from app.domain.further_budgets import further_accounts
+from app.domain.further_usage import FurtherUsage, usage_fields
 from app.domain.increases import visible_metadata
 from app.domain.limits import Account, model_budgets
 from app.domain.masking import masked_metadata
@@ -27,7 +28,7 @@ from app.services.budgets.budget_views import TIER_FIELDS
 class KeyView:
     """A live or archived key at one instant, `seen_at`.
 
-    `usage` tells what is used of its further budgets, where that was asked for.
+    `further` are its budgets beside the whole one, where they were asked for.
     """
 
     key_id: str
@@ -39,7 +40,7 @@ class KeyView:
     tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
     deletion: Mapping[str, Any] = field(default_factory=dict)
-    usage: Mapping[str, Any] = field(default_factory=dict)
+    further: Sequence[FurtherUsage] = ()
 
     @property
     def target(self) -> KeyTarget:
@@ -115,7 +116,7 @@ class KeyView:
             "status": self.status,
             "litellm_budget_table": self._budget_table(),
             "object_permission": self.object_permission,
-            **self.usage,
+            **usage_fields(self.further),
             **self.deletion,
         }
 

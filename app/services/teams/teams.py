@@ -143,8 +143,8 @@ class Teams:
             seen = keys_seen(act.caller, team_id, standing)
             views = key_rows.newest(connection, seen, key_limit, self._calendar, act.at)
             holder = Scope(ScopeKind.TEAM, team_id)
-            used = further_spends.usage(connection, {holder: found[0].columns}, self._calendar, act.at)
-        return TeamInfo(replace(found[0], usage=used[holder]), views)
+            further = further_spends.load(connection, {holder: found[0].columns}, self._calendar, act.at)
+        return TeamInfo(replace(found[0], further=further[holder]), views)
 
 
 def team_not_found(team_id: str) -> NotFound:
