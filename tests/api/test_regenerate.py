@@ -23,6 +23,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("model_tpm_limit", {"m": 2}, "metadata", {"kept": 1, "model_tpm_limit": {"m": 2}}),
     ("metadata", {"team": "core"}, "metadata", {"team": "core"}),
     ("spend", 0.5, "spend", 0.5),
+    ("spend", None, "spend", 0.0),
     ("max_budget", 7, "max_budget", 7.0),
     ("soft_budget", 5, "soft_budget", 5.0),
     (

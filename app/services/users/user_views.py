@@ -8,7 +8,7 @@ from app.clock import iso
 from app.domain import access, spellings
 from app.domain.access import Caller
 from app.domain.further_budgets import further_accounts
-from app.domain.further_usage import FurtherUsage, usage_fields
+from app.domain.further_usage import FurtherUsage
 from app.domain.money import dollars, shown
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
@@ -50,7 +50,6 @@ class UserView:
             "teams": list(self.teams),
             "object_permission": self.object_permission,
             "model_spend": {},
-            **usage_fields(self.further),
         }
 
     def named(self) -> dict[str, Any]:
