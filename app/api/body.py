@@ -32,6 +32,10 @@ class MalformedBody(Exception):
         self.offset = offset
 
 
+class EncodedBody(Exception):
+    """The body is compressed, or encoded in another way."""
+
+
 class WrongBody(Exception):
     """The body is JSON, but an array, a null or a bare value where an object is needed."""
 
@@ -45,7 +49,12 @@ class SchemaFault(Exception):
 
 
 def read(request: Request) -> Any:
-    """The parsed body, or MISSING where there is none; raises MalformedBody and RequestEntityTooLarge."""
+    """The parsed body, or MISSING where there is none.
+
+    Raises EncodedBody, MalformedBody and RequestEntityTooLarge.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise EncodedBody
     limit = request.max_content_length
     if limit is not None and request.content_length is not None and request.content_length > limit:
         raise RequestEntityTooLarge
