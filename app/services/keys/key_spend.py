@@ -90,6 +90,7 @@ class KeySpend:
                 scope: terms
                 for scope, terms in before.further_accounts.items()
                 if scope.kind is ScopeKind.KEY_WINDOW
+                and self._calendar.running(terms.spelling, act.at, act.at) is not None
             }
             accounts.replace_further(transaction, {}, windows, self._calendar, act.at)
         (after,) = key_rows.load(transaction, [key_id], self._calendar, act.at)
