@@ -98,7 +98,9 @@ def test_it_is_there_only_where_such_budgets_are(api: Api):
 
 
 def test_a_tiers_budgets_for_models_are_the_keys_too(api: Api, services: Services):
-    tier = add_tier(services.database, "b", model_max_budget={"gpt-4o": {"max_budget": 3}, "o1": {"max_budget": 3}})
+    tier = add_tier(
+        services.database, "b", model_max_budget={"gpt-4o": {"max_budget": 3}, "o1": {"max_budget": 3}}
+    )
     key = api.generate(budget_id=tier, model_max_budget={"o1": {"max_budget": 1}})["key"]
     settle(api, allowed(api, key), 1)
 

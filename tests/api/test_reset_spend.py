@@ -112,9 +112,7 @@ def test_what_names_no_virtual_key_is_refused_in_both_shapes(shared_api: Api, ke
 # --- what is written ---------------------------------------------------------------------------------------------
 
 
-def test_it_is_told_in_the_ledger_and_lifetime_stays(
-    api: Api, services: Services, clock: MovableClock
-):
+def test_it_is_told_in_the_ledger_and_lifetime_stays(api: Api, services: Services, clock: MovableClock):
     made = api.generate(spend=3)
     now = clock.advance(60)
 

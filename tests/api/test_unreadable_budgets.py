@@ -47,4 +47,6 @@ def test_an_entry_that_cannot_be_read_stops_nobody_from_reading_and_deciding(
     assert api.post(f"/key/{key}/reset_spend", {"reset_to": 0}).status == 200
     assert api.post(f"/{holder}/update", {"team_id": "t", "key": key, "budget_limits": [SENT]}).status == 200
     assert api.info(key)["budget_limits"] == api.get("/team/info", team_id="t").body["keys"][0]["budget_limits"]
-    assert api.post("/team/block" if holder == "team" else "/key/block", {"team_id": "t", "key": key}).status == 200
+    assert (
+        api.post("/team/block" if holder == "team" else "/key/block", {"team_id": "t", "key": key}).status == 200
+    )

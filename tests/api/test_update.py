@@ -15,7 +15,14 @@ from tests.factories import add_organization, add_tier, rows, unchanged
 # What every write moves.
 STAMPS = {"updated_at", "settings_updated_at", "updated_by"}
 ALL = {**PLAIN, **FOLDED, "duration": "30d", "budget_duration": "30d"}
-ELSEWHERE = {"litellm_budget_table", "total_spend", "budget_reset_at", "org_id", "status", "model_max_budget_usage"}
+ELSEWHERE = {
+    "litellm_budget_table",
+    "total_spend",
+    "budget_reset_at",
+    "org_id",
+    "status",
+    "model_max_budget_usage",
+}
 
 
 def without(info: dict[str, Any], *names: str) -> dict[str, Any]:

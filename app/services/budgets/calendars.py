@@ -100,7 +100,9 @@ class Calendars:
             resets.window,
             resets.resets,
             armed_at=None if resets.window is None else read.armed_at,
-            limits=tuple(self._of_limit(limit, act.at, count) for limit in filter(budgets.says_length, read.limits or ())),
+            limits=tuple(
+                self._of_limit(limit, act.at, count) for limit in filter(budgets.says_length, read.limits or ())
+            ),
             models={
                 each.scope.sub: self._resets(
                     each.terms.spelling, each.spend.armed_at, each.spend.window, act.at, count
@@ -139,9 +141,7 @@ class Calendars:
     def _of_key(self, act: Act, reference: str) -> _Read:
         view = self._key_reads.info(act, reference)
         spelling = _own_or_tier(view.columns["budget_duration"], view.tier)
-        return _Read(
-            spelling, view.spend.armed_at, view.spend.window, view.columns["budget_limits"], view.further
-        )
+        return _Read(spelling, view.spend.armed_at, view.spend.window, view.columns["budget_limits"], view.further)
 
     def _of_budget(self, act: Act, budget_id: str) -> _Read:
         """A tier is a template: windows are counted from its making, as everywhere where it is shown."""
@@ -168,9 +168,7 @@ class Calendars:
         if view is None:
             return _Read(None, None)
         spend = view.spend
-        return _Read(
-            view.columns["budget_duration"], spend.armed_at, spend.window, further=view.further
-        )
+        return _Read(view.columns["budget_duration"], spend.armed_at, spend.window, further=view.further)
 
     def _of_organization(self, act: Act, organization_id: str) -> _Read:
         view = self._organizations.info(act, organization_id).organization

@@ -1,4 +1,4 @@
-"""Setting what an account has spent in its present window, and leaving its lifetime: what was charged was charged."""
+"""Setting what an account has spent in its present window, its lifetime kept: what was charged was charged."""
 
 from collections.abc import Mapping, Sequence
 
