@@ -57,6 +57,7 @@ from app.services.keys.key_secrets import KeySecrets
 from app.services.keys.key_spend import KeySpend
 from app.services.keys.keys import Keys
 from app.services.ledger.ledger_check import LedgerCheck
+from app.services.ledger.relieving import Relieving
 from app.services.organizations.organization_changes import OrganizationChanges
 from app.services.organizations.organization_ends import OrganizationEnds
 from app.services.organizations.organization_lists import OrganizationLists
@@ -189,6 +190,7 @@ def build(settings: Settings, clock: Clock | None = None, database: Database | N
         ),
     )
     rebasing = Rebasing(database, balances, calendar)
+    relieving = Relieving(calendar, alert_percentages=settings.budget_alert_percentages)
     reaping = Reaping(database, balances, rebasing, clock)
     reservations = Reservations(settings.salt_key, settings.previous_salt_key)
     estimating = Estimating(Prices(settings.price_file), default_nanos=settings.default_estimate_nanos)
@@ -254,7 +256,7 @@ def build(settings: Settings, clock: Clock | None = None, database: Database | N
             mailed_keys,
             default_grace=settings.key_rotation_grace,
         ),
-        key_spend=KeySpend(database, policies, callers, calendar, rebasing),
+        key_spend=KeySpend(database, policies, callers, calendar, rebasing, relieving),
         key_ends=ends,
         key_reads=key_reads,
         key_health=KeyHealth(
@@ -309,7 +311,7 @@ def build(settings: Settings, clock: Clock | None = None, database: Database | N
         budget_ends=BudgetEnds(database, policies, calendar),
         teams=teams,
         team_changes=TeamChanges(database, policies, calendar, sealer),
-        member_spend=MemberSpend(database, policies, calendar, rebasing),
+        member_spend=MemberSpend(database, policies, calendar, rebasing, relieving),
         team_callbacks=TeamCallbacks(database, policies, calendar, sealer),
         team_keys=TeamKeys(database, bulk),
         team_permissions=TeamPermissions(database, calendar),

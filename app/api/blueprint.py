@@ -169,6 +169,7 @@ def _statuses(raises: tuple[type[ServiceError], ...], method: str, *, public: bo
     if method in _WITH_BODY:
         names.setdefault(400, []).append("WrongBody")
         names.setdefault(413, []).append("RequestEntityTooLarge")
+        names.setdefault(415, []).append("EncodedBody")
     names.setdefault(500, []).append("InternalServerError")
     return {status: ", ".join(dict.fromkeys(found)) for status, found in sorted(names.items())}
 

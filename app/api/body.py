@@ -32,6 +32,10 @@ class MalformedBody(Exception):
         self.offset = offset
 
 
+class EncodedBody(Exception):
+    """The body is compressed, or encoded in another way."""
+
+
 class WrongBody(Exception):
     """The body is JSON, but an array, a null or a bare value where an object is needed."""
 
@@ -45,7 +49,12 @@ class SchemaFault(Exception):
 
 
 def read(request: Request) -> Any:
-    """The parsed body, or MISSING where there is none; raises MalformedBody and RequestEntityTooLarge."""
+    """The parsed body, or MISSING where there is none.
+
+    Raises EncodedBody, MalformedBody and RequestEntityTooLarge.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise EncodedBody
     limit = request.max_content_length
     if limit is not None and request.content_length is not None and request.content_length > limit:
         raise RequestEntityTooLarge
@@ -77,8 +86,12 @@ class Parser(FlaskParser):
         if body is MISSING:
             raise SchemaFault([{"type": "missing", "loc": ["body"], "msg": "Field required"}])
         g.sent_fields = frozenset(body)
-        g.ignored_fields = sorted(set(_ignored(body, schema)))
+        g.ignored_fields = sorted({*g.get("ignored_fields", ()), *_ignored(body, schema)})
         return body
+
+    def load_querystring(self, req: Any, schema: Any) -> Any:
+        g.ignored_fields = sorted({*g.get("ignored_fields", ()), *(set(req.args) - _known(schema))})
+        return super().load_querystring(req, schema)
 
     def handle_error(
         self, error: Any, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
@@ -88,6 +101,11 @@ class Parser(FlaskParser):
             place = "body" if location == "json" else location
             _collect(messages, [place], detail)
         raise SchemaFault(detail) from error
+
+
+def _known(schema: Schema) -> set[str]:
+    """The names on the wire of what the schema takes."""
+    return {field.data_key or name for name, field in schema.fields.items()}
 
 
 def _ignored(sent: Mapping[str, Any], schema: Schema) -> Iterator[str]:

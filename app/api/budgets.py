@@ -108,7 +108,8 @@ def calendar(query: dict[str, Any]) -> Response:
     """When a budget resets.
 
     The window of now and the next resets of a `budget_duration`, with its start of day and zone, as if it was
-    armed now or `armed_at`; or of the one key, tier, team, user or organization that is named.
+    armed now or `armed_at`; or of the one key, tier, team, user or organization that is named, or of the member of
+    a team that `team_id` and `user_id` name together.
     """
     found = services().calendars.preview(act(), query, query["count"])
     return answer(responses.calendar(found, services().calendars.installation))

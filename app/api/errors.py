@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, NotFound
 
 from app import errors
-from app.api.body import MalformedBody, SchemaFault, WrongBody
+from app.api.body import EncodedBody, MalformedBody, SchemaFault, WrongBody
 from app.errors import ServiceError, StoreUnavailable, reason_of, root_of
 
 _log = structlog.get_logger()
@@ -108,6 +108,7 @@ def register(app: Flask) -> None:
     """Answer everything that can be raised; what is nobody's fault but ours is logged and says little."""
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(MalformedBody, _malformed_body)
+    app.register_error_handler(EncodedBody, _encoded_body)
     app.register_error_handler(WrongBody, _wrong_body)
     app.register_error_handler(SchemaFault, _schema_fault)
     app.register_error_handler(HTTPException, http_error)
@@ -138,6 +139,10 @@ def _schema_fault(error: SchemaFault) -> Response:
 
 def _validation(detail: list[dict[str, Any]]) -> Response:
     return Response(orjson.dumps({"detail": detail}), 422, mimetype="application/json")
+
+
+def _encoded_body(_: EncodedBody) -> Response:
+    return envelope(415, "invalid_request_error", "Content-Encoding is not supported: send the body as it is.")
 
 
 def _wrong_body(_: WrongBody) -> Response:

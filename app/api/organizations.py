@@ -94,7 +94,7 @@ def list_organizations(query: dict[str, Any]) -> Response:
     "delete_organization_organization_delete_delete",
     NewOrganizationResponseSchema(many=True),
     summary="Delete Organization",
-    raises=(NotFound, Conflict),
+    raises=(InvalidRequest, NotFound, Conflict),
     changes=True,
 )
 @organizations.takes(DeleteOrganizationRequestSchema())

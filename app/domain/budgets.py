@@ -1,7 +1,7 @@
 """What a budget may say: its caps, its windows and its rates, read in one way for tiers, keys, teams and users."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.domain import money, spellings, windows
@@ -176,7 +176,7 @@ def budget_limits(
     """
     wanted = list(limits)
     _check_number(wanted, MOST_WINDOWS, "budget_limits")
-    running = {limit["budget_duration"]: limit for limit in stored}
+    running = {limit["budget_duration"]: limit for limit in stored if says_length(limit)}
     found = [_budget_limit(limit, running, calendar, now) for limit in wanted]
     if len({limit["budget_duration"] for limit in found}) < len(found):
         raise InvalidValue("Every one of budget_limits needs a window of its own", "budget_limits")
@@ -206,29 +206,50 @@ def armed_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> 
 
 def running_limits(
     limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
-) -> list[dict[str, Any]] | None:
+) -> list[Mapping[str, Any]] | None:
     """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed."""
     return None if limits is None else [_running_limit(limit, calendar, now) for limit in limits]
 
 
-def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+def says_length(limit: object) -> bool:
+    """Whether one of several windows is one at all; what is stored otherwise than by the API may be anything."""
+    return isinstance(limit, Mapping) and isinstance(limit.get("budget_duration"), str)
+
+
+def can_run(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> bool:
+    """Whether one of several windows can be computed."""
+    return says_length(limit) and calendar.running(limit["budget_duration"], now, now) is not None
+
+
+def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> Mapping[str, Any]:
+    if not says_length(limit):
+        return limit
     window = calendar.running(limit["budget_duration"], armed_at(limit), now)
     return {**limit, "reset_at": None if window is None else iso(window.end)}
 
 
 def armed_at(limit: Mapping[str, Any]) -> datetime | None:
-    """When one of several windows was armed; None where nothing is stored of that."""
+    """When one of several windows was armed; None where nothing is stored of that, or nothing that can be read."""
     # Without a record of its arming, the stored end is still a boundary of the right windows.
     stored = limit.get("armed_at") or limit.get("reset_at")
-    return None if stored is None else datetime.fromisoformat(stored)
+    try:
+        found = datetime.fromisoformat(stored) if isinstance(stored, str) else None
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def shown_limits(limits: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Several windows as they were sent, each with its end; what they do not say is left out."""
-    return None if limits is None else [_shown_limit(limit) for limit in limits]
+    """Several windows as they were sent, each with its end; what they do not say is left out.
+
+    One that says no length is shown as it is stored, unless it is no object at all.
+    """
+    return None if limits is None else [_shown_limit(limit) for limit in limits if isinstance(limit, Mapping)]
 
 
 def _shown_limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+    if not says_length(limit):
+        return dict(limit)
     said = {name: part for name, part in spellings.shown(limit["budget_duration"]).items() if part is not None}
     return {name: value for name, value in limit.items() if name != "armed_at"} | said
 

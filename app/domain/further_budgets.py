@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain import money
-from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES
+from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES, says_length
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
@@ -48,7 +48,11 @@ def further_accounts(holder: Scope, settings: Row) -> dict[Scope, Terms]:
     One whose entry cannot be read has an account yet, and no terms.
     """
     found = readable(holder, settings)
-    return {scope: Terms() if isinstance(terms, InvalidValue) else terms for scope, terms in found.items()}
+    return {scope: _or_none(terms) for scope, terms in found.items()}
+
+
+def _or_none(terms: Terms | InvalidValue) -> Terms:
+    return Terms() if isinstance(terms, InvalidValue) else terms
 
 
 def readable(holder: Scope, settings: Row) -> dict[Scope, Terms | InvalidValue]:
@@ -59,9 +63,9 @@ def readable(holder: Scope, settings: Row) -> dict[Scope, Terms | InvalidValue]:
         found[Scope(OF_MODELS[holder.kind], holder.id, model)] = _read(_terms_of_model, entry)
     limits = settings.get("budget_limits")
     for limit in limits if isinstance(limits, list | tuple) else ():
-        spelling = limit.get("budget_duration") if isinstance(limit, Mapping) else None
-        if isinstance(spelling, str):
-            found[Scope(OF_WINDOWS[holder.kind], holder.id, spelling)] = _read(_terms_of_window, limit)
+        if says_length(limit):
+            scope = Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"])
+            found[scope] = _read(_terms_of_window, limit)
     return found
 
 
@@ -84,13 +88,13 @@ def entry_of(entries: Mapping[str, Any], model: str | None) -> str | None:
 
 def _of_models(holder: Scope, settings: Row, models: Iterable[str]) -> Iterator[FurtherBudget]:
     for model in models:
-        terms = _terms_of_model(settings["model_max_budget"][model])
+        terms = _or_none(_read(_terms_of_model, settings["model_max_budget"][model]))
         yield FurtherBudget(Scope(OF_MODELS[holder.kind], holder.id, model), terms)
 
 
 def _of_windows(holder: Scope, settings: Row) -> Iterator[FurtherBudget]:
-    for limit in settings.get("budget_limits") or ():
-        terms = _terms_of_window(limit)
+    for limit in filter(says_length, settings.get("budget_limits") or ()):
+        terms = _or_none(_read(_terms_of_window, limit))
         yield FurtherBudget(Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"]), terms)
 
 

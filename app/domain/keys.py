@@ -243,8 +243,11 @@ def _windows(
 
 def restarted_windows(
     limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
-) -> list[dict[str, Any]] | None:
-    """The key's several windows, each armed anew at this instant."""
+) -> list[Mapping[str, Any]] | None:
+    """The key's several windows, each armed anew at this instant; one that cannot be computed is left alone."""
     if not limits:
         return None
-    return [budgets.armed_limit(limit, calendar, now) for limit in limits]
+    return [
+        budgets.armed_limit(limit, calendar, now) if budgets.can_run(limit, calendar, now) else limit
+        for limit in limits
+    ]

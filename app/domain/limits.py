@@ -149,7 +149,7 @@ def _entries(snapshot: Snapshot, model: str | None, calendar: Calendar, now: dat
     key, tier = snapshot.key, snapshot.tier
     whole = Scope(ScopeKind.KEY, key["key_id"])
     yield account(whole, own_terms(key, tier)), key_cap(snapshot, now)
-    yield from further(whole, {**key, "model_max_budget": _model_budgets(key, tier)})
+    yield from further(whole, {**key, "model_max_budget": model_budgets(key, tier)})
     if key["team_id"] is not None:
         team, whole = snapshot.team or {}, Scope(ScopeKind.TEAM, key["team_id"])
         yield account(whole, terms_of(team)), team.get("max_budget_nanos")
@@ -223,7 +223,7 @@ def _own_or(own: Row, tier: Row | None, name: str) -> Any:
     return own[name] if own[name] is not None or tier is None else tier[name]
 
 
-def _model_budgets(key: Row, tier: Row | None) -> dict[str, Any]:
+def model_budgets(key: Row, tier: Row | None) -> dict[str, Any]:
     """The budgets for models that hold for a key: its own, and its tier's for other models."""
     return {**(tier["model_max_budget"] if tier else {}), **key["model_max_budget"]}
 
@@ -266,7 +266,7 @@ def _rates(snapshot: Snapshot, model: str | None) -> Iterator[Rate]:
 def _of_models(snapshot: Snapshot) -> Iterator[tuple[ScopeKind, str, Mapping[str, Any], Mapping[str, Any]]]:
     """Whoever may have rates for models: in its metadata and, for other models, in its budgets for models."""
     key, team, user, organization = snapshot.key, snapshot.team, snapshot.user, snapshot.organization
-    yield ScopeKind.KEY_MODEL, key["key_id"], key["metadata"], _model_budgets(key, snapshot.tier)
+    yield ScopeKind.KEY_MODEL, key["key_id"], key["metadata"], model_budgets(key, snapshot.tier)
     if team is not None:
         yield ScopeKind.TEAM_MODEL, team["team_id"], team["metadata"], team["model_max_budget"]
     if organization is not None:

@@ -226,6 +226,11 @@ def never_fitting(refused: Refused, asked: str, limit: str) -> Refused:
     return replace(refused, message=message, headers=headers)
 
 
+def held_back(refused: Refused, held: str, asked: str) -> Refused:
+    """The same refusal where the spend alone leaves room: what is held for calls under way does not."""
+    return replace(refused, message=f"{refused.message}. Held for calls under way: {held}, asked for: {asked}")
+
+
 def holds_lost(until: datetime) -> Refused:
     """The installation's choice: no budgeted call before every hold of before has ended by time."""
     message = f"Calls with a budget wait until {iso(until)}: what was held for earlier ones was lost with Redis."

@@ -41,6 +41,7 @@ MEMBER_PERMISSIONS = (
     "/team/daily/activity",
     "/spend/logs",
 )
+_REGENERATE = frozenset({"/key/regenerate", "/key/{key_id}/regenerate"})
 # What they may call in a team that says nothing.
 BASELINE_PERMISSIONS = ("/key/info", "/key/health")
 
@@ -146,6 +147,12 @@ def columns_of(
     if "metadata" in sent:
         metadata = callbacks.sealed_metadata(metadata, stored.get("metadata", {}), vault)
     return {**columns, "metadata": metadata}
+
+
+def permitted(granted: Sequence[str] | None) -> frozenset[str]:
+    """The routes that a team's plain members may call; both ways of giving a key another secret are one."""
+    routes = frozenset(granted or ())
+    return routes | _REGENERATE if routes & _REGENERATE else routes
 
 
 def permissions(sent: Sequence[str] | None) -> list[str] | None:

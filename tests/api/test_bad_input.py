@@ -102,6 +102,15 @@ def test_syntax_comes_before_the_caller_and_the_caller_before_the_schema(shared_
     assert [answer.status for answer in query] == [401, 401, 422]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+def test_a_body_that_is_encoded_is_415(shared_api: Api, encoding: str):
+    answer = shared_api.post("/key/generate", {}, headers={"content-encoding": encoding})
+
+    assert answer.summary == (415, "invalid_request_error", None)
+    assert answer.error["message"] == "Content-Encoding is not supported: send the body as it is."
+    assert shared_api.post("/key/generate", {}, headers={"content-encoding": "identity"}).status == 200
+
+
 # --- size --------------------------------------------------------------------------------------------------
 
 

@@ -226,7 +226,7 @@ def test_odd_lengths_are_counted_from_the_moment_that_is_sent(api: Api) -> None:
     assert found["resets"] == ["2026-11-19T00:00:00.000000Z", "2026-11-22T00:00:00.000000Z"]
 
 
-@pytest.mark.parametrize("name", ["key", "tier", "team", "user", "organization"])
+@pytest.mark.parametrize("name", ["key", "tier", "team", "member", "user", "organization"])
 def test_what_has_a_budget_is_previewed_by_its_name(api: Api, clock: MovableClock, name: str) -> None:
     ENTITIES[name].make(api, {**TOKYO, "budget_duration": "7d"})
     clock.advance(timedelta(days=20))
@@ -234,6 +234,7 @@ def test_what_has_a_budget_is_previewed_by_its_name(api: Api, clock: MovableCloc
         "key": {"key": _key_token(api)} if name == "key" else {},
         "tier": {"budget_id": "b"},
         "team": {"team_id": "t"},
+        "member": {"team_id": "t", "user_id": "m"},
         "user": {"user_id": "u"},
         "organization": {"organization_id": "o"},
     }[name]
@@ -243,6 +244,35 @@ def test_what_has_a_budget_is_previewed_by_its_name(api: Api, clock: MovableCloc
     assert (found["budget_duration"], found["budget_timezone"]) == ("7d", "Asia/Tokyo")
     assert found["resets"][0] == ENTITIES[name].read(api)["budget_reset_at"] == found["window"]["end"]
     assert len(found["resets"]) == 3
+
+
+@on_one_store
+@pytest.mark.parametrize("of", ["key", "team", "user"])
+def test_budgets_for_models_are_previewed_beside_that_of_their_holder(
+    api: Api, clock: MovableClock, of: str
+) -> None:
+    budgets = {"m": {"max_budget": 1, "budget_duration": "3d"}, "n": {"max_budget": 1}}
+    ENTITIES[of].make(api, {"model_max_budget": {"m": budgets["m"]}})
+    clock.advance(timedelta(days=1))
+    changed = ENTITIES[of].change(api, {"model_max_budget": {**budgets, "o": budgets["m"]}})
+    assert changed.status == 200, changed
+
+    named = {"key": "key", "team": "team_id", "user": "user_id"}[of]
+    found = preview(api, **{named: _key_token(api) if of == "key" else of[0]}, count=2)
+
+    assert (found["budget_duration"], found["resets"], found["budget_limits"]) == (None, [], [])
+    assert {model: entry["resets"] for model, entry in found["model_max_budget"].items()} == {
+        "m": ["2026-11-21T00:00:00.000000Z", "2026-11-24T00:00:00.000000Z"],
+        "n": [],
+        "o": ["2026-11-22T00:00:00.000000Z", "2026-11-25T00:00:00.000000Z"],
+    }
+
+
+def test_a_membership_that_is_none_has_no_calendar(api: Api) -> None:
+    _with_member(api, TOKYO)
+
+    assert api.get("/budget/calendar", team_id="t", user_id="nobody").summary[0] == 404
+    assert api.get("/budget/calendar", team_id="unknown", user_id="m").summary[0] == 404
 
 
 @on_one_store
@@ -266,7 +296,7 @@ def test_what_never_resets_has_no_window_and_no_resets(api: Api) -> None:
     [
         {},
         {"budget_duration": "1d", "team_id": "t"},
-        {"team_id": "t", "user_id": "u"},
+        {"team_id": "t", "budget_id": "b"},
         {"budget_duration": "30 days"},
         {"budget_duration": "0d"},
         {"budget_duration": "1d", "budget_timezone": "Mars/Base"},

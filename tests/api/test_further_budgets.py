@@ -62,7 +62,10 @@ def test_a_full_window_of_a_team_refuses_until_its_next_begins(api: Api, clock: 
     found = refused(api, key, cost=0)
 
     assert (found["code"], found["status"], found["type"]) == ("budget_exceeded", 422, "budget_exceeded")
-    assert found["message"] == "ExceededBudget: Team=t over 1h budget. Spend=$0.75, Limit=$1.0"
+    assert found["message"] == (
+        "ExceededBudget: Team=t over 1h budget. Spend=$0.75, Limit=$1.0. "
+        "Held for calls under way: 0.25, asked for: 0.0"
+    )
     shown = {
         "scope": "team_window",
         "id": "t",

@@ -130,9 +130,24 @@ def test_fields_that_nobody_knows_are_named_beside_a_refusal_too(shared_api: Api
     assert (answer.status, answer.headers[IGNORED]) == (400, "duraton")
 
 
-def test_parameters_that_nobody_knows_are_ignored(shared_api: Api):
-    assert shared_api.call("GET", "/key/list", query={"unknown": "x", "page_size": 5}).status == 200
-    assert shared_api.call("GET", "/key/info", query={"unknown": "x", "key": UNKNOWN}).status == 404
+@pytest.mark.parametrize(
+    ("path", "query", "status", "ignored"),
+    [
+        ("/key/list", {"key_alais": "x", "size": 5, "page_size": 5}, 200, "key_alais,page_size"),
+        ("/key/info", {"unknown": "x", "key": UNKNOWN}, 404, "unknown"),
+        ("/user/list", {"page_size": 5, "size": 5, "role": "internal_user"}, 200, "size"),
+        ("/budget/calendar", {"budget_duration": "1d", "budget_timzone": "UTC"}, 200, "budget_timzone"),
+        ("/audit", {"entitiy": "key"}, 200, "entitiy"),
+        ("/spend/keys", {"page": 1, "b": "", "a<b": "1"}, 200, "a?b,b"),
+        ("/key/list", {"size": 5, "key_alias": "x"}, 200, None),
+    ],
+)
+def test_parameters_that_nobody_knows_are_ignored_and_named(
+    shared_api: Api, path: str, query: dict[str, Any], status: int, ignored: str | None
+):
+    answer = shared_api.call("GET", path, query=query)
+
+    assert (answer.status, answer.headers.get(IGNORED)) == (status, ignored)
 
 
 @pytest.mark.parametrize("field", sorted(UNENFORCED_FIELDS))

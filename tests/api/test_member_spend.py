@@ -348,7 +348,7 @@ def test_statements_do_not_grow_with_the_team(api: Api, services: Services, memb
             assert ask(api, ANN, TEAM, MASTER_KEY).status == 200
         found[name] = len(sent)
 
-    assert found == {"spend": 12, "budget": 10}
+    assert found == {"spend": 13, "budget": 10}
 
 
 @on_one_store

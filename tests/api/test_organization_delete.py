@@ -251,3 +251,8 @@ def test_more_keys_than_are_archived_at_once_go_all(api: Api, services: Services
 
     assert rows(services.database, keys) == []
     assert len(rows(services.database, deleted_keys)) == ARCHIVE_BATCH + 1
+
+
+@on_one_store
+def test_a_deletion_that_names_none_is_refused(api: Api):
+    assert delete(api).summary == (400, "invalid_request_error", "organization_ids")

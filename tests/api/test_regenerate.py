@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.container import Services
 from tests.clients import MASTER_KEY, Api
 from tests.clocks import MovableClock
+from tests.factories import add_person, add_team, on_one_store
 
 OLD = "sk-old-secret-0123456789"
 NEW = "sk-new-secret-0123456789"
@@ -23,6 +25,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("model_tpm_limit", {"m": 2}, "metadata", {"kept": 1, "model_tpm_limit": {"m": 2}}),
     ("metadata", {"team": "core"}, "metadata", {"team": "core"}),
     ("spend", 0.5, "spend", 0.5),
+    ("spend", None, "spend", 0.0),
     ("max_budget", 7, "max_budget", 7.0),
     ("soft_budget", 5, "soft_budget", 5.0),
     (
@@ -186,3 +189,13 @@ def test_an_expired_key_needs_a_duration_to_live_again(api: Api, clock: MovableC
     assert without.summary == (400, "invalid_request_error", "duration")
     assert with_one.status == 200
     assert api.get("/key/info", NEW).status == 200
+
+
+@on_one_store
+@pytest.mark.parametrize("granted", ["/key/regenerate", "/key/{key_id}/regenerate"])
+def test_either_name_of_the_route_grants_members_both(api: Api, services: Services, granted: str):
+    add_team(services.database, "t", {"bob": "user"}, grants=[granted])
+    bob = add_person(api, services.database, "bob")
+    for path in ("/key/{}/regenerate", "/key/regenerate"):
+        key = api.generate(team_id="t", user_id="bob")["key"]
+        assert api.post(path.format(key), {"key": key}, key=bob).status == 200

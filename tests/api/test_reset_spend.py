@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from app.container import Services
+from app.dispatch import TaskName
 from app.models import audit, events, ledger
+from tests.api.calls import allowed, refused, settle
 from tests.api.changing import changed
 from tests.api.identities import without_redis
 from tests.api.test_rights import make_target
@@ -110,18 +112,40 @@ def test_what_names_no_virtual_key_is_refused_in_both_shapes(shared_api: Api, ke
 # --- what is written ---------------------------------------------------------------------------------------------
 
 
-def test_it_is_a_correction_in_the_ledger_and_lifetime_moves_with_it(
-    api: Api, services: Services, clock: MovableClock
-):
+def test_it_is_told_in_the_ledger_and_lifetime_stays(api: Api, services: Services, clock: MovableClock):
     made = api.generate(spend=3)
     now = clock.advance(60)
 
     reset(api, made["key"], 1)
 
     *_, row = rows(services.database, ledger)
-    assert (row["kind"], row["key_id"], row["amount_nanos"]) == ("correction", made["key_id"], -2 * NANOS)
+    assert (row["kind"], row["key_id"], row["amount_nanos"]) == ("correction", made["key_id"], 0)
     assert (row["actor"], row["occurred_at"], row["recorded_at"]) == ("default_user_id", now, now)
-    assert api.info(made["key"])["total_spend"] == 1
+    for _ in range(2):
+        assert (api.info(made["key"])["spend"], api.info(made["key"])["total_spend"]) == (1, 3)
+        assert services.ledger_check.check(10).drifts == []
+        services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_window_goes_on_from_there_and_the_next_is_as_ever(
+    api: Api, services: Services, clock: MovableClock, folded: bool
+):
+    key = api.generate(max_budget=4, budget_duration="1d")["key"]
+    settle(api, allowed(api, key, cost=3), 3)
+    if folded:
+        services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+
+    reset(api, key, 1)
+    settle(api, allowed(api, key, cost=2), 2)
+
+    assert (api.info(key)["spend"], api.info(key)["total_spend"]) == (3, 5)
+    refused(api, key, cost=1.5)
+    clock.advance(24 * 3600)
+    assert (api.info(key)["spend"], api.info(key)["total_spend"]) == (0, 5)
+    services.jobs.run(TaskName.FOLD_LEDGER, lambda: True)
+    services.jobs.run(TaskName.RESET_BUDGETS, lambda: True)
+    assert services.ledger_check.check(10).drifts == []
 
 
 def test_the_spend_of_a_window_that_has_passed_is_zero_here_as_well(
@@ -159,8 +183,8 @@ def test_it_is_audited_and_told(api: Api, services: Services):
 
     *_, entry = rows(services.database, audit)
     assert (entry["action"], entry["entity_id"], entry["changed_by"]) == ("reset_spend", made["key_id"], "ann")
-    assert entry["before"] == {"spend": 3.0, "total_spend": 3.0}
-    assert entry["after"] == {"spend": 0.0, "total_spend": 0.0}
+    assert entry["before"] == {"spend": 3.0}
+    assert entry["after"] == {"spend": 0.0}
     assert sorted(event["kind"] for event in rows(services.database, events)) == ["key_created", "key_updated"]
 
 

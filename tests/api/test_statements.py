@@ -1,6 +1,7 @@
 """What an operation costs in SQL statements and Redis commands: fixed numbers, whatever the size of the call."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -177,7 +178,7 @@ def test_updating_in_bulk_what_does_not_exist_writes_and_announces_nothing(api: 
 def test_resetting_the_spend_of_a_key(api: Api, cost: Measure):
     key = api.generate(spend=2)["key"]
 
-    assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(10, 1, SPEND_CHANGE)
+    assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(13, 1, SPEND_CHANGE)
     # Again, there is nothing to write; what the first time could not tell Redis is told now.
     assert cost(lambda: api.post(f"/key/{key}/reset_spend", {"reset_to": 1})) == Cost(4, 1, SPEND_CHANGE)
 
@@ -242,6 +243,22 @@ def test_a_key_out_of_sight_costs_what_one_that_does_not_exist_costs(
         for key in (foreign, "sk-unknown")
     ]
     assert looks[0] == looks[1]
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_what_is_used_of_any_number_of_further_budgets_is_one_statement(
+    api: Api, services: Services, cost: Measure, count: int
+):
+    further = {
+        "model_max_budget": {f"m{index}": {"max_budget": 1} for index in range(count)},
+        "budget_limits": [{"budget_duration": "1d", "max_budget": Decimal(1)}],
+    }
+    services.teams.new(Act(SYSTEM, services.clock.now()), {"team_id": "t", **further})
+    keys = made(services, count, **further)
+
+    assert cost(lambda: api.info(keys[0])) == Cost(3)
+    assert cost(lambda: api.post("/v2/key/info", {"keys": keys})) == Cost(3)
+    assert cost(lambda: api.get("/team/info", team_id="t")) == Cost(5)
 
 
 def test_a_page_of_a_hundred_takes_as_many_statements_as_one_of_ten(

@@ -24,7 +24,7 @@ FIELDS = {**PLAIN, **FOLDED}
 
 
 def without(team: dict[str, Any], *names: str) -> dict[str, Any]:
-    moving = {"updated_at", "budget_reset_at", *names}
+    moving = {"updated_at", "budget_reset_at", "model_max_budget_usage", *names}
     return {name: value for name, value in team.items() if name not in moving}
 
 

@@ -12,7 +12,7 @@ from app.models import audit, budget_state, budgets, team_members, teams, users
 from tests.api.counting import statements
 from tests.api.identities import MANAGING_THE_TEAM, ORGANIZATION, TEAM, gather, without_redis
 from tests.api.settings import NO_LENGTHS, NO_MONEY, NO_WINDOWS, WINDOWS
-from tests.api.teams import DEFAULTS, ELSEWHERE, FOLDED, PLAIN, add, info, memberships, new, roles, spend
+from tests.api.teams import DEFAULTS, ELSEWHERE, FOLDED, PLAIN, add, info, memberships, new, roles, row_of, spend
 from tests.clients import Api
 from tests.clocks import MovableClock
 from tests.factories import (
@@ -34,7 +34,7 @@ def test_every_setting_at_once_is_stored_and_shown_as_sent(api: Api):
     made = new(api, team_id=TEAM, **PLAIN, **FOLDED)
 
     assert {name: made[name] for name in PLAIN} == {**PLAIN, "metadata": {**PLAIN["metadata"], **FOLDED}}
-    assert info(api, TEAM)["team_info"] == made
+    assert row_of(info(api, TEAM)["team_info"]) == made
 
 
 def test_an_empty_request_makes_a_team_with_the_defaults_under_an_id_of_its_own(api: Api):

@@ -15,7 +15,14 @@ from tests.factories import add_organization, add_tier, rows, unchanged
 # What every write moves.
 STAMPS = {"updated_at", "settings_updated_at", "updated_by"}
 ALL = {**PLAIN, **FOLDED, "duration": "30d", "budget_duration": "30d"}
-ELSEWHERE = {"litellm_budget_table", "total_spend", "budget_reset_at", "org_id", "status"}
+ELSEWHERE = {
+    "litellm_budget_table",
+    "total_spend",
+    "budget_reset_at",
+    "org_id",
+    "status",
+    "model_max_budget_usage",
+}
 
 
 def without(info: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -43,8 +50,7 @@ def test_null_brings_back_the_default(shared_api: Api, field: str):
 
     after = changed(shared_api, made["key"], **{field: None})
 
-    expected = PLAIN[field] if field == "spend" else DEFAULTS[field]
-    assert after[field] == expected
+    assert after[field] == DEFAULTS[field]
     shared_api.post("/key/delete", {"keys": [made["key"]]})
 
 
@@ -68,7 +74,7 @@ def test_everything_at_once_is_changed_and_then_cleared(api: Api):
 
     expected = {**PLAIN, "metadata": {**PLAIN["metadata"], **FOLDED}}
     assert {name: full[name] for name in PLAIN} == expected
-    assert {name: empty[name] for name in DEFAULTS} == {**DEFAULTS, "spend": PLAIN["spend"]}
+    assert {name: empty[name] for name in DEFAULTS} == DEFAULTS
     assert (empty["expires"], empty["budget_reset_at"]) == (None, None)
 
 

@@ -98,6 +98,7 @@ def test_a_budget_refuses_at_its_edge_and_is_free_again_with_its_next_window(
 
     assert (found["code"], found["status"], found["type"]) == ("budget_exceeded", 422, "budget_exceeded")
     assert found["message"].startswith(MESSAGES[holder])
+    assert found["message"].endswith(". Held for calls under way: 0.4, asked for: 0.100000001")
     assert limit(found, scope) == {
         "scope": scope,
         "id": identity,
@@ -111,7 +112,9 @@ def test_a_budget_refuses_at_its_edge_and_is_free_again_with_its_next_window(
     }
     # Only the calls under way take the room; what is used up comes back with the next window.
     assert found["retry_after"] == 1
-    rest = refused(api, key, cost=0.6)["retry_after"]
+    beyond = refused(api, key, cost=0.6)
+    assert "Held" not in beyond["message"]
+    rest = beyond["retry_after"]
     assert rest == timedelta(hours=10, minutes=12, seconds=27).total_seconds()
     # The very last nano-dollar is still there, and then nothing is, not even for a call that costs nothing.
     allowed(api, key, cost=0.1)

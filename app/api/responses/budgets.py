@@ -33,7 +33,8 @@ def calendar(found: Preview, installation: Calendar) -> dict[str, Any]:
     return {
         **_resets(found, installation),
         "armed_at": iso(found.armed_at),
-        "budget_limits": [_resets(each, installation) for each in found.further],
+        "budget_limits": [_resets(each, installation) for each in found.limits],
+        "model_max_budget": {model: _resets(each, installation) for model, each in found.models.items()},
     }
 
 

@@ -84,6 +84,9 @@ class BudgetCalendarSchema(ResetsSchema):
     budget_limits = f.List(
         f.Nested(ResetsSchema()), required=True, metadata={"description": "Of each of several windows"}
     )
+    model_max_budget = f.Dict(
+        values=f.Nested(ResetsSchema()), required=True, metadata={"description": "Of the budget of each model"}
+    )
 
 
 class BudgetDeleteRequestSchema(Request):

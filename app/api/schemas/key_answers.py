@@ -104,9 +104,22 @@ class UpdatedKeySchema(LiteLLM_VerificationTokenSchema):
     key = f.String(required=True, metadata={"description": "As it was sent"})
 
 
+class UsageFields(Answer):
+    """What is used of further budgets; each is there only where such budgets are."""
+
+    model_max_budget_usage = f.Dict(
+        metadata={"description": "By model: current_spend, budget_limit, time_period, budget_reset_at"}
+    )
+    budget_limits_usage = f.Dict(metadata={"description": "By window, as it is spelled: current_spend"})
+
+
+class KeyInfoRowSchema(KeyFields, UsageFields):
+    """What info tells of a key."""
+
+
 class KeyInfoSchema(Answer):
     key = f.String(required=True, metadata={"description": "As it was sent, else the hash"})
-    info = f.Nested(KeyFields(), required=True)
+    info = f.Nested(KeyInfoRowSchema(), required=True)
 
 
 class KeyListResponseObjectSchema(Answer):

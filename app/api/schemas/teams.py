@@ -7,7 +7,7 @@ from marshmallow import fields as f
 
 from app.api.fields import Choice, Fault, Flag, Line, Money, Name, Object, Rates, Text, TextList, Whole, refuse
 from app.api.schemas.budgets import LimitsAnswerSchema, LimitsSchema
-from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema
+from app.api.schemas.key_answers import Answer, LiteLLM_VerificationTokenSchema, UsageFields
 from app.api.schemas.keys import (
     BudgetLimits,
     LiteLLM_ObjectPermissionBaseSchema,
@@ -151,9 +151,13 @@ class UpdateTeamResponseSchema(Answer):
     data = f.Nested(LiteLLM_TeamTableSchema(), required=True)
 
 
+class TeamInfoRowSchema(LiteLLM_TeamTableSchema, UsageFields):
+    """What info tells of a team."""
+
+
 class TeamInfoResponseObjectSchema(Answer):
     team_id = f.String(required=True)
-    team_info = f.Nested(LiteLLM_TeamTableSchema(), required=True)
+    team_info = f.Nested(TeamInfoRowSchema(), required=True)
     keys = f.List(f.Nested(LiteLLM_VerificationTokenSchema()), required=True)
     team_memberships = f.List(f.Nested(TeamMembershipSchema()), required=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, true, union, union_all
 
 from app.domain.access import NO_STANDING, Caller, Owner, Role, Standing
+from app.domain.teams import permitted
 from app.models import budgets, keys, organization_members, organizations, team_members, teams, users
 from app.services.rows.rows import labelled, own, part
 from app.services.teams.team_filters import scope_of
@@ -133,7 +134,7 @@ def _standing(row: Mapping[Any, Any], caller: Caller) -> Standing:
         is_member=row["caller_role"] is not None,
         is_team_admin=row["caller_role"] == "admin",
         is_organization_admin=row["organization_id"] in caller.organization_admin_of,
-        permissions=frozenset(row["team_member_permissions"] or ()),
+        permissions=permitted(row["team_member_permissions"]),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain import budgets, spellings
+from app.domain.further_usage import FurtherUsage
 from app.domain.windows import Calendar, Window
 from app.errors import InvalidRequest
 from app.services.access.refusals import rules
@@ -13,15 +14,24 @@ from app.services.audit.audit import Act
 from app.services.budgets.budgets import Budgets
 from app.services.keys.key_reads import KeyReads
 from app.services.organizations.organizations import Organizations
+from app.services.teams.member_changes import not_in_team
 from app.services.teams.teams import Teams
 from app.services.users.user_reads import UserReads
 
-# What can be asked for by name, and the field that names it.
+# What can be asked for by name, and the field that names it; a member by two of them.
 NAMES = ("key", "budget_id", "team_id", "user_id", "organization_id")
+MEMBER = ["team_id", "user_id"]
 
 
-# A spelling, since when it runs, in which window, and the several windows beside it.
-_Read = tuple[str | None, datetime | None, Window | None, Sequence[Mapping[str, Any]] | None]
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A spelling, since when it runs, in which window, and the budgets beside it."""
+
+    spelling: str | None
+    armed_at: datetime | None
+    window: Window | None = None
+    limits: Sequence[Mapping[str, Any]] | None = None
+    further: Sequence[FurtherUsage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +45,14 @@ class Resets:
 
 @dataclass(frozen=True, slots=True)
 class Preview(Resets):
-    """Those of a spelling, or of something; `further` are those of its `budget_limits`.
+    """Those of a spelling, or of something; `limits` are those of its `budget_limits`, `models` by model.
 
     `armed_at` is the moment that windows of odd lengths are counted from.
     """
 
     armed_at: datetime | None
-    further: tuple[Resets, ...]
+    limits: tuple[Resets, ...]
+    models: Mapping[str, Resets]
 
 
 class Calendars:
@@ -68,25 +79,49 @@ class Calendars:
         """
         named = [name for name in NAMES if sent.get(name) is not None]
         spells = [name for name in (*spellings.FIELDS, "armed_at") if sent.get(name) is not None]
-        if len(named) + bool(spells) != 1:
-            raise InvalidRequest(f"Send a budget_duration, or one of {', '.join(NAMES)}.", "budget_duration")
-        limits = running = None
-        if named:
-            spelling, armed_at, running, limits = self._readers[named[0]](act, sent[named[0]])
+        if len(named) + bool(spells) != 1 and (spells or named != MEMBER):
+            raise InvalidRequest(
+                f"Send a budget_duration, one of {', '.join(NAMES)}, or team_id and user_id of a member.",
+                "budget_duration",
+            )
+        if named == MEMBER:
+            read = self._of_member(act, *(sent[name] for name in MEMBER))
+        elif named:
+            read = self._readers[named[0]](act, sent[named[0]])
         else:
             with rules():
                 spelling = budgets.spelling_of(sent, None)
             if spelling is None:
                 raise InvalidRequest("armed_at needs a budget_duration.", "budget_duration")
-            armed_at = sent.get("armed_at") or act.at
-        further = tuple(self._further(limit, act.at, count) for limit in limits or ())
-        window = self.installation.running(spelling, armed_at, act.at, running)
-        if spelling is None or armed_at is None or window is None:
-            return Preview(spelling, None, [], None, further)
-        resets = [window.end, *self.installation.resets(spelling, armed_at, window.end, count - 1)]
-        return Preview(spelling, window, resets, armed_at, further)
+            read = _Read(spelling, sent.get("armed_at") or act.at)
+        resets = self._resets(read.spelling, read.armed_at, read.window, act.at, count)
+        return Preview(
+            resets.spelling,
+            resets.window,
+            resets.resets,
+            armed_at=None if resets.window is None else read.armed_at,
+            limits=tuple(
+                self._of_limit(limit, act.at, count) for limit in filter(budgets.says_length, read.limits or ())
+            ),
+            models={
+                each.scope.sub: self._resets(
+                    each.terms.spelling, each.spend.armed_at, each.spend.window, act.at, count
+                )
+                for each in read.further
+                if each.is_of_model
+            },
+        )
 
-    def _further(self, limit: Mapping[str, Any], now: datetime, count: int) -> Resets:
+    def _resets(
+        self, spelling: str | None, armed_at: datetime | None, stored: Window | None, now: datetime, count: int
+    ) -> Resets:
+        window = self.installation.running(spelling, armed_at, now, stored)
+        if spelling is None or armed_at is None or window is None:
+            return Resets(spelling, None, [])
+        later = self.installation.resets(spelling, armed_at, window.end, count - 1)
+        return Resets(spelling, window, [window.end, *later])
+
+    def _of_limit(self, limit: Mapping[str, Any], now: datetime, count: int) -> Resets:
         spelling, armed_at = limit["budget_duration"], budgets.armed_at(limit)
         window = self.installation.running(spelling, armed_at, now)
         if armed_at is None or window is None:
@@ -106,27 +141,38 @@ class Calendars:
     def _of_key(self, act: Act, reference: str) -> _Read:
         view = self._key_reads.info(act, reference)
         spelling = _own_or_tier(view.columns["budget_duration"], view.tier)
-        return spelling, view.spend.armed_at, view.spend.window, view.columns["budget_limits"]
+        return _Read(spelling, view.spend.armed_at, view.spend.window, view.columns["budget_limits"], view.further)
 
     def _of_budget(self, act: Act, budget_id: str) -> _Read:
         """A tier is a template: windows are counted from its making, as everywhere where it is shown."""
         columns = self._budgets.settings(act, budget_id).columns
-        return columns["budget_duration"], columns["created_at"], None, None
+        return _Read(columns["budget_duration"], columns["created_at"])
 
     def _of_team(self, act: Act, team_id: str) -> _Read:
         view = self._teams.info(act, team_id, key_limit=1).team
         columns, spend = view.columns, view.spend
-        return columns["budget_duration"], spend.armed_at, spend.window, columns["budget_limits"]
+        return _Read(
+            columns["budget_duration"], spend.armed_at, spend.window, columns["budget_limits"], view.further
+        )
+
+    def _of_member(self, act: Act, team_id: str, user_id: str) -> _Read:
+        """Whoever may read the team reads its memberships."""
+        members = self._teams.info(act, team_id, key_limit=1).team.members
+        view = next((member for member in members if member.user_id == user_id), None)
+        if view is None:
+            raise not_in_team("user_id", user_id)
+        return _Read(_own_or_tier(None, view.tier), view.spend.armed_at, view.spend.window)
 
     def _of_user(self, act: Act, user_id: str) -> _Read:
         view = self._user_reads.info(act, user_id).view
         if view is None:
-            return None, None, None, None
-        return view.columns["budget_duration"], view.spend.armed_at, view.spend.window, None
+            return _Read(None, None)
+        spend = view.spend
+        return _Read(view.columns["budget_duration"], spend.armed_at, spend.window, further=view.further)
 
     def _of_organization(self, act: Act, organization_id: str) -> _Read:
         view = self._organizations.info(act, organization_id).organization
-        return _own_or_tier(None, view.tier), view.spend.armed_at, view.spend.window, None
+        return _Read(_own_or_tier(None, view.tier), view.spend.armed_at, view.spend.window)
 
 
 def _own_or_tier(own: str | None, tier: Mapping[str, Any] | None) -> str | None:

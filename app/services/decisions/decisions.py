@@ -284,7 +284,8 @@ def _refusal_and_wait(case: Case, state: LimitState, budget_status: int) -> tupl
         )
         if admits(state.used, 0, state.asked, state.limit):
             # Only calls under way stand in its way.
-            return refused, _SOON_SECONDS
+            held, asked = _amount(state, state.held), _amount(state, state.asked)
+            return refusals.held_back(refused, held, asked), _SOON_SECONDS
         return refused, None if state.resets_at is None else (state.resets_at - now).total_seconds()
     if state.kind is LimitKind.PARALLEL_REQUESTS:
         refused = refusals.concurrency_refused(

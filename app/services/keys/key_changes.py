@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -210,7 +211,7 @@ class KeyChanges:
             facts.ways.of(patch.will_be("user_id"))
         if "team_id" in columns:
             _check_move(act.caller, before, columns, facts)
-        spend = None if sent.get("spend") is None else money.nanos(sent["spend"], "spend")
+        spend = money.nanos(sent["spend"], "spend") if "spend" in sent else None
         tier = facts.relations.check({**before.columns, **columns}, sent)
         allowed = AllowedPatch(patch, columns, tier, spend, carries=bool(sent.get("carry_spend")))
         if allowed.carries and (allowed.running is not None or allowed.spelling is None):
@@ -239,9 +240,12 @@ class KeyChanges:
 def settings_of(
     sent: Mapping[str, Any], others: AbstractSet[str] = frozenset({"key", "key_type"})
 ) -> dict[str, Any]:
-    """What a request sends to change, without its `others`; an empty team_id is none, as in LiteLLM."""
+    """What a request sends to change, without its `others`; an empty team_id is none, as in LiteLLM.
+
+    A null spend is the default, which is no null.
+    """
     return {
-        name: value
+        name: Decimal(0) if name == "spend" and value is None else value
         for name, value in sent.items()
         if name not in others and not (name == "team_id" and value == "")
     }

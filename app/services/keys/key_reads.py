@@ -1,7 +1,7 @@
 """Reading keys: one key, or a page of those that a caller may see."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,10 +10,12 @@ from sqlalchemy.sql.selectable import FromClause
 from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.errors import KeyNotFound
 from app.models import deleted_keys, keys, users
 from app.services.access.standings import of_teams, standing_in
+from app.services.accounts import further_spends
 from app.services.audit.audit import Act
 from app.services.keys import key_names, key_rows
 from app.services.keys.key_filters import (
@@ -60,9 +62,9 @@ class KeyReads:
             view = next(iter(key_rows.load(connection, [key_id], self._calendar, act.at)), None)
             team_id = None if view is None else view.columns["team_id"]
             facts = {} if act.caller.sees_all else of_teams(connection, act.caller, [team_id or ""])
-        if view is None or not access.may_see_key(act.caller, view.target, standing_in(facts, team_id)):
-            raise KeyNotFound
-        return view
+            if view is None or not access.may_see_key(act.caller, view.target, standing_in(facts, team_id)):
+                raise KeyNotFound
+            return self._with_further(connection, act, [view])[0]
 
     def infos(self, act: Act, references: Sequence[str], aliases: Sequence[str]) -> list[KeyView]:
         """The keys among these that the caller may see, each once; the others are passed over."""
@@ -71,7 +73,13 @@ class KeyReads:
                 *key_names.by_reference(connection, act.caller, references, act.at).values(),
                 *key_names.by_alias(connection, act.caller, aliases).values(),
             }
-            return key_rows.load(connection, named, self._calendar, act.at)
+            return self._with_further(connection, act, key_rows.load(connection, named, self._calendar, act.at))
+
+    def _with_further(self, connection: Connection, act: Act, views: Sequence[KeyView]) -> list[KeyView]:
+        """The keys with their budgets for models and in further windows, and what is used of each."""
+        holders = {Scope(ScopeKind.KEY, view.key_id): view.further_settings for view in views}
+        found = further_spends.load(connection, holders, self._calendar, act.at)
+        return [replace(view, further=used) for view, used in zip(views, found.values(), strict=True)]
 
     def aliases(self, act: Act, query: AliasQuery) -> Page:
         """A page of the aliases that the caller may see, as its `values`; raises InvalidRequest."""

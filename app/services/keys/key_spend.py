@@ -21,7 +21,7 @@ from app.services.decisions.rebasing import Rebasing
 from app.services.events import delivery
 from app.services.keys import key_events, key_names, key_rows
 from app.services.keys.key_views import KeyView
-from app.services.ledger import ledger
+from app.services.ledger.relieving import Relieving
 from app.store import policies
 from app.store.policies import Policies
 
@@ -34,15 +34,19 @@ class KeySpend:
         callers: Callers,
         calendar: Calendar,
         rebasing: Rebasing,
+        relieving: Relieving,
     ) -> None:
         self._database = database
         self._policies = policy_store
         self._callers = callers
         self._calendar = calendar
         self._rebasing = rebasing
+        self._relieving = relieving
 
     def reset(self, act: Act, reference: str, to: Decimal) -> tuple[KeyView, KeyView]:
-        """Set the key's spend to a smaller amount, and start its own windows anew; the key before and after.
+        """Set the key's spend to a smaller amount, its lifetime kept, and start its own windows anew.
+
+        The answer is the key before and after.
 
         Raises KeyNotFound, InvalidRequest (above the present spend, or above a cap), ManagersOnly and
         StoreUnavailable, without any change, and WriteStands. Doing it again only starts the windows once more.
@@ -78,13 +82,15 @@ class KeySpend:
         limits = restarted_windows(before.columns["budget_limits"], self._calendar, act.at)
         if to_nanos == before.spend.window_nanos and limits is None:
             return before, before
-        ledger.correct(transaction, act, before.account, to_nanos, {"key_id": key_id}, self._calendar)
+        if to_nanos != before.spend.window_nanos:
+            self._relieving.relieve(transaction, act, before.account, to_nanos, {"key_id": key_id})
         if limits is not None:
             transaction.execute(update(keys).where(keys.c.key_id == key_id).values(budget_limits=limits))
             windows = {
                 scope: terms
                 for scope, terms in before.further_accounts.items()
                 if scope.kind is ScopeKind.KEY_WINDOW
+                and self._calendar.running(terms.spelling, act.at, act.at) is not None
             }
             accounts.replace_further(transaction, {}, windows, self._calendar, act.at)
         (after,) = key_rows.load(transaction, [key_id], self._calendar, act.at)

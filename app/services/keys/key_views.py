@@ -3,7 +3,7 @@
 Responses, audit rows and events all draw on `KeyView.fields`, so a number or a date is never written two ways.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,9 @@ from app.domain import spellings
 from app.domain.access import SERVICE_ACCOUNT, KeyTarget
 from app.domain.budgets import shown_limits
 from app.domain.further_budgets import further_accounts
+from app.domain.further_usage import FurtherUsage, usage_fields
 from app.domain.increases import visible_metadata
-from app.domain.limits import Account
+from app.domain.limits import Account, model_budgets
 from app.domain.masking import masked_metadata
 from app.domain.money import dollars, shown
 from app.domain.rollover import Terms
@@ -25,7 +26,10 @@ from app.services.budgets.budget_views import TIER_FIELDS
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A live or archived key at one instant, `seen_at`."""
+    """A live or archived key at one instant, `seen_at`.
+
+    `further` are its budgets beside the whole one, where they were asked for.
+    """
 
     key_id: str
     token: str
@@ -36,6 +40,7 @@ class KeyView:
     tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
     deletion: Mapping[str, Any] = field(default_factory=dict)
+    further: Sequence[FurtherUsage] = ()
 
     @property
     def target(self) -> KeyTarget:
@@ -57,6 +62,11 @@ class KeyView:
     def further_accounts(self) -> dict[Scope, Terms]:
         """The scopes that its budgets for models and for further windows open, each with its terms."""
         return further_accounts(Scope(ScopeKind.KEY, self.key_id), self.columns)
+
+    @property
+    def further_settings(self) -> dict[str, Any]:
+        """Its columns with the budgets for models that hold for it: its own, and its tier's for other models."""
+        return {**self.columns, "model_max_budget": model_budgets(self.columns, self.tier)}
 
     @property
     def max_budget(self) -> float | None:
@@ -106,6 +116,7 @@ class KeyView:
             "status": self.status,
             "litellm_budget_table": self._budget_table(),
             "object_permission": self.object_permission,
+            **usage_fields(self.further),
             **self.deletion,
         }
 

@@ -13,9 +13,8 @@ from app.domain.limits import Account
 from app.domain.windows import Calendar
 from app.models import ledger, ledger_unfolded
 from app.services.accounts import rollover, spends
-from app.services.accounts.account_rows import among, lock, names
+from app.services.accounts.account_rows import names
 from app.services.accounts.account_windows import move_windows
-from app.services.accounts.accounts import shift_window
 from app.services.audit.audit import Act
 
 
@@ -78,27 +77,6 @@ def correct(
     if amount:
         append(transaction, [correction(account, amount, act, owner)], act, calendar)
     return amount
-
-
-def relieve(
-    transaction: Connection,
-    act: Act,
-    account: Account,
-    to_nanos: int,
-    owner: Mapping[str, str],
-    calendar: Calendar,
-) -> None:
-    """As `correct`, but the account's lifetime stays: what was charged was charged.
-
-    So the row in the ledger is one of no amount. It waits to be folded like any other, which has the counters set
-    again where whoever wrote it was stopped before it could set them.
-    """
-    append(transaction, [correction(account, 0, act, owner)], act, calendar)
-    # In a statement of its own: a fold that was waited for would show its charges twice, or not at all.
-    lock(transaction, among(transaction, [account.scope]))
-    (spent,) = spends.current(transaction, [account], calendar)
-    if spent is not None:
-        shift_window(transaction, account.scope, to_nanos - spent)
 
 
 def correction(account: Account, amount_nanos: int, act: Act, owner: Mapping[str, str]) -> Entry:

@@ -9,7 +9,7 @@ from app.db import Database
 from app.domain import access
 from app.domain.scopes import ScopeKind
 from app.domain.windows import Calendar
-from app.errors import Conflict
+from app.errors import Conflict, InvalidRequest
 from app.models import deleted_keys, keys, organization_members, organizations, teams
 from app.services.access.refusals import enforce
 from app.services.accounts import account_ends
@@ -57,13 +57,15 @@ class OrganizationEnds:
         """Remove these organizations, all of them or none; answers them as they were.
 
         Their teams and keys, and keys that name one of them, are archived; memberships, accounts and the tiers
-        that nothing else is linked to go. Users stay. Raises RoleRefused, NotFound where one is unknown, Conflict
+        that nothing else is linked to go. Users stay. Raises RoleRefused, InvalidRequest (none is named), NotFound where one is unknown, Conflict
         where somebody else adds to one at the same moment, and StoreUnavailable, all of them without any change,
         and WriteStands. Sent again, it raises NotFound, but not before it has announced what went lately: so a
         WriteStands is made good.
         """
         enforce(access.may_delete_organizations(act.caller))
         wanted = list(dict.fromkeys(organization_ids))
+        if not wanted:
+            raise InvalidRequest("No organization id passed in", "organization_ids")
         with self._database.read() as connection:
             announced = _bearing(connection, wanted)
             unknown = _unknown(connection, wanted)

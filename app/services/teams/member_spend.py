@@ -12,7 +12,7 @@ from app.services.access.refusals import rules
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.decisions.rebasing import Rebasing
-from app.services.ledger import ledger
+from app.services.ledger.relieving import Relieving
 from app.services.teams import team_rows
 from app.services.teams.member_changes import member_named, not_in_team, relieved_team
 from app.services.teams.team_views import MemberView
@@ -23,11 +23,19 @@ ROUTE = "/team/{team_id}/member/{user_id}/reset_spend"
 
 
 class MemberSpend:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar, rebasing: Rebasing) -> None:
+    def __init__(
+        self,
+        database: Database,
+        policy_store: Policies,
+        calendar: Calendar,
+        rebasing: Rebasing,
+        relieving: Relieving,
+    ) -> None:
         self._database = database
         self._policies = policy_store
         self._calendar = calendar
         self._rebasing = rebasing
+        self._relieving = relieving
 
     def reset(self, act: Act, team_id: str, user_id: str, to: Decimal) -> tuple[MemberView, MemberView]:
         """Set a member's spend to a smaller amount, its lifetime kept; the membership before and after.
@@ -58,7 +66,7 @@ class MemberSpend:
         if to_nanos == before.spend.window_nanos:
             return before, before
         owner = {"team_id": team_id, "user_id": user_id}
-        ledger.relieve(transaction, act, before.account, to_nanos, owner, self._calendar)
+        self._relieving.relieve(transaction, act, before.account, to_nanos, owner)
         after = self._member(transaction, act, team_id, user_id)
         change = Changed(team_id, {"member": before.fields()}, {"member": after.fields()})
         audit.record(transaction, act, "member_reset_spend", "team", [change])

@@ -8,6 +8,7 @@ from app.clock import iso
 from app.domain import spellings
 from app.domain.budgets import shown_limits
 from app.domain.further_budgets import further_accounts
+from app.domain.further_usage import FurtherUsage, usage_fields
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
@@ -57,7 +58,7 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class TeamView:
-    """A team at one instant."""
+    """A team at one instant; `further` are its budgets beside the whole one, where they were asked for."""
 
     team_id: str
     columns: Mapping[str, Any]
@@ -65,6 +66,7 @@ class TeamView:
     members: Sequence[MemberView]
     member_tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
+    further: Sequence[FurtherUsage] = ()
 
     @property
     def further_accounts(self) -> dict[Scope, Terms]:
@@ -109,6 +111,7 @@ class TeamView:
             "model_id": None,
             "litellm_model_table": {"model_aliases": aliases} if aliases else None,
             "model_spend": {},
+            **usage_fields(self.further),
         }
 
     def _members(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_
@@ -20,7 +20,7 @@ from app.errors import InvalidRequest, NotFound
 from app.models import keys, teams
 from app.services.access.refusals import enforce, rules, unknown_reference
 from app.services.access.standings import of_organizations, of_teams, standing_in
-from app.services.accounts import accounts
+from app.services.accounts import accounts, further_spends
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.budgets import budget_rows
@@ -142,7 +142,9 @@ class Teams:
                 raise team_not_found(team_id)
             seen = keys_seen(act.caller, team_id, standing)
             views = key_rows.newest(connection, seen, key_limit, self._calendar, act.at)
-        return TeamInfo(found[0], views)
+            holder = Scope(ScopeKind.TEAM, team_id)
+            further = further_spends.load(connection, {holder: found[0].columns}, self._calendar, act.at)
+        return TeamInfo(replace(found[0], further=further[holder]), views)
 
 
 def team_not_found(team_id: str) -> NotFound:

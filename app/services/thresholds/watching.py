@@ -9,7 +9,6 @@ from app.clock import Clock
 from app.db import Database
 from app.domain.limits import Account, account_at
 from app.domain.scopes import Scope, ScopeKind
-from app.domain.thresholds import crossings
 from app.domain.windows import Calendar, window_of
 from app.models import watched
 from app.services.accounts import account_rows, capped, rollover, spends
@@ -50,22 +49,7 @@ class Watching:
             if caps:
                 present = self._accounts(transaction, caps, now)
                 spent = zip(present, spends.current(transaction, present, self._calendar), strict=True)
-                crossed = (
-                    (caps[account.scope], crossing)
-                    for account, spend in spent
-                    # Without one a later window runs already, of whose charges those who fold them tell.
-                    if spend is not None
-                    for crossing in crossings(
-                        account.scope,
-                        caps[account.scope].caps,
-                        account.window,
-                        before=None,
-                        after=spend,
-                        now=now,
-                        since=caps[account.scope].since,
-                    )
-                )
-                threshold_events.enqueue(transaction, crossed, now)
+                threshold_events.tell_standing(transaction, caps, spent, now)
         return JobBatch(len(taken), more=len(taken) == WATCH_BATCH)
 
     def _accounts(self, transaction: Connection, caps: Mapping[Scope, Capped], now: datetime) -> list[Account]:

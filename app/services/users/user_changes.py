@@ -59,7 +59,7 @@ class UserChanges:
         ):
             view = self._update(transaction, act, user_id, changed)
             before_commit()
-        if changed.get("spend") is not None:
+        if "spend" in changed:
             self._rebasing.corrected([Scope(ScopeKind.USER, user_id)])
         return view
 
@@ -96,8 +96,10 @@ class UserChanges:
             now=act.at,
         )
         # Before the accounts of further budgets, which come behind this one in the order of locks.
-        if sent.get("spend") is not None:
-            self._correct(transaction, act, user_id, money.nanos(sent["spend"], "spend"))
+        if "spend" in sent:
+            # A null is the default.
+            to_nanos = 0 if sent["spend"] is None else money.nanos(sent["spend"], "spend")
+            self._correct(transaction, act, user_id, to_nanos)
         after = replace(before, columns={**before.columns, **columns})
         accounts.replace_further(
             transaction, before.further_accounts, after.further_accounts, self._calendar, act.at

@@ -1,17 +1,19 @@
 """Reading users: one user, alone or with its teams and keys, or a page of those that a caller may see."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from app.db import Database
 from app.domain import access
 from app.domain.access import Caller
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import DASHBOARD_TEAM
 from app.domain.windows import Calendar
 from app.models import keys, team_members, teams, users
 from app.services.access.refusals import enforce
+from app.services.accounts import further_spends
 from app.services.audit.audit import Act
 from app.services.keys import key_rows
 from app.services.keys.key_views import KeyView
@@ -70,7 +72,15 @@ class UserReads:
                 .limit(NEWEST_TEAMS)
             )
             shown = team_rows.load(connection, teams.c.team_id.in_(joined), self._calendar, act.at)
-        return UserInfo(wanted, found.get(wanted), owned, shown)
+            return UserInfo(wanted, self._with_further(connection, act, found.get(wanted)), owned, shown)
+
+    def _with_further(self, connection: Connection, act: Act, view: UserView | None) -> UserView | None:
+        """The user with its budgets for models, and what is used of each."""
+        if view is None:
+            return None
+        holder = Scope(ScopeKind.USER, view.user_id)
+        found = further_spends.load(connection, {holder: view.columns}, self._calendar, act.at)
+        return replace(view, further=found[holder])
 
     def row(self, act: Act, user_id: str | None) -> UserView:
         """A user, by default the caller itself, alone; raises NotFound as `info` does."""

@@ -8,6 +8,7 @@ from app.clock import iso
 from app.domain import access, spellings
 from app.domain.access import Caller
 from app.domain.further_budgets import further_accounts
+from app.domain.further_usage import FurtherUsage
 from app.domain.money import dollars, shown
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
@@ -16,13 +17,17 @@ from app.domain.spend import Spend
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """A user at one instant, with the ids of its teams."""
+    """A user at one instant, with the ids of its teams.
+
+    `further` are its budgets beside the whole one, where they were asked for.
+    """
 
     user_id: str
     columns: Mapping[str, Any]
     spend: Spend
     teams: Sequence[str] = ()
     object_permission: Mapping[str, Any] | None = None
+    further: Sequence[FurtherUsage] = ()
 
     @property
     def further_accounts(self) -> dict[Scope, Terms]:

@@ -82,6 +82,14 @@ ROWS = (
     ),
     Row(method="GET", route="/team/info", noun=TEAM, sends=_query, may=SEES),
     Row(method="GET", route="/budget/calendar", does="of a team", noun=TEAM, sends=_query, may=SEES),
+    Row(
+        method="GET",
+        route="/budget/calendar",
+        does="of a member",
+        noun=TEAM,
+        sends=lambda team: {"query": {"team_id": team, "user_id": REGULAR}},
+        may=SEES,
+    ),
     *(
         Row(
             method="GET",
