@@ -14,7 +14,7 @@ from app.domain.scopes import Scope, ScopeKind
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services.accounts import account_rows
 from app.services.audit.audit import Act
-from app.services.ledger.ledger import correction
+from app.services.ledger.ledger import correction, owner
 
 # The reason in the ledger of an entry that closes an account: what stands before it is no longer that name's.
 CLOSED = "closed"
@@ -53,7 +53,7 @@ def close(transaction: Connection, act: Act, chosen: SelectBase) -> None:
         for row in rows:
             left[Scope(ScopeKind(row.scope), row.scope_id, row.sub)] += int(row.amount)
     closing = [
-        correction(Account(scope), -amount, act, {**_owner(scope), "reason": CLOSED}).row(act)
+        correction(Account(scope), -amount, act, {**owner(scope), "reason": CLOSED}).row(act)
         for scope, amount in left.items()
         if amount
     ]
@@ -66,16 +66,3 @@ def _waiting(chosen: SelectBase) -> Select[int]:
     named = (ledger_unfolded.c.scope, ledger_unfolded.c.scope_id)
     waiting = select(ledger_unfolded.c.ledger_id).where(tuple_(*named).in_(chosen))
     return select(ledger.c.ledger_id).where(ledger.c.ledger_id.in_(waiting))
-
-
-def _owner(scope: Scope) -> dict[str, str]:
-    """The column of the ledger that names the scope; a member has none, nor a further budget."""
-    column = _COLUMNS.get(scope.kind)
-    return {} if column is None else {column: scope.id}
-
-
-_COLUMNS = {
-    ScopeKind.TEAM: "team_id",
-    ScopeKind.USER: "user_id",
-    ScopeKind.ORGANIZATION: "organization_id",
-}

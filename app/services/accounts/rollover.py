@@ -41,7 +41,7 @@ from app.domain.further_budgets import OF_MODELS, OF_WINDOWS
 from app.domain.limits import Account
 from app.domain.reservations import SETTLED_WITHIN
 from app.domain.rollover import Grid, Terms, allowance
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.scopes import Scope
 from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, rolled_windows, watched
 from app.services.accounts import account_rows, account_windows, spellings
@@ -134,7 +134,7 @@ def move_present(transaction: Connection, present: Iterable[Account], calendar: 
 
 
 def concerns(columns: Iterable[str], spelling: str | None, calendar: Calendar) -> bool:
-    """Whether a change of these columns of a key, a team or a user may change how a window of it rolls over.
+    """Whether a change of these columns of a budget holder may change how a window of it rolls over.
 
     `spelling` is that of its window so far. What its models and its further windows do is for the installation to
     say.
@@ -142,9 +142,12 @@ def concerns(columns: Iterable[str], spelling: str | None, calendar: Calendar) -
     return not _TERMS.isdisjoint(columns) and (calendar.rollover or calendar.rolls(spelling))
 
 
-def of_holders(kind: ScopeKind, ids: Iterable[str]) -> ColumnElement[bool]:
-    """Every account of these keys, teams or users: their own, and those of their models and further windows."""
-    kinds = {kind, OF_MODELS.get(kind, kind), OF_WINDOWS.get(kind, kind)}
+def of_holders(holders: Iterable[Scope]) -> ColumnElement[bool]:
+    """Every account of holders of one kind: their own, and those of their models and further windows."""
+    kinds, ids = set(), set()
+    for holder in holders:
+        kinds |= {holder.kind, OF_MODELS.get(holder.kind, holder.kind), OF_WINDOWS.get(holder.kind, holder.kind)}
+        ids.add(holder.id)
     return and_(budget_state.c.scope.in_(sorted(kinds)), budget_state.c.scope_id.in_(sorted(ids)))
 
 

@@ -21,7 +21,7 @@ from app.models import keys
 from app.services.access.callers import Callers
 from app.services.access.refusals import enforce, rules
 from app.services.access.standings import TeamFacts, hold_teams, of_teams, standing_in
-from app.services.accounts import key_accounts
+from app.services.accounts import holder_accounts, key_accounts
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.decisions.rebasing import Rebasing
@@ -32,7 +32,6 @@ from app.services.keys.key_relations import Relations
 from app.services.keys.key_views import KeyView
 from app.services.rotations import rotation_ends
 from app.services.rotations.rotation_ways import RotationWays, Ways
-from app.services.thresholds import watched
 from app.store import policies
 from app.store.policies import Policies
 
@@ -224,17 +223,16 @@ class KeyChanges:
         withdrawn = _put_permissions(transaction, allowed)
         names = {name for each in allowed for name in each.columns}
         stamps = {"updated_at": act.at, "updated_by": act.caller.user_id, "settings_updated_at": act.at}
-        key_accounts.roll(transaction, act, allowed, self._calendar)
-        transaction.execute(
-            update(keys).where(keys.c.key_id == bindparam("of_key")),
-            [
-                {"of_key": each.before.key_id, **{name: each.after[name] for name in names}, **stamps}
-                for each in allowed
-            ],
-        )
-        key_relations.drop_permissions(transaction, withdrawn)
-        key_accounts.follow(transaction, act, allowed, self._calendar)
-        watched.watch(transaction, [each.before.account.scope for each in allowed if each.changes_caps])
+        changes = [key_accounts.change_of(each) for each in allowed]
+        with holder_accounts.follow(transaction, act, changes, self._calendar):
+            transaction.execute(
+                update(keys).where(keys.c.key_id == bindparam("of_key")),
+                [
+                    {"of_key": each.before.key_id, **{name: each.after[name] for name in names}, **stamps}
+                    for each in allowed
+                ],
+            )
+            key_relations.drop_permissions(transaction, withdrawn)
 
 
 def settings_of(

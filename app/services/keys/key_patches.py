@@ -6,7 +6,6 @@ from typing import Any
 
 from app.services.keys import key_rows
 from app.services.keys.key_views import KeyView
-from app.services.thresholds import watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,6 @@ class AllowedPatch:
     def spelling(self) -> str | None:
         """The spelling of the window that it is to have."""
         return key_rows.effective_duration(self.after, self.tier)
-
-    @property
-    def changes_caps(self) -> bool:
-        return watched.bears(self.before.columns, self.columns)
 
     @property
     def after(self) -> dict[str, Any]:

@@ -147,6 +147,12 @@ class HoldsPermission(Protocol):
     def columns(self) -> Mapping[str, Any]: ...
 
 
+def drop_given_up(transaction: Connection, before: HoldsPermission, columns: Mapping[str, Any]) -> None:
+    """Remove the object permission of what no longer has one, by the columns that were written of it."""
+    if "object_permission_id" in columns and columns["object_permission_id"] is None:
+        drop_permissions(transaction, [before])
+
+
 def drop_permissions(transaction: Connection, views: Sequence[HoldsPermission]) -> None:
     """Remove the object permissions that belonged to these alone."""
     ids = [view.columns["object_permission_id"] for view in views if view.columns["object_permission_id"]]

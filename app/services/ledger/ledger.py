@@ -10,12 +10,20 @@ from sqlalchemy import Connection, insert
 
 from app.db import insertion
 from app.domain.limits import Account
+from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
 from app.models import ledger, ledger_unfolded
 from app.services.accounts import rollover, spends
 from app.services.accounts.account_rows import names
 from app.services.accounts.account_windows import move_windows
 from app.services.audit.audit import Act
+
+_OWNERS = {
+    ScopeKind.KEY: "key_id",
+    ScopeKind.TEAM: "team_id",
+    ScopeKind.USER: "user_id",
+    ScopeKind.ORGANIZATION: "organization_id",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,12 @@ def correct(
     if amount:
         append(transaction, [correction(account, amount, act, owner)], act, calendar)
     return amount
+
+
+def owner(scope: Scope) -> dict[str, str]:
+    """The column of the ledger that names the scope; a member has none, nor a further budget."""
+    column = _OWNERS.get(scope.kind)
+    return {} if column is None else {column: scope.id}
 
 
 def correction(account: Account, amount_nanos: int, act: Act, owner: Mapping[str, str]) -> Entry:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 from app.db import Database
 from app.domain import access
 from app.domain.budgets import tier_changes
+from app.domain.limits import Account
 from app.domain.organizations import TIER_FIELDS, changes_of, check_one_budget
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.windows import Calendar
@@ -16,7 +17,8 @@ from app.errors import InvalidRequest
 from app.models import organizations
 from app.services.access.refusals import enforce, rules, unknown_reference
 from app.services.access.standings import of_organizations
-from app.services.accounts import account_rows, accounts, rollover
+from app.services.accounts import holder_accounts
+from app.services.accounts.holder_accounts import HolderChange
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.budgets import budget_rows
@@ -24,7 +26,6 @@ from app.services.keys import key_relations
 from app.services.organizations import organization_rows
 from app.services.organizations.organization_views import OrganizationView
 from app.services.organizations.organizations import organization_not_found
-from app.services.thresholds import watched
 from app.store import policies
 from app.store.policies import Policies
 
@@ -78,25 +79,15 @@ class OrganizationChanges:
         tier = {**tiers[budget_id], **limits}
         was, will_be = {**tiers[present_id], **before.columns}, {**tier, **before.columns, **columns}
         enforce(access.may_turn_organization(act.caller, sent, was, will_be))
-        if self._calendar.rolls(tiers[present_id]["budget_duration"]):
-            which = account_rows.among(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)])
-            rollover.move_passed(transaction, which, self._calendar, act.at)
-        columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)
-        if "object_permission" in sent:
-            columns["object_permission_id"] = key_relations.put_permission(
-                transaction, before.object_permission, sent["object_permission"]
-            )
-        self._write(transaction, act, before, columns)
-        accounts.rearm(
-            transaction,
-            account_rows.among(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)]),
-            before=tiers[present_id]["budget_duration"],
-            after=tier["budget_duration"],
-            calendar=self._calendar,
-            now=act.at,
-        )
-        if watched.bears(tiers[present_id], tier):
-            watched.watch(transaction, [Scope(ScopeKind.ORGANIZATION, organization_id)])
+        account = Account(Scope(ScopeKind.ORGANIZATION, organization_id))
+        capped = HolderChange(account, tiers[present_id], tier)
+        with holder_accounts.follow(transaction, act, [capped], self._calendar):
+            columns["budget_id"] = self._change_tier(transaction, act, tiers[budget_id], limits)
+            if "object_permission" in sent:
+                columns["object_permission_id"] = key_relations.put_permission(
+                    transaction, before.object_permission, sent["object_permission"]
+                )
+            self._write(transaction, act, before, columns)
         view = self._load(transaction, act, organization_id)
         change = Changed(organization_id, before.fields(), view.fields())
         audit.record(transaction, act, "update", "organization", [change])
@@ -137,8 +128,7 @@ class OrganizationChanges:
             .where(organizations.c.organization_id == before.organization_id)
             .values({**columns, "updated_at": act.at, "updated_by": act.caller.user_id})
         )
-        if columns.get("object_permission_id", "kept") is None:
-            key_relations.drop_permissions(transaction, [before])
+        key_relations.drop_given_up(transaction, before, columns)
 
 
 def _named_budget(sent: Mapping[str, Any], present_id: str) -> str:

@@ -15,14 +15,14 @@ from app.domain.windows import Calendar
 from app.errors import NotFound
 from app.models import team_members, users
 from app.services.access.refusals import enforce, rules
-from app.services.accounts import account_rows, accounts, rollover
+from app.services.accounts import holder_accounts
+from app.services.accounts.holder_accounts import HolderChange
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.budgets import budget_rows
 from app.services.teams import team_rows
 from app.services.teams.team_changes import managed_team
 from app.services.teams.team_views import MemberView
-from app.services.thresholds import watched
 from app.store import policies
 from app.store.policies import Policies
 
@@ -115,33 +115,23 @@ class MemberChanges:
         if own_id is not None and budget_rows.is_shared(transaction, own_id):
             own_id = None
         changes = member_tier_changes(sent, OWN_TIER_FIELDS, present, self._calendar, act.at)
-        if self._calendar.rolls(present.get("budget_duration")):
-            rollover.move_passed(
-                transaction, account_rows.among(transaction, [member.account.scope]), self._calendar, act.at
-            )
         after = {**budget_rows.limits_in(present), **changes}
-        if limits_nothing(after):
-            budget_id, after = shared_id, {} if shared_id is None else rows[shared_id]
-        elif own_id is not None:
-            budget_rows.change(transaction, act, own_id, changes)
-            budget_id = own_id
-        else:
-            budget_id = str(uuid.uuid4())
-            budget_rows.put(transaction, act, {budget_id: after})
-        if budget_id != present_id:
-            transaction.execute(update(team_members).where(_is(member)).values(budget_id=budget_id))
-            if own_id is not None:
-                budget_rows.remove(transaction, own_id)
-        accounts.rearm(
-            transaction,
-            account_rows.among(transaction, [member.account.scope]),
-            before=present.get("budget_duration"),
-            after=after.get("budget_duration"),
-            calendar=self._calendar,
-            now=act.at,
-        )
-        if watched.bears(present, after):
-            watched.watch(transaction, [member.account.scope])
+        shares = limits_nothing(after)
+        if shares:
+            after = {} if shared_id is None else rows[shared_id]
+        change = HolderChange(member.account, present, after)
+        with holder_accounts.follow(transaction, act, [change], self._calendar):
+            budget_id = shared_id
+            if own_id is not None and not shares:
+                budget_rows.change(transaction, act, own_id, changes)
+                budget_id = own_id
+            elif not shares:
+                budget_id = str(uuid.uuid4())
+                budget_rows.put(transaction, act, {budget_id: after})
+            if budget_id != present_id:
+                transaction.execute(update(team_members).where(_is(member)).values(budget_id=budget_id))
+                if own_id is not None:
+                    budget_rows.remove(transaction, own_id)
 
 
 def relieved_team(

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -12,6 +11,7 @@ from app.domain import access
 from app.domain.access import Caller
 from app.domain.budgets import check_within, limits_nothing
 from app.domain.callbacks import Vault
+from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.teams import MEMBER_TIER_FIELDS, columns_of, member_tier_changes
 from app.domain.windows import Calendar
@@ -19,7 +19,8 @@ from app.errors import Conflict
 from app.models import team_members, teams
 from app.services.access.refusals import enforce, rules, unknown_reference
 from app.services.access.standings import OrganizationFacts, TeamFacts, of_organizations, of_teams
-from app.services.accounts import account_rows, accounts, rearming, rollover
+from app.services.accounts import holder_accounts, rearming
+from app.services.accounts.holder_accounts import HolderChange
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.budgets import budget_rows
@@ -86,29 +87,13 @@ class TeamChanges:
         return view
 
     def _write(self, transaction: Connection, act: Act, before: TeamView, columns: Mapping[str, Any]) -> None:
-        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
-            which = rollover.of_holders(ScopeKind.TEAM, [before.team_id])
-            rollover.move_passed(transaction, which, self._calendar, act.at)
-        transaction.execute(
-            update(teams).where(teams.c.team_id == before.team_id).values({**columns, "updated_at": act.at})
-        )
-        if columns.get("object_permission_id", "kept") is None:
-            key_relations.drop_permissions(transaction, [before])
-        duration = before.columns["budget_duration"]
-        accounts.rearm(
-            transaction,
-            account_rows.among(transaction, [Scope(ScopeKind.TEAM, before.team_id)]),
-            before=duration,
-            after=columns.get("budget_duration", duration),
-            calendar=self._calendar,
-            now=act.at,
-        )
-        after = replace(before, columns={**before.columns, **columns})
-        accounts.replace_further(
-            transaction, before.further_accounts, after.further_accounts, self._calendar, act.at
-        )
-        if watched.bears(before.columns, columns):
-            watched.watch(transaction, [Scope(ScopeKind.TEAM, before.team_id)])
+        account = Account(Scope(ScopeKind.TEAM, before.team_id))
+        change = HolderChange(account, before.columns, {**before.columns, **columns})
+        with holder_accounts.follow(transaction, act, [change], self._calendar):
+            transaction.execute(
+                update(teams).where(teams.c.team_id == before.team_id).values({**columns, "updated_at": act.at})
+            )
+            key_relations.drop_given_up(transaction, before, columns)
 
     def _change_member_tier(
         self, transaction: Connection, act: Act, team: Mapping[str, Any], sent: Mapping[str, Any]

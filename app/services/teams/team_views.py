@@ -7,13 +7,11 @@ from typing import Any
 from app.clock import iso
 from app.domain import spellings
 from app.domain.budgets import shown_limits
-from app.domain.further_budgets import further_accounts
 from app.domain.further_usage import FurtherUsage, usage_fields
 from app.domain.limits import Account
 from app.domain.masking import masked_team_metadata
 from app.domain.money import dollars, shown
 from app.domain.payloads import payload
-from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 from app.domain.teams import member_id, shown_metadata
@@ -67,11 +65,6 @@ class TeamView:
     member_tier: Mapping[str, Any] | None = None
     object_permission: Mapping[str, Any] | None = None
     further: Sequence[FurtherUsage] = ()
-
-    @property
-    def further_accounts(self) -> dict[Scope, Terms]:
-        """The scopes that its budgets for models and for further windows open, each with its terms."""
-        return further_accounts(Scope(ScopeKind.TEAM, self.team_id), self.columns)
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON and to be shown."""

@@ -1,7 +1,7 @@
 """Changing users: what the API calls update."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -9,20 +9,18 @@ from sqlalchemy import Connection, select, update
 from app.db import Database
 from app.domain import access, money
 from app.domain.event_routing import MAIL
-from app.domain.limits import Account
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.users import TEXT_FIELDS, columns_of, folded
 from app.domain.windows import Calendar
 from app.models import keys, users
 from app.services.access.refusals import enforce, rules
-from app.services.accounts import account_rows, accounts, rollover
+from app.services.accounts import holder_accounts
+from app.services.accounts.holder_accounts import HolderChange
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.decisions.rebasing import Rebasing
 from app.services.keys import key_relations
-from app.services.ledger import ledger
 from app.services.rotations import rotation_ends
-from app.services.thresholds import watched
 from app.services.users import user_rows
 from app.services.users.user_views import UserView
 from app.services.users.users import taken, user_not_found
@@ -74,47 +72,21 @@ class UserChanges:
             columns["object_permission_id"] = key_relations.put_permission(
                 transaction, before.object_permission, sent["object_permission"]
             )
-        if rollover.concerns(columns, before.columns["budget_duration"], self._calendar):
-            which = rollover.of_holders(ScopeKind.USER, [user_id])
-            rollover.move_passed(transaction, which, self._calendar, act.at)
-        transaction.execute(
-            update(users).where(users.c.user_id == user_id).values({**columns, "updated_at": act.at})
-        )
-        if "email_folded" in columns and columns["email_folded"] != folded(before.columns["user_email"]):
-            # A user stands in the versions of each of its keys: they need no mark of their own.
-            theirs = keys.c.user_id == user_id
-            rotation_ends.withdraw(transaction, theirs, ANOTHER_ADDRESS, self._calendar, act.at, target=MAIL)
-        if columns.get("object_permission_id", "kept") is None:
-            key_relations.drop_permissions(transaction, [before])
-        duration = before.columns["budget_duration"]
-        accounts.rearm(
-            transaction,
-            account_rows.among(transaction, [Scope(ScopeKind.USER, user_id)]),
-            before=duration,
-            after=columns.get("budget_duration", duration),
-            calendar=self._calendar,
-            now=act.at,
-        )
-        # Before the accounts of further budgets, which come behind this one in the order of locks.
-        if "spend" in sent:
-            # A null is the default.
-            to_nanos = 0 if sent["spend"] is None else money.nanos(sent["spend"], "spend")
-            self._correct(transaction, act, user_id, to_nanos)
-        after = replace(before, columns={**before.columns, **columns})
-        accounts.replace_further(
-            transaction, before.further_accounts, after.further_accounts, self._calendar, act.at
-        )
-        if watched.bears(before.columns, columns):
-            watched.watch(transaction, [Scope(ScopeKind.USER, user_id)])
+        # A null is the default.
+        spend = money.nanos(sent["spend"] or Decimal(0), "spend") if "spend" in sent else None
+        change = HolderChange(before.account, before.columns, {**before.columns, **columns}, spend)
+        with holder_accounts.follow(transaction, act, [change], self._calendar):
+            transaction.execute(
+                update(users).where(users.c.user_id == user_id).values({**columns, "updated_at": act.at})
+            )
+            if "email_folded" in columns and columns["email_folded"] != folded(before.columns["user_email"]):
+                # A user stands in the versions of each of its keys: they need no mark of their own.
+                theirs = keys.c.user_id == user_id
+                rotation_ends.withdraw(transaction, theirs, ANOTHER_ADDRESS, self._calendar, act.at, target=MAIL)
+            key_relations.drop_given_up(transaction, before, columns)
         view = self._load(transaction, act, user_id)
         audit.record(transaction, act, "update", "user", [Changed(user_id, before.fields(), view.fields())])
         return view
-
-    def _correct(self, transaction: Connection, act: Act, user_id: str, to_nanos: int) -> None:
-        """Set the user's spend, in the window that it has after the change."""
-        spend = self._load(transaction, act, user_id).spend
-        account = Account(Scope(ScopeKind.USER, user_id), spend.window, spend.armed_at, spend.terms)
-        ledger.correct(transaction, act, account, to_nanos, {"user_id": user_id}, self._calendar)
 
     def _load(self, transaction: Connection, act: Act, user_id: str) -> UserView:
         found = user_rows.load(transaction, users.c.user_id == user_id, self._calendar, act.at)

@@ -7,10 +7,9 @@ from typing import Any
 from app.clock import iso
 from app.domain import access, spellings
 from app.domain.access import Caller
-from app.domain.further_budgets import further_accounts
 from app.domain.further_usage import FurtherUsage
+from app.domain.limits import Account
 from app.domain.money import dollars, shown
-from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.spend import Spend
 
@@ -30,9 +29,10 @@ class UserView:
     further: Sequence[FurtherUsage] = ()
 
     @property
-    def further_accounts(self) -> dict[Scope, Terms]:
-        """The scopes that its budgets for models open, each with the spelling of its window."""
-        return further_accounts(Scope(ScopeKind.USER, self.user_id), self.columns)
+    def account(self) -> Account:
+        """What its charges count in, in the window of this instant."""
+        spend = self.spend
+        return Account(Scope(ScopeKind.USER, self.user_id), spend.window, spend.armed_at, spend.terms)
 
     def fields(self) -> dict[str, Any]:
         """Every field under its wire name, ready for JSON; never a password."""
