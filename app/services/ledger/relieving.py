@@ -25,8 +25,8 @@ class Relieving:
         """Set the window's spend; `owner` and who holds what are as in `ledger.correct`.
 
         The row in the ledger is one of no amount. It waits to be folded like any other, which has the counters set
-        again where whoever wrote it was stopped before it could set them. Whoever folds the charges that wait finds
-        the window relieved, so what they cross is told here.
+        again where whoever wrote it was stopped before it could set them. Whoever folds the charges that wait
+        finds the window relieved, so what they cross is told here.
         """
         ledger.append(transaction, [ledger.correction(account, 0, act, owner)], act, self._calendar)
         # In a statement of its own: a fold that was waited for would show its charges twice, or not at all.

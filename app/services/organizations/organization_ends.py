@@ -57,10 +57,10 @@ class OrganizationEnds:
         """Remove these organizations, all of them or none; answers them as they were.
 
         Their teams and keys, and keys that name one of them, are archived; memberships, accounts and the tiers
-        that nothing else is linked to go. Users stay. Raises RoleRefused, InvalidRequest (none is named), NotFound where one is unknown, Conflict
-        where somebody else adds to one at the same moment, and StoreUnavailable, all of them without any change,
-        and WriteStands. Sent again, it raises NotFound, but not before it has announced what went lately: so a
-        WriteStands is made good.
+        that nothing else is linked to go. Users stay. Raises RoleRefused, InvalidRequest (none is named), NotFound
+        where one is unknown, Conflict where somebody else adds to one at the same moment, and StoreUnavailable,
+        all of them without any change, and WriteStands. Sent again, it raises NotFound, but not before it has
+        announced what went lately: so a WriteStands is made good.
         """
         enforce(access.may_delete_organizations(act.caller))
         wanted = list(dict.fromkeys(organization_ids))
