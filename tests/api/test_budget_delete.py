@@ -1,5 +1,6 @@
 """POST /budget/delete: a tier goes, and what was linked to it goes on without its limits."""
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -7,8 +8,12 @@ from sqlalchemy import insert, update
 
 from app.config import Settings
 from app.container import Services
+from app.domain.windows import Calendar
 from app.models import audit, budget_state, budgets, keys, organization_members, team_members, teams
-from app.services.budgets import budget_ends
+from app.services.audit.audit import SYSTEM, Act
+from app.services.budgets.budget_ends import BudgetEnds
+from app.store.connection import HotRedis
+from app.store.policies import Policies
 from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.calls import allowed, refused, spent
 from tests.api.counting import statements
@@ -111,13 +116,16 @@ def test_the_window_of_the_tier_ends_and_a_keys_own_goes_on(api: Api, services: 
     assert (state["window_start"], state["reset_at"]) == (None, None)
 
 
-def test_more_keys_than_one_batch_holds_are_all_unlinked(api: Api, services: Services, monkeypatch: Any):
-    monkeypatch.setattr(budget_ends, "UNLINK_BATCH", 3)
+def test_more_keys_than_one_batch_holds_are_all_unlinked(api: Api, services: Services, settings: Settings):
     new(api, budget_id="gold")
     copy_key(services.database, api.info(api.generate(budget_id="gold")["key"])["key_id"], 7)
     other = api.generate(budget_id=new(api, budget_id="silver")["budget_id"])
 
-    assert delete(api).status == 200
+    with closing(HotRedis(settings.hot_redis_url, seconds=settings.hot_redis_seconds)) as redis:
+        store = Policies(redis, change_seconds=settings.change_seconds, commit_seconds=settings.commit_seconds)
+        calendar = Calendar(settings.timezone, settings.budget_reset_time)
+        ends = BudgetEnds(services.database, store, calendar, batch=3)
+        ends.delete(Act(SYSTEM, services.clock.now()), "gold")
 
     linked = {row["key_id"]: row["budget_id"] for row in rows(services.database, keys)}
     assert linked.pop(api.info(other["key"])["key_id"]) == "silver"
@@ -213,5 +221,5 @@ def test_statements_do_not_grow_with_what_is_linked(api: Api, services: Services
     with statements(services.database) as sent:
         assert delete(api).status == 200
 
-    assert len(sent) == 23
+    assert len(sent) == 21
     assert rows(services.database, budgets) == []

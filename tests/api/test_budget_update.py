@@ -1,19 +1,32 @@
 """POST /budget/update: another cap for everything that is linked to a tier, and another window."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, event
 
+from app.config import Settings
 from app.container import Services
+from app.db import Database
 from app.domain.teams import member_id
-from app.models import audit, team_members
+from app.domain.windows import Calendar
+from app.models import audit, budget_state, key_secrets, keys, team_members
+from app.services.audit.audit import SYSTEM, Act
+from app.services.budgets.budget_changes import BudgetChanges
+from app.store.connection import HotRedis
+from app.store.policies import Policies
 from tests.api.budgets import BY_ROLE, FIELDS, new, shown
 from tests.api.counting import statements
 from tests.api.settings import NO_MONEY, NO_WINDOWS, WINDOWS
 from tests.api.teams import spend
 from tests.clients import Answer, Api
 from tests.clocks import MovableClock
-from tests.factories import add_person, rows, unchanged
+from tests.factories import add_person, copy_key, everything, rows, unchanged
 
 LIMITS = {name: value for name, value in FIELDS.items() if name != "budget_id"}
 STAMPS = {"updated_at", "updated_by", "budget_reset_at"}
@@ -93,7 +106,7 @@ def linked(api: Api, services: Services) -> dict[str, str]:
         transaction.execute(team_members.update().values(budget_id="gold"))
     _spend(services, {"key": key["key_id"], "member": member_id("crew", "ann"), "organization": "acme"}, 2)
     spend(services, "key", own["key_id"], 2)
-    return {"key": key["key"], "own": own["key"], "key_id": key["key_id"]}
+    return {"key": key["key"], "own": own["key"], "key_id": key["key_id"], "own_id": own["key_id"]}
 
 
 def _spend(services: Services, scopes: dict[str, str], dollars: int) -> None:
@@ -179,8 +192,83 @@ def test_statements_do_not_grow_with_what_is_linked(api: Api, services: Services
         changed_window = update(api, budget_duration="1d")
 
     assert (changed_cap.status, changed_window.status) == (200, 200)
-    assert (len(of_cap), len(of_window)) == (6, 8)
+    assert (len(of_cap), len(of_window)) == (8, 13)
     assert {api.info(key)["budget_reset_at"][:10] for key in keys} == {"2026-11-19"}
+
+
+# --- more keys than one batch holds ------------------------------------------------------------------------
+
+ROLLING = {"budget_duration": "1d", "budget_rollover": True, "max_budget": 1}
+CHANGES = {"budget_id": "gold", "budget_duration": "7d", "max_budget": Decimal(3)}
+
+
+@pytest.fixture
+def batching(settings: Settings, services: Services) -> Iterator[BudgetChanges]:
+    """Two linked keys at a time."""
+    with closing(HotRedis(settings.hot_redis_url, seconds=settings.hot_redis_seconds)) as redis:
+        store = Policies(redis, change_seconds=settings.change_seconds, commit_seconds=settings.commit_seconds)
+        calendar = Calendar(settings.timezone, settings.budget_reset_time)
+        yield BudgetChanges(services.database, store, calendar, batch=2)
+
+
+class Stopped(Exception):
+    """Raised in place of a statement: neither that nor any other comes after it."""
+
+
+@contextmanager
+def stopped_after(database: Database, number: int) -> Iterator[None]:
+    left = iter(range(number))
+
+    def stop(*_: Any) -> None:
+        if next(left, None) is None:
+            raise Stopped
+
+    event.listen(database.engine, "before_cursor_execute", stop)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "before_cursor_execute", stop)
+
+
+def test_stopped_at_any_statement_a_change_has_changed_nothing_and_can_be_sent_again(
+    batching: BudgetChanges, services: Services, api: Api, linked: dict[str, str], clock: MovableClock
+):
+    """Windows have passed and roll over, and a batch of the keys has followed when later ones are stopped."""
+    changed(api, **ROLLING)
+    copy_key(services.database, linked["key_id"], 3)
+    clock.advance(24 * 3600)
+    before = everything(services.database)
+
+    for number in count():
+        try:
+            with stopped_after(services.database, number):
+                batching.update(Act(SYSTEM, clock.now()), CHANGES)
+        except Stopped:
+            assert everything(services.database) == before
+        else:
+            break
+
+    assert number > 20
+    of_keys = rows(services.database, budget_state, scope="key")
+    assert Counter(row["reset_at"].day for row in of_keys if row["scope_id"] != linked["own_id"]) == {23: 4}
+    assert len(rows(services.database, audit, entity="budget", action="update")) == 2
+
+
+def test_statements_grow_by_the_batch(
+    batching: BudgetChanges, services: Services, api: Api, linked: dict[str, str], clock: MovableClock
+):
+    needed = []
+    for more in (1, 3, 5):
+        changed(api, **ROLLING)
+        copy_key(services.database, linked["key_id"], more)
+        with statements(services.database) as sent:
+            batching.update(Act(SYSTEM, clock.now()), CHANGES)
+        needed.append(len(sent))
+        with services.database.transaction() as transaction:
+            for table, name in ((key_secrets, "key_id"), (budget_state, "scope_id"), (keys, "key_id")):
+                transaction.execute(delete(table).where(table.c[name].startswith("copy")))
+
+    assert needed[2] - needed[1] == needed[1] - needed[0] == 5
 
 
 # --- what is refused ---------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ def test_statements_do_not_grow_with_the_members_and_their_windows(api: Api, ser
         changed_windows = change(api, TEAM, team_member_budget_duration="1d", budget_duration="1d")
 
     assert (changed_alias.status, changed_windows.status) == (200, 200)
-    assert (len(of_alias), len(of_windows)) == (8, 16)
+    assert (len(of_alias), len(of_windows)) == (8, 18)
     assert {member["budget_reset_at"][:10] for member in memberships(api, TEAM).values()} == {"2026-11-19"}
 
 

@@ -1,7 +1,7 @@
 """Another window for a tier is another window for everything that is linked to it.
 
 Each account's window is computed by the clock from the moment that it was armed, so a new spelling has to arm them
-all in the transaction that stores it.
+all in the transaction that stores it: which accounts these are, and how. In what order is for `tier_accounts`.
 """
 
 from collections import defaultdict
@@ -13,12 +13,10 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
     Select,
     and_,
     exists,
-    false,
     func,
     literal,
     or_,
@@ -33,38 +31,13 @@ from app.domain.scopes import Scope, ScopeKind
 from app.domain.spellings import ROLLS
 from app.domain.windows import Calendar
 from app.models import budget_state, budgets, keys, organizations, team_members
-from app.services.accounts import account_rows, accounts, rollover
+from app.services.accounts import account_rows, accounts
 from app.services.rows.rows import among
 from app.services.teams.team_rows import MEMBER_ID
 
 # What `rolls_beside` is called in the row of a tier.
 BESIDE = "rolls_beside"
 _ROLLS = keys.c.budget_duration.contains(ROLLS, autoescape=True)
-
-
-def roll_linked(
-    transaction: Connection,
-    tier: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    *,
-    calendar: Calendar,
-    now: datetime,
-) -> None:
-    """Move what has passed of everything linked to a tier, by its terms, which are about to change.
-
-    Where neither the tier nor the installation rolls over, keys may that have a window of their own and the tier's
-    cap. `rolls_beside`, read with the tier, tells: no statement is sent where there is none. Where others are to
-    get another window after this, they are held with what moves.
-    """
-    changed = {name for name in ("max_budget_nanos", "budget_duration", "model_max_budget") if name in changes}
-    changed = {name for name in changed if changes[name] != tier[name]}
-    if calendar.rollover or calendar.rolls(tier["budget_duration"]):
-        if changed:
-            rollover.move_passed(transaction, _capped_by(tier["budget_id"]), calendar, now)
-    elif "max_budget_nanos" in changed and tier[BESIDE]:
-        beside = select(keys.c.key_id).where(keys.c.budget_id == tier["budget_id"], _ROLLS)
-        others = false() if changed == {"max_budget_nanos"} else _capped_by(tier["budget_id"])
-        rollover.move_passed(transaction, _of(ScopeKind.KEY, beside), calendar, now, beside=others)
 
 
 def rolls_beside() -> ColumnElement[Any]:
@@ -98,14 +71,6 @@ def rearm(transaction: Connection, rearmings: Iterable[Rearming], calendar: Cale
         accounts.rearm(transaction, each.which, before=each.before, after=each.after, calendar=calendar, now=now)
 
 
-def of_linked(budget_id: str, before: str | None, after: str | None) -> Rearming:
-    """Of every key without a window of its own, member and organization linked to a tier.
-
-    The caller holds the tier, so that nothing is linked to it meanwhile.
-    """
-    return Rearming(_linked(budget_id), before, after)
-
-
 def of_models(
     transaction: Connection, linked: ColumnElement[bool], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> list[Rearming]:
@@ -129,9 +94,32 @@ def of_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
     return _of(ScopeKind.KEY, without_own)
 
 
-def of_members(budget_id: str) -> ColumnElement[bool]:
-    """The accounts of the team members that are linked to a tier."""
-    return _of(ScopeKind.MEMBER, select(MEMBER_ID).where(team_members.c.budget_id == budget_id))
+def of_all_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The accounts of these keys, whose caps may be the tier's where their windows are not."""
+    return _of(ScopeKind.KEY, select(keys.c.key_id).where(chosen))
+
+
+def of_rolling_keys(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The accounts of those of these keys that have a window of their own that rolls over."""
+    return _of(ScopeKind.KEY, select(keys.c.key_id).where(chosen, _ROLLS))
+
+
+def of_models_of(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The accounts for models of these keys, whosever budgets they are."""
+    ids = select(keys.c.key_id).where(chosen)
+    return and_(budget_state.c.scope == ScopeKind.KEY_MODEL.value, budget_state.c.scope_id.in_(ids))
+
+
+def of_others(budget_id: str) -> ColumnElement[bool]:
+    """The accounts of the members and organizations that are linked to a tier."""
+    named = tuple_(budget_state.c.scope, budget_state.c.scope_id)
+    others = union_all(
+        select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.budget_id == budget_id),
+        select(literal(ScopeKind.ORGANIZATION.value), organizations.c.organization_id).where(
+            organizations.c.budget_id == budget_id
+        ),
+    )
+    return and_(budget_state.c.sub == "", named.in_(others))
 
 
 def _of(kind: ScopeKind, ids: Select[str]) -> ColumnElement[bool]:
@@ -152,30 +140,4 @@ def _of_models(transaction: Connection, linked: ColumnElement[bool], models: Seq
         state.sub.in_(among(transaction, models)),
         state.scope_id.in_(select(keys.c.key_id).where(linked)),
         ~has_own,
-    )
-
-
-def _capped_by(budget_id: str) -> ColumnElement[bool]:
-    """Every account whose window or whose cap may be the tier's."""
-    of_tier = select(keys.c.key_id).where(keys.c.budget_id == budget_id)
-    kinds = (ScopeKind.KEY.value, ScopeKind.KEY_MODEL.value)
-    return or_(_linked(budget_id), and_(budget_state.c.scope.in_(kinds), budget_state.c.scope_id.in_(of_tier)))
-
-
-def _linked(budget_id: str) -> ColumnElement[bool]:
-    """The accounts whose window is the tier's."""
-    named = tuple_(budget_state.c.scope, budget_state.c.scope_id)
-    return and_(budget_state.c.sub == "", named.in_(_scopes(budget_id)))
-
-
-def _scopes(budget_id: str) -> CompoundSelect[Any]:
-    """Kind and id of everything whose window is the tier's."""
-    return union_all(
-        select(literal(ScopeKind.KEY.value), keys.c.key_id).where(
-            keys.c.budget_id == budget_id, keys.c.budget_duration.is_(None)
-        ),
-        select(literal(ScopeKind.MEMBER.value), MEMBER_ID).where(team_members.c.budget_id == budget_id),
-        select(literal(ScopeKind.ORGANIZATION.value), organizations.c.organization_id).where(
-            organizations.c.budget_id == budget_id
-        ),
     )

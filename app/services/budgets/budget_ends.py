@@ -1,9 +1,9 @@
 """The end of a tier: what the API calls delete. Whatever was linked to it goes on without its limits."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, union, update
 
 from app.db import Database
 from app.domain import access
@@ -11,8 +11,8 @@ from app.domain.windows import Calendar
 from app.errors import InvalidRequest
 from app.models import keys, organization_members, organizations, team_members, teams
 from app.services.access.refusals import enforce
-from app.services.accounts import rearming
-from app.services.accounts.rearming import Rearming
+from app.services.accounts import rearming, tier_accounts
+from app.services.accounts.tier_accounts import LINKED_BATCH
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
 from app.services.budgets import budget_rows
@@ -21,15 +21,17 @@ from app.services.budgets.budgets import budget_not_found
 from app.store import policies
 from app.store.policies import Policies
 
-# So many keys at a time are unlinked: a statement over all of them could take longer than one may.
-UNLINK_BATCH = 5_000
-
 
 class BudgetEnds:
-    def __init__(self, database: Database, policy_store: Policies, calendar: Calendar) -> None:
+    """`batch` is how many linked keys are unlinked at a time."""
+
+    def __init__(
+        self, database: Database, policy_store: Policies, calendar: Calendar, *, batch: int = LINKED_BATCH
+    ) -> None:
         self._database = database
         self._policies = policy_store
         self._calendar = calendar
+        self._batch = batch
 
     def delete(self, act: Act, budget_id: str) -> BudgetView:
         """Remove a tier, unlinking the keys, members and teams that are linked to it; answers it as it was.
@@ -67,49 +69,23 @@ class BudgetEnds:
             )
         view = budget_view(stored, self._calendar, act.at)
         nothing: dict[str, Any] = {"budget_duration": None, "max_budget_nanos": None, "model_max_budget": {}}
-        rearming.roll_linked(transaction, stored, nothing, calendar=self._calendar, now=act.at)
-        self._take_windows_off(transaction, act, stored, renew)
+        # Whatever ran by the tier is left without a window, its spend so far with it.
+        tier_accounts.follow(
+            transaction,
+            stored,
+            nothing,
+            calendar=self._calendar,
+            now=act.at,
+            renew=renew,
+            batch=self._batch,
+        )
         _unlink_members(transaction, act, budget_id)
-        for chosen in _batches(transaction, keys.c.budget_id == budget_id):
+        for chosen in tier_accounts.linked_keys(transaction, budget_id, self._batch):
             _unlink_keys(transaction, act, budget_id, chosen)
             renew()
         budget_rows.remove(transaction, budget_id)
         audit.record(transaction, act, "delete", "budget", [Changed(budget_id, view.fields(), None)])
         return view
-
-    def _take_windows_off(
-        self, transaction: Connection, act: Act, tier: Mapping[str, Any], renew: Callable[[], None]
-    ) -> None:
-        """Leave whatever ran by the tier without a window, its spend so far with it.
-
-        Accounts are held in the order of their kinds: those of the keys, of their models, of the members.
-        """
-        linked, spelling = keys.c.budget_id == tier["budget_id"], tier["budget_duration"]
-        if spelling is not None:
-            for chosen in _batches(transaction, linked):
-                of_keys = Rearming(rearming.of_keys(chosen), spelling, None)
-                rearming.rearm(transaction, [of_keys], self._calendar, act.at)
-                renew()
-        if tier["model_max_budget"]:
-            for chosen in _batches(transaction, linked):
-                of_models = rearming.of_models(transaction, chosen, tier["model_max_budget"], {})
-                rearming.rearm(transaction, of_models, self._calendar, act.at)
-                renew()
-        of_members = Rearming(rearming.of_members(tier["budget_id"]), spelling, None)
-        rearming.rearm(transaction, [of_members], self._calendar, act.at)
-
-
-def _batches(transaction: Connection, linked: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
-    """The linked keys, UNLINK_BATCH at a time, in the order of their ids; they are held, and no more come."""
-    last = ""
-    while True:
-        following = and_(linked, keys.c.key_id > last)
-        batch = select(keys.c.key_id).where(following).order_by(keys.c.key_id).limit(UNLINK_BATCH).subquery()
-        end: str | None = transaction.execute(select(func.max(batch.c.key_id))).scalar()
-        if end is None:
-            return
-        yield and_(following, keys.c.key_id <= end)
-        last = end
 
 
 def _unlink_keys(transaction: Connection, act: Act, budget_id: str, chosen: ColumnElement[bool]) -> None:

@@ -62,6 +62,11 @@ def put(transaction: Connection, act: Act, tiers: Mapping[str, Mapping[str, Any]
     )
 
 
+def unlimited(budget_id: str) -> dict[str, Any]:
+    """A tier that says nothing as yet."""
+    return {**_UNLIMITED, "budget_id": budget_id}
+
+
 def overlaid(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The limits of a tier of one's own: those of the shared one, with what is one's own in their place."""
     given = {name: value for name, value in own.items() if value not in (None, [], {})}

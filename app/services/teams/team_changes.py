@@ -1,7 +1,7 @@
 """Changing teams: what the API calls update, block and unblock."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -19,7 +19,7 @@ from app.errors import Conflict
 from app.models import team_members, teams
 from app.services.access.refusals import enforce, rules, unknown_reference
 from app.services.access.standings import OrganizationFacts, TeamFacts, of_organizations, of_teams
-from app.services.accounts import holder_accounts, rearming
+from app.services.accounts import holder_accounts, rearming, tier_accounts
 from app.services.accounts.holder_accounts import HolderChange
 from app.services.audit import audit
 from app.services.audit.audit import Act, Changed
@@ -30,7 +30,6 @@ from app.services.keys import key_relations
 from app.services.teams import team_rows
 from app.services.teams.team_views import TeamView
 from app.services.teams.teams import team_not_found
-from app.services.thresholds import watched
 from app.store import policies
 from app.store.policies import Entity, Policies
 
@@ -56,14 +55,21 @@ class TeamChanges:
             with self._database.read() as connection:
                 seen = managed_team(connection, act, team_id, "/team/update")
             with (
-                self._policies.change(_entities(seen)) as before_commit,
+                self._policies.long_change(_entities(seen)) as announcement,
                 self._database.transaction() as transaction,
             ):
-                view = self._update(transaction, act, seen, sent)
-                before_commit()
+                view = self._update(transaction, act, seen, sent, announcement.renew)
+                announcement.before_commit()
         return view
 
-    def _update(self, transaction: Connection, act: Act, seen: TeamFacts, sent: Mapping[str, Any]) -> TeamView:
+    def _update(
+        self,
+        transaction: Connection,
+        act: Act,
+        seen: TeamFacts,
+        sent: Mapping[str, Any],
+        renew: Callable[[], None],
+    ) -> TeamView:
         team_id = sent["team_id"]
         named = {seen.row["organization_id"], sent.get("organization_id") or None} - {None}
         organizations = of_organizations(transaction, act.caller, named, lock=True)
@@ -74,7 +80,7 @@ class TeamChanges:
         columns = columns_of(sent, before.columns, self._calendar, act.at, self._vault)
         enforce(access.may_turn_team(act.caller, facts.standing, before.columns, {**before.columns, **columns}))
         _check_organization(act.caller, before.columns, columns, organizations)
-        columns["member_budget_id"] = self._change_member_tier(transaction, act, before.columns, sent)
+        columns["member_budget_id"] = self._change_member_tier(transaction, act, before.columns, sent, renew)
         if "object_permission" in sent:
             enforce(access.may_permit_team(act.caller, facts.standing))
             columns["object_permission_id"] = key_relations.put_permission(
@@ -96,7 +102,12 @@ class TeamChanges:
             key_relations.drop_given_up(transaction, before, columns)
 
     def _change_member_tier(
-        self, transaction: Connection, act: Act, team: Mapping[str, Any], sent: Mapping[str, Any]
+        self,
+        transaction: Connection,
+        act: Act,
+        team: Mapping[str, Any],
+        sent: Mapping[str, Any],
+        renew: Callable[[], None],
     ) -> str | None:
         """Change the tier that the team's members share, or make one and link those without a tier; its id."""
         budget_id: str | None = team["member_budget_id"]
@@ -106,24 +117,21 @@ class TeamChanges:
         if budget_id is not None:
             stored = budget_rows.locked(transaction, [budget_id], rearming.rolls_beside())[budget_id]
         columns = member_tier_changes(sent, MEMBER_TIER_FIELDS, stored, self._calendar, act.at)
-        if budget_id is not None:
-            rearming.roll_linked(transaction, stored, columns, calendar=self._calendar, now=act.at)
-            budget_rows.change(transaction, act, budget_id, columns)
-        elif limits_nothing(columns):
-            return None
-        else:
+        changes = columns
+        if budget_id is None:
+            if limits_nothing(columns):
+                return None
             budget_id = str(uuid.uuid4())
+            stored, changes = budget_rows.unlimited(budget_id), {}
             budget_rows.put(transaction, act, {budget_id: columns})
             transaction.execute(
                 update(team_members)
                 .where(team_members.c.team_id == team["team_id"], team_members.c.budget_id.is_(None))
                 .values(budget_id=budget_id)
             )
-        before = stored.get("budget_duration")
-        linked = rearming.of_linked(budget_id, before, columns.get("budget_duration", before))
-        rearming.rearm(transaction, [linked], self._calendar, act.at)
-        if watched.bears(stored, columns):
-            watched.watch_linked(transaction, [budget_id])
+        tier_accounts.follow(transaction, stored, columns, calendar=self._calendar, now=act.at, renew=renew)
+        budget_rows.change(transaction, act, budget_id, changes)
+        tier_accounts.watch(transaction, stored, columns, renew)
         return budget_id
 
     # --- block and unblock -----------------------------------------------------------------------------------

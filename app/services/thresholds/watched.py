@@ -5,10 +5,10 @@ would find it. Whoever makes such a change puts its accounts here, in the transa
 takes them out looks at each as it then is. A correction of a spend needs no look: it is folded like a charge.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, insert, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, insert, literal, select, union_all
 
 from app.domain.event_routing import ALERT_EMAILS
 from app.domain.increases import TEMPORARY_FIELDS
@@ -51,18 +51,33 @@ def watch(transaction: Connection, scopes: Iterable[Scope]) -> None:
 
 def watch_linked(transaction: Connection, budget_ids: Iterable[str]) -> None:
     """Have everything that is linked to these tiers looked at, in one statement for a million as for one."""
-    transaction.execute(insert(watched).from_select(["scope", "scope_id"], _linked(list(budget_ids))))
+    linked = list(budget_ids)
+    _watch(transaction, _keys(keys.c.budget_id.in_(linked)), *_others(linked))
 
 
-def _linked(budget_ids: list[str]) -> CompoundSelect[Any]:
-    """Kind and id of everything that is linked to the tiers."""
-    return union_all(
-        *(
-            select(literal(kind.value), identity).where(link.in_(budget_ids))
-            for kind, identity, link in (
-                (ScopeKind.KEY, keys.c.key_id, keys.c.budget_id),
-                (ScopeKind.MEMBER, MEMBER_ID, team_members.c.budget_id),
-                (ScopeKind.ORGANIZATION, organizations.c.organization_id, organizations.c.budget_id),
-            )
+def watch_keys(transaction: Connection, chosen: ColumnElement[bool]) -> None:
+    """Have these keys looked at, in one statement."""
+    _watch(transaction, _keys(chosen))
+
+
+def watch_others(transaction: Connection, budget_id: str) -> None:
+    """Have the members and organizations looked at that are linked to a tier, in one statement."""
+    _watch(transaction, *_others([budget_id]))
+
+
+def _watch(transaction: Connection, *found: Select[Any]) -> None:
+    transaction.execute(insert(watched).from_select(["scope", "scope_id"], union_all(*found)))
+
+
+def _keys(chosen: ColumnElement[bool]) -> Select[Any]:
+    return select(literal(ScopeKind.KEY.value), keys.c.key_id).where(chosen)
+
+
+def _others(budget_ids: Sequence[str]) -> list[Select[Any]]:
+    return [
+        select(literal(kind.value), identity).where(link.in_(budget_ids))
+        for kind, identity, link in (
+            (ScopeKind.MEMBER, MEMBER_ID, team_members.c.budget_id),
+            (ScopeKind.ORGANIZATION, organizations.c.organization_id, organizations.c.budget_id),
         )
-    )
+    ]
