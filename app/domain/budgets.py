@@ -7,7 +7,7 @@ from typing import Any
 from app.domain import money, spellings, windows
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
-from app.domain.instants import iso
+from app.domain.instants import iso, stored_instant
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -204,14 +204,17 @@ def armed_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> 
     return {**limit, "armed_at": iso(now), "reset_at": iso(window.end)}
 
 
-def running_limits(
-    limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
-) -> list[dict[str, Any]] | None:
-    """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed."""
-    return None if limits is None else [_running_limit(limit, calendar, now) for limit in limits]
+def running_limits(limits: Any, calendar: Calendar, now: datetime) -> Any:
+    """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed.
+
+    What cannot be read stays as it is stored, to be seen.
+    """
+    return [_running_limit(limit, calendar, now) for limit in limits] if isinstance(limits, list) else limits
 
 
-def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> dict[str, Any]:
+def _running_limit(limit: Any, calendar: Calendar, now: datetime) -> Any:
+    if not _says_length(limit):
+        return limit
     window = calendar.running(limit["budget_duration"], armed_at(limit), now)
     return {**limit, "reset_at": None if window is None else iso(window.end)}
 
@@ -219,16 +222,21 @@ def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) 
 def armed_at(limit: Mapping[str, Any]) -> datetime | None:
     """When one of several windows was armed; None where nothing is stored of that."""
     # Without a record of its arming, the stored end is still a boundary of the right windows.
-    stored = limit.get("armed_at") or limit.get("reset_at")
-    return None if stored is None else datetime.fromisoformat(stored)
+    return stored_instant(limit.get("armed_at") or limit.get("reset_at"))
 
 
-def shown_limits(limits: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+def shown_limits(limits: Any) -> Any:
     """Several windows as they were sent, each with its end; what they do not say is left out."""
-    return None if limits is None else [_shown_limit(limit) for limit in limits]
+    return [_shown_limit(limit) for limit in limits] if isinstance(limits, list) else limits
 
 
-def _shown_limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+def _says_length(limit: Any) -> bool:
+    return isinstance(limit, Mapping) and isinstance(limit.get("budget_duration"), str)
+
+
+def _shown_limit(limit: Any) -> Any:
+    if not _says_length(limit):
+        return limit
     said = {name: part for name, part in spellings.shown(limit["budget_duration"]).items() if part is not None}
     return {name: value for name, value in limit.items() if name != "armed_at"} | said
 

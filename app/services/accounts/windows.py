@@ -34,14 +34,12 @@ from app.services.audit.audit import SYSTEM, Act, Changed
 from app.services.decisions.rebasing import Rebasing
 from app.services.events import delivery
 from app.services.events.delivery import Event
-from app.services.jobs.job_batches import JobBatch, Parked, ParkedRow
+from app.services.jobs.job_batches import TOLD, JobBatch, Parked, ParkedRow
 
 # By the store: SQLite has one place to write at, and others wait for it.
 RESET_BATCH = {"sqlite": 500, "postgresql": 5_000}
 # So many of those set aside are looked at again by each batch.
 LOOKED_AT_AGAIN = 100
-# So many of those set aside are told by name.
-TOLD = 5
 # In characters, of what is stored and cannot be read; a spelling that is one is shorter.
 LONGEST_TOLD = 80
 
