@@ -48,6 +48,16 @@ metadata = MetaData(
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """A JSON object; what a hand or an import has stored there that is none reads as an empty one."""
+
+    impl = Json
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any]:  # noqa: ARG002 - its signature
+        return value if isinstance(value, dict) else {}
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware instant: `timestamptz` on PostgreSQL, fixed-width UTC text (which sorts) on SQLite."""
 
@@ -254,8 +264,16 @@ def translated() -> Iterator[None]:
 
 
 def _json(stored: str | bytes | float) -> Any:
-    """What a JSON column holds; SQLite keeps the text of a bare number as that number."""
-    return stored if isinstance(stored, int | float) else orjson.loads(stored)
+    """What a JSON column holds; SQLite keeps the text of a bare number as that number, and any other text as well.
+
+    What is no JSON is the text that it is: it would keep every statement that meets it.
+    """
+    if isinstance(stored, int | float):
+        return stored
+    try:
+        return orjson.loads(stored)
+    except orjson.JSONDecodeError:
+        return stored
 
 
 def _is_outage(error: DBAPIError) -> bool:

@@ -44,15 +44,14 @@ def jobs_of(
 ) -> Jobs:
     """Every job; the one that looks at the others knows them all."""
     windows = Windows(database, clock, calendar, rebasing)
+    folding = Folding(database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages)
     batches: dict[TaskName, Callable[[], JobBatch]] = {
         TaskName.EXPIRE_KEYS: ends.expire_due,
         TaskName.RESET_BUDGETS: windows.move_due,
         TaskName.END_INCREASES: Increases(database, clock, calendar).end_due,
         TaskName.END_GRACES: Graces(database, clock, calendar).drop_due,
         TaskName.ROTATE_KEYS: rotations.rotate_due,
-        TaskName.FOLD_LEDGER: Folding(
-            database, rebasing, clock, calendar, alert_percentages=settings.budget_alert_percentages
-        ).fold_due,
+        TaskName.FOLD_LEDGER: folding.fold_due,
         TaskName.WATCH_BUDGETS: Watching(
             database, clock, calendar, alert_percentages=settings.budget_alert_percentages
         ).look,
@@ -72,7 +71,7 @@ def jobs_of(
     batches[TaskName.WATCH_JOBS] = Silences(
         database, clock, intervals, slack_seconds=settings.silent_after_seconds
     ).tell
-    parked = {TaskName.RESET_BUDGETS: windows.parked}
+    parked = {TaskName.RESET_BUDGETS: windows.parked, TaskName.FOLD_LEDGER: folding.parked}
     return Jobs(
         database,
         clock,

@@ -1,13 +1,13 @@
 """What a budget may say: its caps, its windows and its rates, read in one way for tiers, keys, teams and users."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeGuard
 
 from app.domain import money, spellings, windows
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
-from app.domain.instants import iso
+from app.domain.instants import iso, stored_instant
 from app.domain.values import InvalidValue
 from app.domain.windows import Calendar
 
@@ -176,7 +176,7 @@ def budget_limits(
     """
     wanted = list(limits)
     _check_number(wanted, MOST_WINDOWS, "budget_limits")
-    running = {limit["budget_duration"]: limit for limit in stored if says_length(limit)}
+    running = {limit["budget_duration"]: limit for limit in windows_among(stored)}
     found = [_budget_limit(limit, running, calendar, now) for limit in wanted]
     if len({limit["budget_duration"] for limit in found}) < len(found):
         raise InvalidValue("Every one of budget_limits needs a window of its own", "budget_limits")
@@ -204,16 +204,22 @@ def armed_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> 
     return {**limit, "armed_at": iso(now), "reset_at": iso(window.end)}
 
 
-def running_limits(
-    limits: Sequence[Mapping[str, Any]] | None, calendar: Calendar, now: datetime
-) -> list[Mapping[str, Any]] | None:
-    """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed."""
-    return None if limits is None else [_running_limit(limit, calendar, now) for limit in limits]
+def running_limits(limits: Any, calendar: Calendar, now: datetime) -> Any:
+    """Several windows as they are at `now`: the stored ends are those of the windows in which they were armed.
+
+    What cannot be read stays as it is stored.
+    """
+    return [_running_limit(limit, calendar, now) for limit in limits] if isinstance(limits, list) else limits
 
 
-def says_length(limit: object) -> bool:
+def says_length(limit: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether one of several windows is one at all; what is stored otherwise than by the API may be anything."""
     return isinstance(limit, Mapping) and isinstance(limit.get("budget_duration"), str)
+
+
+def windows_among(limits: Any) -> list[Mapping[str, Any]]:
+    """Those of what is stored as `budget_limits` that are windows."""
+    return [limit for limit in limits if says_length(limit)] if isinstance(limits, list | tuple) else []
 
 
 def can_run(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> bool:
@@ -221,7 +227,7 @@ def can_run(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> bool
     return says_length(limit) and calendar.running(limit["budget_duration"], now, now) is not None
 
 
-def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) -> Mapping[str, Any]:
+def _running_limit(limit: Any, calendar: Calendar, now: datetime) -> Any:
     if not says_length(limit):
         return limit
     window = calendar.running(limit["budget_duration"], armed_at(limit), now)
@@ -231,20 +237,17 @@ def _running_limit(limit: Mapping[str, Any], calendar: Calendar, now: datetime) 
 def armed_at(limit: Mapping[str, Any]) -> datetime | None:
     """When one of several windows was armed; None where nothing is stored of that, or nothing that can be read."""
     # Without a record of its arming, the stored end is still a boundary of the right windows.
-    stored = limit.get("armed_at") or limit.get("reset_at")
-    try:
-        found = datetime.fromisoformat(stored) if isinstance(stored, str) else None
-    except ValueError:
-        return None
-    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return stored_instant(limit.get("armed_at") or limit.get("reset_at"))
 
 
-def shown_limits(limits: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+def shown_limits(limits: Any) -> list[dict[str, Any]] | None:
     """Several windows as they were sent, each with its end; what they do not say is left out.
 
     One that says no length is shown as it is stored, unless it is no object at all.
     """
-    return None if limits is None else [_shown_limit(limit) for limit in limits if isinstance(limit, Mapping)]
+    if not isinstance(limits, list):
+        return None
+    return [_shown_limit(limit) for limit in limits if isinstance(limit, Mapping)]
 
 
 def _shown_limit(limit: Mapping[str, Any]) -> dict[str, Any]:

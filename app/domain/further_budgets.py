@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain import money
-from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES, says_length
+from app.domain.budgets import MODEL_LIMIT_NAMES, MODEL_PERIOD_NAMES, windows_among
 from app.domain.rollover import Terms
 from app.domain.scopes import Scope, ScopeKind
 from app.domain.snapshots import Row
@@ -61,11 +61,9 @@ def readable(holder: Scope, settings: Row) -> dict[Scope, Terms | InvalidValue]:
     entries = settings.get("model_max_budget")
     for model, entry in entries.items() if isinstance(entries, Mapping) else ():
         found[Scope(OF_MODELS[holder.kind], holder.id, model)] = _read(_terms_of_model, entry)
-    limits = settings.get("budget_limits")
-    for limit in limits if isinstance(limits, list | tuple) else ():
-        if says_length(limit):
-            scope = Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"])
-            found[scope] = _read(_terms_of_window, limit)
+    for limit in windows_among(settings.get("budget_limits")):
+        scope = Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"])
+        found[scope] = _read(_terms_of_window, limit)
     return found
 
 
@@ -93,7 +91,7 @@ def _of_models(holder: Scope, settings: Row, models: Iterable[str]) -> Iterator[
 
 
 def _of_windows(holder: Scope, settings: Row) -> Iterator[FurtherBudget]:
-    for limit in filter(says_length, settings.get("budget_limits") or ()):
+    for limit in windows_among(settings.get("budget_limits")):
         terms = _or_none(_read(_terms_of_window, limit))
         yield FurtherBudget(Scope(OF_WINDOWS[holder.kind], holder.id, limit["budget_duration"]), terms)
 

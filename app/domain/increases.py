@@ -5,16 +5,21 @@ from datetime import datetime
 from typing import Any
 
 from app.domain import money
+from app.domain.instants import stored_instant
+from app.domain.values import InvalidValue
 
 TEMPORARY_FIELDS = frozenset({"temp_budget_increase", "temp_budget_expiry"})
 
 
 def temporary_increase(metadata: Mapping[str, Any], now: datetime) -> int:
-    """Nano-dollars by which the key's cap is raised at this instant."""
-    amount, until = metadata.get("temp_budget_increase"), metadata.get("temp_budget_expiry")
-    if amount is None or until is None or datetime.fromisoformat(until) <= now:
+    """Nano-dollars by which the key's cap is raised at this instant; what cannot be read raises nothing."""
+    amount, until = metadata.get("temp_budget_increase"), stored_instant(metadata.get("temp_budget_expiry"))
+    if amount is None or until is None or until <= now:
         return 0
-    return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
+    try:
+        return money.nanos(money.decimal(amount, "temp_budget_increase"), "temp_budget_increase")
+    except InvalidValue:
+        return 0
 
 
 def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +29,5 @@ def without_increase(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def visible_metadata(metadata: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
     """The metadata as it is at this instant: an increase that is over is no longer there."""
-    until = metadata.get("temp_budget_expiry")
-    if until is None or datetime.fromisoformat(until) > now:
-        return metadata
-    return without_increase(metadata)
+    until = stored_instant(metadata.get("temp_budget_expiry"))
+    return metadata if until is None or until > now else without_increase(metadata)

@@ -1,7 +1,7 @@
-"""The one way to write an instant down."""
+"""The one way to write an instant down, and to read one that somebody else may have written."""
 
 from datetime import UTC, datetime
-from typing import overload
+from typing import Any, overload
 
 
 @overload
@@ -17,3 +17,14 @@ def iso(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def stored_instant(value: Any) -> datetime | None:
+    """An instant that stands in stored JSON, in UTC where it names no zone; None for what is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

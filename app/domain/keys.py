@@ -15,7 +15,7 @@ from app.domain.access import SERVICE_ACCOUNT
 from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
-from app.domain.instants import iso
+from app.domain.instants import iso, stored_instant
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -166,7 +166,7 @@ def _increase_end(metadata: Mapping[str, Any], stored: Mapping[str, Any]) -> dic
     until = metadata.get("temp_budget_expiry")
     if until == stored.get("temp_budget_expiry"):
         return {}
-    return {"increase_ends_at": None if until is None else datetime.fromisoformat(until)}
+    return {"increase_ends_at": stored_instant(until)}
 
 
 def _logging(sent: Any, stored: Mapping[str, Any] | None, vault: Vault) -> dict[str, Any]:

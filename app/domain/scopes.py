@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class ScopeKind(StrEnum):
@@ -18,6 +19,9 @@ class ScopeKind(StrEnum):
     ORGANIZATION_MODEL = "organization_model"
 
 
+# By their names, among which another release may have more.
+KINDS = frozenset(kind.value for kind in ScopeKind)
+
 # Their accounts go with the key, whose id never comes again.
 OF_KEYS = frozenset({ScopeKind.KEY, ScopeKind.KEY_MODEL, ScopeKind.KEY_WINDOW})
 
@@ -29,3 +33,13 @@ class Scope:
     kind: ScopeKind
     id: str
     sub: str = ""
+
+
+def scopes_in(stored: Any) -> list[Scope]:
+    """The scopes that a row of the ledger names, each by kind, id and `sub`; what is none of these is left out."""
+    found = []
+    for named in stored if isinstance(stored, list) else ():
+        match named:
+            case [str(kind), str(identity), str(sub)] if kind in KINDS:
+                found.append(Scope(ScopeKind(kind), identity, sub))
+    return found

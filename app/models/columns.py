@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, text
 
-from app.db import Json, UtcDateTime
+from app.db import Json, JsonObject, UtcDateTime
 
 # SQLite numbers rows by itself only for a column typed INTEGER.
 RowNumber = BigInteger().with_variant(Integer, "sqlite")
@@ -13,7 +13,7 @@ def json_list(name: str) -> Column[object]:
 
 
 def json_object(name: str) -> Column[object]:
-    return Column(name, Json, nullable=False, server_default=text("'{}'"))
+    return Column(name, JsonObject, nullable=False, server_default=text("'{}'"))
 
 
 def authorship() -> list[Column[object]]:
@@ -42,7 +42,8 @@ def spending_limits() -> list[Column[object]]:
         Column("max_budget_nanos", BigInteger),
         Column("soft_budget_nanos", BigInteger),
         Column("budget_duration", Text),
-        json_object("model_max_budget"),
+        # Not read as empty where it is no object: without a cap nothing is held back.
+        Column("model_max_budget", Json, nullable=False, server_default=text("'{}'")),
     ]
 
 

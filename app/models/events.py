@@ -6,7 +6,7 @@ system with one state of health. Nothing here references a live entity, because 
 
 from sqlalchemy import Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, text
 
-from app.db import Json, UtcDateTime, metadata
+from app.db import JsonObject, UtcDateTime, metadata
 from app.models.columns import RowNumber
 
 _UNROUTED = text("routed_at IS NULL")
@@ -27,7 +27,7 @@ events = Table(
     Column("entity_id", Text, nullable=False),
     # One fact, one event: a threshold of one window of one budget, for instance. NULL never clashes.
     Column("fact", Text),
-    Column("payload", Json, nullable=False),
+    Column("payload", JsonObject, nullable=False),
     # A plaintext that is to be mailed, sealed; it moves on into the delivery.
     Column("sealed", Text),
     Column("created_at", UtcDateTime, nullable=False),

@@ -212,11 +212,11 @@ def test_a_key_that_may_see_everything_reads_them_without_a_token(api: Api) -> N
 
 
 @on_one_store
-def test_a_look_costs_four_statements(services: Services) -> None:
+def test_a_look_costs_five_statements(services: Services) -> None:
     with statements(services.database) as sent:
         services.gauges.read()
 
-    assert len(sent) == 4
+    assert len(sent) == 5
 
 
 @on_one_store

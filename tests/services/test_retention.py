@@ -323,7 +323,7 @@ KILLED = f"""
 import os, signal, sys
 from sqlalchemy import event
 from app.db import Database
-from app.services.retention import Retention
+from app.services.ledger.retention import Retention
 from tests.clocks import MovableClock
 
 database = Database(sys.argv[1])

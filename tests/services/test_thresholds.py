@@ -293,7 +293,8 @@ def test_a_tier_that_is_lowered_tells_of_every_key_that_is_linked_in_as_many_sta
 
     with statements(services.database) as sent:
         assert api.post("/budget/update", {"budget_id": "gold", "max_budget": CAP}).status == 200
-    assert [statement for statement in sent if "INSERT INTO watched" in statement].__len__() == 1
+    # The keys of a batch, the members and organizations.
+    assert len([statement for statement in sent if "INSERT INTO watched" in statement]) == 2
     with statements(services.database) as looked:
         look(services)
 

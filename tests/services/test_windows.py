@@ -19,7 +19,7 @@ from app.domain.windows import Calendar
 from app.models import audit, budget_state, budgets, events, keys, rolled_windows
 from app.services.accounts import account_rows, spends
 from app.services.accounts.spellings import READERS
-from app.services.accounts.windows import due_at
+from app.services.accounts.windows import LOOKED_AT_AGAIN, due_at
 from tests.api.calls import allowed, limit, refused, settle
 from tests.api.counting import statements
 from tests.apps import app_over
@@ -311,6 +311,42 @@ def test_what_cannot_be_read_is_parked_and_keeps_no_other_until_it_is_changed(
     assert jobs(api)["parked_rows"] == 0
 
 
+def test_what_is_parked_is_looked_at_again_in_turn_and_written_to_only_where_its_reason_is_gone(
+    api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
+):
+    team = accounts[ScopeKind.TEAM]
+    spell(services.database, team, BAD)
+    copy(services.database, team, LOOKED_AT_AGAIN + 50)
+    last, other = (Scope(ScopeKind.TEAM, f"team {n}") for n in (99, 98))
+    clock.advance(DAY)
+    assert reset(services) == len(KINDS) - 1
+    stays = states(services.database)
+
+    for _ in range(3):
+        with statements(services.database) as sent:
+            assert reset(services) == 0
+        assert not [each for each in sent if each.startswith("UPDATE")]
+        assert len(sent) == 3, "what is there, the spellings of teams, and the record"
+    assert states(services.database) == stays
+
+    spell(services.database, last, "1d")
+    spell(services.database, other, "weekday")
+    store(services.database, accounts[ScopeKind.USER], reset_at=clock.now())
+    # What is due does not wait for those before it that stay.
+    assert reset(services) >= 1
+    assert state(services.database, accounts[ScopeKind.USER])["reset_at"] > clock.now()
+    reset(services)
+
+    now = states(services.database)
+    assert (now[last]["parked_at"], now[last]["parked_reason"]) == (None, None)
+    assert (now[last]["window_start"], now[last]["window_spend_nanos"]) == (stays[last]["window_start"] + DAY, 0)
+    assert now[other] == {**stays[other], "parked_reason": now[other]["parked_reason"]}
+    assert now[other]["parked_reason"].startswith("'weekday'")
+    untouched = [scope for scope in stays if scope.kind is ScopeKind.TEAM and scope not in {last, other}]
+    assert [now[scope] for scope in untouched] == [stays[scope] for scope in untouched]
+    assert jobs(api)["parked_rows"] == LOOKED_AT_AGAIN + 50
+
+
 @on_one_store
 def test_late_charges_by_a_spelling_that_cannot_be_computed_any_more_are_folded_like_others(
     api: Api, services: Services, clock: MovableClock, accounts: dict[ScopeKind, Scope]
@@ -538,7 +574,7 @@ def test_what_is_due_is_found_by_the_index_that_holds_nothing_else(
         copy(services.database, scope, 50)
     plans = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}
     with services.database.transaction() as transaction:
-        asked = due_at(transaction, services.clock.now(), 500)
+        asked = due_at(transaction, services.clock.now(), 500, (services.clock.now(), "team", "t", ""))
         transaction.execute(update(budget_state).where(budget_state.c.scope != "key").values(WINDOWLESS))
         dialect = transaction.dialect
         if dialect.name == "postgresql":
@@ -549,6 +585,7 @@ def test_what_is_due_is_found_by_the_index_that_holds_nothing_else(
         lines = [str(line) for line in plan.all()]
 
     assert len([line for line in lines if "ix_budget_state_due" in line]) == 2, lines
+    assert len([line for line in lines if "ix_budget_state_parked" in line]) == 1, lines
     assert not [line for line in lines if "ix_budget_state_reset_at" in line or "TEMP B-TREE" in line], lines
 
 

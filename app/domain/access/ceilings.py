@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from app.domain.budgets import ALL_MODELS, MODEL_RATES, says_length
+from app.domain.budgets import ALL_MODELS, MODEL_RATES, windows_among
 
 _Limit = TypeVar("_Limit", int, datetime)
 
@@ -81,7 +81,7 @@ def _lowers(before: Any, after: Any) -> bool:
 
 
 def _windows(columns: Mapping[str, Any]) -> dict[str, Any]:
-    limits = filter(says_length, columns.get("budget_limits") or ())
+    limits = windows_among(columns.get("budget_limits"))
     return {limit["budget_duration"]: limit.get("max_budget") for limit in limits}
 
 

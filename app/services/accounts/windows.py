@@ -10,13 +10,13 @@ longer.
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, case, func, select, union_all, update
+from sqlalchemy import Connection, case, func, select, tuple_, union_all, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -34,15 +34,20 @@ from app.services.audit.audit import SYSTEM, Act, Changed
 from app.services.decisions.rebasing import Rebasing
 from app.services.events import delivery
 from app.services.events.delivery import Event
-from app.services.jobs.job_batches import JobBatch, Parked, ParkedRow
+from app.services.jobs.job_batches import TOLD, JobBatch, Parked, ParkedRow
 
 # By the store: SQLite has one place to write at, and others wait for it.
 RESET_BATCH = {"sqlite": 500, "postgresql": 5_000}
-# So many of those set aside are told by name.
-TOLD = 5
+# So many of those set aside are looked at again by each batch.
+LOOKED_AT_AGAIN = 100
 # In characters, of what is stored and cannot be read; a spelling that is one is shorter.
 LONGEST_TOLD = 80
 
+
+# Where one of those set aside stands among them.
+Place = tuple[datetime, str, str, str]
+_PLACE = tuple(budget_state.c[name] for name in ("parked_at", "scope", "scope_id", "sub"))
+_ASIDE = (budget_state.c.parked_at, budget_state.c.parked_reason)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +58,7 @@ class Windows:
         self._clock = clock
         self._calendar = calendar
         self._rebasing = rebasing
+        self._looked_at: Place | None = None
 
     def move_due(self) -> JobBatch:
         """Move a batch of windows that have passed, or were never computed, into the present one.
@@ -60,7 +66,8 @@ class Windows:
         The spend of a passed window becomes zero, or what rolls over, exactly once: it is kept where the window's
         start is the present one already, as every reader has it. Run twice, late, killed half-way or side by
         side, it leaves the same state. A window whose spelling cannot be computed, or whose entry cannot be read,
-        is parked and does not keep the others; one that has no spelling any more is closed.
+        is parked and does not keep the others; one that has no spelling any more is closed. Where nothing more is
+        due, some of those parked are looked at again, all of them in turn.
 
         One statement finds them, one for each kind of scope reads the spellings, one for each window moves all
         accounts that come into it; where they roll over, two for each window, and two more. Accounts that somebody
@@ -69,11 +76,17 @@ class Windows:
         now = self._clock.now()
         with self._database.transaction() as transaction:
             most = RESET_BATCH[transaction.dialect.name]
-            found = transaction.execute(due_at(transaction, now, most))
-            due = {account_rows.scope_of(row): row for row in found}
-            if not due:
+            found = transaction.execute(due_at(transaction, now, most, self._looked_at)).all()
+            due = {account_rows.scope_of(row): row for row in found if row.parked_at is None}
+            # They take no turn from what is due.
+            aside = [row for row in found if row.parked_at is not None] if len(due) < most else []
+            if not due and not aside:
+                self._looked_at = None
                 return JobBatch(0)
-            outcomes = self._sorted(due, *spellings.load_readable(transaction, due), now)
+            again = {account_rows.scope_of(row): row for row in aside}
+            terms = spellings.load_readable(transaction, [*due, *again])
+            cured = self._look_again(transaction, again, self._sorted(again, *terms, now))
+            outcomes = self._sorted(due, *terms, now)
             for window, scopes in outcomes.moves.items():
                 _move(transaction, window, [due[scope].place for scope in scopes])
             rollover.move(transaction, outcomes.rolls, now)
@@ -87,12 +100,24 @@ class Windows:
                 _set(transaction, [due[scope].place for scope in outcomes.closed], **account_windows.closed())
             opened = outcomes.opened()
             _tell(transaction, opened, now)
+        if len(due) < most:
+            # After the last of all of them it begins anew.
+            self._looked_at = _place(aside[-1]) if len(aside) == LOOKED_AT_AGAIN else None
         self._rebase(list(outcomes.rolls))
         return JobBatch(
             sum(map(len, opened.values())) + len(outcomes.closed),
             parked=sum(map(len, outcomes.parked.values())),
-            more=len(due) == most,
+            more=len(due) == most or cured > 0,
         )
+
+    def _look_again(self, transaction: Connection, aside: Mapping[Scope, Any], outcomes: "_Outcomes") -> int:
+        """Make those due that can be computed by now, and say why the others cannot where that is new."""
+        kept = {scope for scopes in outcomes.parked.values() for scope in scopes}
+        cured = _change_aside(transaction, aside.keys() - kept, **account_windows.UNPARKED)
+        for reason, scopes in outcomes.parked.items():
+            other = [scope for scope in scopes if aside[scope].parked_reason != reason]
+            _change_aside(transaction, other, parked_reason=reason)
+        return cured
 
     def parked(self) -> Parked:
         """How much is set aside at present, and what has been for the longest; one statement."""
@@ -171,10 +196,11 @@ class _Outcomes:
         return windows
 
 
-def due_at(connection: Connection, now: datetime, most: int) -> Any:
-    """What is due: what has passed, the longest ago first, then what has no end, `most` of them together.
+def due_at(connection: Connection, now: datetime, most: int, looked_at: Place | None = None) -> Any:
+    """What is due: what has passed, the longest ago first, then what has no end, `most` of them together; then
+    LOOKED_AT_AGAIN of those set aside, which nobody holds, after the one that was looked at last.
 
-    Each is a stretch of the index. Asked for at once they would be none, and every batch would sort all of them.
+    Each is a stretch of an index. Asked for at once they would be none, and every batch would sort all of them.
     """
     end, kind = budget_state.c.reset_at, budget_state.c.scope
     of_index = (
@@ -188,8 +214,9 @@ def due_at(connection: Connection, now: datetime, most: int) -> Any:
     hidden = kind.concat("").in_(kinds)
     passed = (end <= now, hidden if connection.dialect.name == "sqlite" else kind.in_(kinds))
     endless = (end.is_(None), hidden)
+    columns = (*rollover.STATE, *_ASIDE, account_rows.place(connection).label("place"))
     found = (
-        select(*rollover.STATE, account_rows.place(connection).label("place"))
+        select(*columns)
         .where(*of_index, *conditions)
         .order_by(end)
         .limit(most)
@@ -197,7 +224,31 @@ def due_at(connection: Connection, now: datetime, most: int) -> Any:
         .cte(name)
         for name, conditions in (("passed", passed), ("endless", endless))
     )
-    return union_all(*map(select, found)).limit(most)
+    due = union_all(*map(select, found)).limit(most).subquery()
+    aside = select(*columns).where(
+        budget_state.c.parked_at.is_not(None), budget_state.c.armed_at.is_not(None), hidden
+    )
+    if looked_at is not None:
+        aside = aside.where(tuple_(*_PLACE) > looked_at)
+    return union_all(select(due), select(aside.order_by(*_PLACE).limit(LOOKED_AT_AGAIN).subquery()))
+
+
+def _place(row: Any) -> Place:
+    return row.parked_at, row.scope, row.scope_id, row.sub
+
+
+def _change_aside(transaction: Connection, scopes: Collection[Scope], **columns: Any) -> int:
+    """Change those of these accounts that are set aside yet; one that somebody holds is left to another look."""
+    if not scopes:
+        return 0
+    held = (
+        select(account_rows.place(transaction))
+        .where(account_rows.among(transaction, scopes), budget_state.c.parked_at.is_not(None))
+        .with_for_update(skip_locked=True)
+    )
+    places = transaction.execute(held).scalars().all()
+    _set(transaction, places, **columns)
+    return len(places)
 
 
 def _move(transaction: Connection, window: Window, places: Sequence[Any]) -> None:

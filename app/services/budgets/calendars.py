@@ -100,9 +100,7 @@ class Calendars:
             resets.window,
             resets.resets,
             armed_at=None if resets.window is None else read.armed_at,
-            limits=tuple(
-                self._of_limit(limit, act.at, count) for limit in filter(budgets.says_length, read.limits or ())
-            ),
+            limits=tuple(self._of_limit(limit, act.at, count) for limit in budgets.windows_among(read.limits)),
             models={
                 each.scope.sub: self._resets(
                     each.terms.spelling, each.spend.armed_at, each.spend.window, act.at, count

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, or_, select, update
 
@@ -37,7 +38,7 @@ class CallLogRouting:
             found = transaction.execute(due).all()
             if not found:
                 return 0
-            routes = [Route(target, Subject.LOG, row.log_id) for row in found for target in row.targets]
+            routes = [Route(target, Subject.LOG, row.log_id) for row in found for target in _targets(row)]
             delivery.address(transaction, routes, now)
             transaction.execute(
                 update(call_logs)
@@ -45,6 +46,11 @@ class CallLogRouting:
                 .values(routed_at=now)
             )
         return len(found)
+
+
+def _targets(row: Any) -> list[str]:
+    """Those of a log; what is no name of one is none."""
+    return [target for target in row.targets if isinstance(target, str)] if isinstance(row.targets, list) else []
 
 
 def forget_delivered(transaction: Connection, log_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.domain.limits import Account
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.scopes import Scope, ScopeKind, scopes_in
 from app.domain.windows import Calendar, window_of
 from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
@@ -72,7 +72,7 @@ class Rebasing:
                 if row["kind"] == "charge"
             ]
         )
-        scopes = {Scope(ScopeKind(kind), identity, sub) for row in rows for kind, identity, sub in row["scopes"]}
+        scopes = {scope for row in rows for scope in scopes_in(row["scopes"])}
         self.present(sorted(scopes, key=lambda scope: (scope.kind, scope.id, scope.sub)))
 
     def _rebase(self, accounts: Sequence[Account], *, create: bool) -> bool:

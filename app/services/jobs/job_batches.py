@@ -5,6 +5,8 @@ from datetime import datetime
 
 # Between two batches others get their turn at the store's one writing place.
 PAUSE_SECONDS = 0.05
+# So many of those set aside are told by name.
+TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ will cross any more.
 
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Text, cast, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Text, case, cast, func, select, update
 
 from app.clock import Clock, iso
 from app.db import Database
@@ -115,6 +115,10 @@ class Increases:
 def _metadata_without_increase(transaction: Connection) -> ColumnElement[Any]:
     """`without_increase`, for the store to work out, so that one statement serves the whole batch."""
     names = sorted(TEMPORARY_FIELDS)
+    stored = keys.c.metadata
+    # What is no object holds no increase, and stays as it is.
     if transaction.dialect.name == "sqlite":
-        return func.json_remove(keys.c.metadata, *(f"$.{name}" for name in names))
-    return keys.c.metadata.op("-")(cast(names, ARRAY(Text)))
+        removed = func.json_remove(stored, *(f"$.{name}" for name in names))
+        return case((func.json_valid(stored) == 1, removed), else_=stored)
+    left = stored.op("-")(cast(names, ARRAY(Text)))
+    return case((func.jsonb_typeof(stored) == "object", left), else_=stored)

@@ -40,7 +40,8 @@ def _identity(charge: Charge) -> tuple[str, ...]:
 def _labelled(charges: Iterable[Charge]) -> Iterable[tuple[tuple[str, ...], Charge]]:
     """Each charge once for each of its tags, and once for its end user."""
     for charge in charges:
-        labels = {("tag", tag) for tag in charge["tags"] or ()}
+        tags = charge["tags"]
+        labels = {("tag", tag) for tag in (tags if isinstance(tags, list) else ()) if isinstance(tag, str)}
         if charge["end_user"]:
             labels.add(("end_user", charge["end_user"]))
         for label, name in labels:

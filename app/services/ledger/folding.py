@@ -16,11 +16,12 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from app.clock import Clock
 from app.db import Database, insertion
-from app.domain.scopes import OF_KEYS, Scope, ScopeKind
+from app.domain.money import MAXIMUM_NANOS
+from app.domain.scopes import KINDS, OF_KEYS, Scope, ScopeKind
 from app.domain.thresholds import Crossing, crossings
 from app.domain.windows import Calendar, Window, window_of
 from app.models import budget_state, ledger, ledger_unfolded
@@ -28,11 +29,22 @@ from app.services.accounts import account_rows, capped, late_charges
 from app.services.accounts.capped import Capped
 from app.services.accounts.late_charges import Late
 from app.services.decisions.rebasing import Rebasing
-from app.services.jobs.job_batches import JobBatch
+from app.services.jobs.job_batches import TOLD, JobBatch, Parked, ParkedRow
 from app.services.ledger import daily
 from app.services.thresholds import threshold_events
 
 FOLD_BATCH = 1_000
+# So much, in either direction, is no charge and no correction, and a few of them would not fit into a column.
+BEYOND_NANOS = 100 * MAXIMUM_NANOS
+UNKNOWN_SCOPE = "this release knows no such scope"
+BEYOND_MONEY = "the amount is beyond all money"
+# What a column takes.
+_HIGHEST = 2**63 - 1
+
+_FOLDABLE = and_(
+    ledger_unfolded.c.scope.in_(sorted(KINDS)),
+    ledger_unfolded.c.amount_nanos.between(-BEYOND_NANOS, BEYOND_NANOS),
+)
 
 # How much, and when it happened.
 _Charge = tuple[int, datetime]
@@ -72,9 +84,32 @@ class Folding:
         with self._database.transaction() as transaction:
             taken = _take(transaction, [row["ledger_id"] for row in rows])
             self._fold(transaction, taken, now)
-            mine = {row["ledger_id"] for row in taken}
+            # Each charge has one row of its key, whatever else of it has waited for longer.
+            mine = {row["ledger_id"] for row in taken if row["scope"] == ScopeKind.KEY}
             daily.add(transaction, [row for row in rows if row["ledger_id"] in mine and row["kind"] == "charge"])
-        return JobBatch(len(mine), more=len(rows) == FOLD_BATCH)
+        return JobBatch(len({row["ledger_id"] for row in taken}), more=len(rows) == FOLD_BATCH)
+
+    def parked(self) -> Parked:
+        """What waits and cannot be folded: nothing but another release, or a hand, can help it. One statement."""
+        names = (ledger_unfolded.c.scope, ledger_unfolded.c.scope_id, ledger_unfolded.c.sub)
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(*names, ledger_unfolded.c.occurred_at, func.count().over().label("rows"))
+                .where(~_FOLDABLE)
+                .order_by(ledger_unfolded.c.occurred_at, *names)
+                .limit(TOLD)
+            ).all()
+        told = [
+            ParkedRow(
+                row.scope,
+                row.scope_id,
+                row.sub,
+                UNKNOWN_SCOPE if row.scope not in KINDS else BEYOND_MONEY,
+                row.occurred_at,
+            )
+            for row in found
+        ]
+        return Parked(found[0].rows if found else 0, tuple(told))
 
     def _fold(self, transaction: Connection, waiting: Sequence[Mapping[str, Any]], now: datetime) -> None:
         """Add charges to their accounts, and tell of the thresholds that they cross."""
@@ -97,7 +132,8 @@ class Folding:
 
 
 def _waiting() -> Any:
-    return select(ledger_unfolded.c.ledger_id).group_by(ledger_unfolded.c.ledger_id).limit(FOLD_BATCH)
+    waiting = select(ledger_unfolded.c.ledger_id).where(_FOLDABLE)
+    return waiting.group_by(ledger_unfolded.c.ledger_id).limit(FOLD_BATCH)
 
 
 def _take(transaction: Connection, ledger_ids: Sequence[int]) -> list[Mapping[str, Any]]:
@@ -106,7 +142,9 @@ def _take(transaction: Connection, ledger_ids: Sequence[int]) -> list[Mapping[st
         select(ledger.c.ledger_id).where(ledger.c.ledger_id.in_(ledger_ids)).with_for_update(skip_locked=True)
     ).scalars()
     taken = transaction.execute(
-        delete(ledger_unfolded).where(ledger_unfolded.c.ledger_id.in_(mine.all())).returning(ledger_unfolded)
+        delete(ledger_unfolded)
+        .where(ledger_unfolded.c.ledger_id.in_(mine.all()), _FOLDABLE)
+        .returning(ledger_unfolded)
     )
     return sorted((dict(row) for row in taken.mappings()), key=itemgetter("ledger_id"))
 
@@ -176,6 +214,7 @@ class _Fold:
     scope: Scope
     present: _Added
     previous: _Added | None
+    lifetime: int
     everything: int
     capped: Capped | None
 
@@ -199,6 +238,7 @@ class _Fold:
             None
             if previous is None
             else _Added.within(previous.start, previous.end, state["previous_spend_nanos"], charges, late),
+            state["lifetime_spend_nanos"],
             sum(amount for amount, _ in charges),
             capped,
         )
@@ -209,12 +249,12 @@ class _Fold:
         window = None if kept is None else kept.window
         return {
             **{f"folded_{name}": value for name, value in account_rows.names(self.scope).items()},
-            "inside": self.present.total,
-            "carried": self.present.carried,
-            "late": 0 if kept is None else kept.total,
+            "inside": _fitting(self.present.before, self.present.total),
+            "carried": _fitting(self.present.before, self.present.carried),
+            "late": 0 if kept is None else _fitting(kept.before, kept.total),
             "late_start": None if window is None else window.start,
             "late_end": None if window is None else window.end,
-            "all": self.everything,
+            "all": _fitting(self.lifetime, self.everything),
         }
 
     def crossings(self, now: datetime) -> list[tuple[Capped, Crossing]]:
@@ -235,6 +275,11 @@ class _Fold:
                 since=self.capped.since,
             )
         ]
+
+
+def _fitting(before: int, added: int) -> int:
+    """As much of it as a column takes that holds what was before."""
+    return max(-_HIGHEST, min(before + added, _HIGHEST)) - before
 
 
 def _before(window: Window, spelling: str | None, armed_at: datetime | None, calendar: Calendar) -> Window | None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    case,
     delete,
     exists,
     func,
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 
 from app.clock import Clock
-from app.db import Database
+from app.db import Database, Json
 from app.models import budget_state, ledger, ledger_unfolded
 from app.services.jobs.job_batches import JobBatch
 
@@ -39,6 +40,8 @@ PURGE_BATCH = 500
 Scope = tuple[str, str, str]
 # Where a row of the ledger names these scopes, its checkpoint does too: sums by column stay true as well.
 _COLUMNS = {"key": "key_id", "team": "team_id", "user": "user_id", "organization": "organization_id"}
+# Of a scope: its kind, its id, its sub.
+_NAMES = 3
 # Any number that nobody else takes: only one purge runs at a time.
 _LOCK = 6_130_247_912
 
@@ -135,13 +138,16 @@ def _in_window(transaction: Connection) -> ColumnElement[bool]:
     sqlite = transaction.dialect.name == "sqlite"
     elements = func.json_each if sqlite else func.jsonb_array_elements
     length = func.json_array_length if sqlite else func.jsonb_array_length
-    scope = elements(ledger.c.scopes).table_valued("value").c.value
+    # What is no list names none; the row is of its key then.
+    is_list = func.json_type(ledger.c.scopes) if sqlite else func.jsonb_typeof(ledger.c.scopes)
+    listed = case((is_list == "array", ledger.c.scopes), else_=literal([], Json))
+    scope = elements(listed).table_valued("value").c.value
     state = budget_state.c
     named = and_(
         state.scope == scope.op("->>")(0), state.scope_id == scope.op("->>")(1), state.sub == scope.op("->>")(2)
     )
     unnamed = and_(
-        length(ledger.c.scopes) == 0,
+        length(listed) == 0,
         state.scope == "key",
         state.scope_id == ledger.c.key_id,
         state.sub == "",
@@ -162,9 +168,14 @@ def _add_up(sums: dict[Scope, _Collapsed], rows: Iterable[Any]) -> None:
 
 def _scopes_of(row: Any) -> list[Scope]:
     """A correction of a former release names no scope; it is of its key."""
-    if not row.scopes and row.key_id is not None:
+    named = row.scopes if isinstance(row.scopes, list) else []
+    if not named and row.key_id is not None:
         return [("key", row.key_id, "")]
-    return [(scope, scope_id, sub) for scope, scope_id, sub in row.scopes]
+    return [
+        (str(each[0]), str(each[1]), str(each[2]))
+        for each in named
+        if isinstance(each, list) and len(each) == _NAMES
+    ]
 
 
 def _checkpoint(scope: Scope, collapsed: _Collapsed, now: datetime) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 from app.clock import Clock
 from app.db import Database
 from app.domain.limits import Account, account_at
-from app.domain.scopes import Scope, ScopeKind
+from app.domain.scopes import KINDS, Scope, ScopeKind
 from app.domain.windows import Calendar, window_of
 from app.models import watched
 from app.services.accounts import account_rows, capped, rollover, spends
@@ -44,7 +44,8 @@ class Watching:
                 .where(watched.c.watched_id.in_(batch.with_for_update(skip_locked=True)))
                 .returning(watched.c.scope, watched.c.scope_id)
             ).all()
-            scopes = {Scope(ScopeKind(row.scope), row.scope_id) for row in taken}
+            # Another release may know more of them.
+            scopes = {Scope(ScopeKind(row.scope), row.scope_id) for row in taken if row.scope in KINDS}
             caps = capped.load(transaction, scopes, self._alert_percentages, now)
             if caps:
                 present = self._accounts(transaction, caps, now)
