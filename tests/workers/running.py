@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.error import HTTPError
 
 from tests.leaks import SECRETS
-from tests.servers import eventually, free_port
+from tests.servers import eventually, free_port, launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -178,7 +178,7 @@ class Up:
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             return subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "up"],
+                [*launcher(), sys.executable, "-m", "app.cli", "up"],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import ENVIRONMENT
-from tests.servers import eventually, free_port
+from tests.servers import eventually, free_port, launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 # Within so long a busy machine gets to ask it at least once.
@@ -118,7 +118,7 @@ class Web:
         )
         assert run(["migrate"], settings).returncode == 0
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "web"], cwd=ROOT, env=settings, stderr=subprocess.DEVNULL
+            [*launcher(), sys.executable, "-m", "app.cli", "web"], cwd=ROOT, env=settings, stderr=subprocess.DEVNULL
         )
 
     def readiness(self) -> tuple[int, str]:

@@ -1,15 +1,20 @@
-"""What a former run has left behind is ended, and nothing else."""
+"""What a former run has left behind is ended, and nothing else; and a killed run of the tests leaves nothing."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from app.children import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Child
-from app.processes import end_strays, identity
+from app.processes import die_with_parent, end_strays, identity
+from tests.environment import ENVIRONMENT
+from tests.forks import forks
 from tests.servers import eventually
+from tests.workers.worker import Worker
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -63,3 +68,26 @@ def test_a_part_that_keeps_dying_is_started_ever_more_slowly(tmp_path: Path) -> 
 
     assert delays[:3] == [FIRST_DELAY_SECONDS, 2 * FIRST_DELAY_SECONDS, 4 * FIRST_DELAY_SECONDS]
     assert delays[-1] == LONGEST_DELAY_SECONDS
+
+
+@pytest.mark.processes
+def test_a_worker_and_its_pool_die_with_the_tests_that_started_it(
+    sqlite_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    started, tell = forks.Pipe(duplex=False)
+    environment = {"DATABASE_URL": sqlite_url, "REDIS_URL": redis_url, **ENVIRONMENT}
+    tests = forks.Process(target=_tests_with_a_worker, args=(environment, tmp_path, tell), daemon=True)
+    tests.start()
+    pids = started.recv()
+
+    tests.kill()
+
+    assert len(pids) > 1
+    eventually(lambda: not any(map(identity, pids)))
+
+
+def _tests_with_a_worker(environment: dict[str, str], folder: Path, tell: Connection) -> None:
+    die_with_parent()
+    with Worker(environment, folder) as worker:
+        tell.send(worker.pids())
+        signal.pause()

@@ -12,7 +12,7 @@ from typing import Self
 from redis import Redis
 
 from app.store.heartbeats import Heartbeats, Part
-from tests.servers import children, eventually
+from tests.servers import children, eventually, launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ class Worker:
                 client.delete(f"keyledger:heartbeat:{part}")
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "app.cli", "worker"],
+                    [*launcher(), sys.executable, "-m", "app.cli", "worker"],
                     cwd=ROOT,
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
@@ -68,6 +68,11 @@ class Worker:
 
     def is_running(self) -> bool:
         return self._process is not None and not self._process_has_ended()
+
+    def pids(self) -> list[int]:
+        """It and its pool."""
+        assert self._process is not None
+        return [self._process.pid, *children(self._process.pid)]
 
     def delivering(self) -> int | None:
         """The process of its pool whose turn it is to deliver, by the lock that it holds; None between two sweeps."""
