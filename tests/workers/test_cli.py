@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.environment import ENVIRONMENT
-from tests.servers import eventually, free_port, launcher
+from tests.servers import RedisServer, eventually, free_port, launcher
+from tests.stores import copy_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # Within so long a busy machine gets to ask it at least once.
@@ -111,15 +112,26 @@ def test_help_loads_neither_the_web_nor_the_workers() -> None:
 class Web:
     """`keyledger web` on a port of its own."""
 
-    def __init__(self, tmp_path: Path, redis_url: str) -> None:
+    def __init__(self, tmp_path: Path, database_url: str, redis_url: str) -> None:
         self.port = free_port()
-        settings = environment(
-            tmp_path, REDIS_URL=redis_url, PORT=str(self.port), KEYLEDGER_DRAIN_SECONDS=str(DRAIN_SECONDS)
+        self._settings = environment(
+            tmp_path,
+            DATABASE_URL=database_url,
+            REDIS_URL=redis_url,
+            PORT=str(self.port),
+            KEYLEDGER_DRAIN_SECONDS=str(DRAIN_SECONDS),
         )
-        assert run(["migrate"], settings).returncode == 0
-        self.process = subprocess.Popen(
-            [*launcher(), sys.executable, "-m", "app.cli", "web"], cwd=ROOT, env=settings, stderr=subprocess.DEVNULL
-        )
+        self.process = self._launch()
+
+    def serve(self) -> None:
+        """Wait until it answers; where the test before has ended it, it is started again."""
+        if self.process.poll() is not None:
+            self.process = self._launch()
+        eventually(lambda: self.readiness()[0] == 200)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        argv = [*launcher(), sys.executable, "-m", "app.cli", "web"]
+        return subprocess.Popen(argv, cwd=ROOT, env=self._settings, stderr=subprocess.DEVNULL)
 
     def readiness(self) -> tuple[int, str]:
         """The status and the word for it; 0 when nobody answers."""
@@ -134,24 +146,21 @@ class Web:
             connection.close()
 
 
-@pytest.fixture
-def web(tmp_path: Path, redis_url: str) -> Iterator[Web]:
-    web = Web(tmp_path, redis_url)
-    eventually(lambda: web.readiness()[0] == 200)
+@pytest.fixture(scope="module")
+def running(
+    migrated_file: Path, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Web]:
+    folder = tmp_path_factory.mktemp("web")
+    web = Web(folder, copy_of(migrated_file, folder), redis_server.url)
     yield web
     web.process.kill()
     web.process.wait()
 
 
-@pytest.mark.processes
-def test_a_web_that_is_told_to_stop_says_so_while_it_still_serves_and_then_ends(web: Web) -> None:
-    began = time.monotonic()
-
-    web.process.terminate()
-
-    eventually(lambda: web.readiness() == (503, "shutting_down"))
-    assert web.process.wait(60) == 0
-    assert time.monotonic() - began >= DRAIN_SECONDS
+@pytest.fixture
+def web(running: Web) -> Web:
+    running.serve()
+    return running
 
 
 @pytest.mark.processes
@@ -163,6 +172,17 @@ def test_a_web_process_that_is_killed_is_replaced(web: Web) -> None:
 
     eventually(lambda: children.read_text().split() not in ([], [first]))
     eventually(lambda: web.readiness()[0] == 200)
+
+
+@pytest.mark.processes
+def test_a_web_that_is_told_to_stop_says_so_while_it_still_serves_and_then_ends(web: Web) -> None:
+    began = time.monotonic()
+
+    web.process.terminate()
+
+    eventually(lambda: web.readiness() == (503, "shutting_down"))
+    assert web.process.wait(60) == 0
+    assert time.monotonic() - began >= DRAIN_SECONDS
 
 
 @pytest.mark.processes
