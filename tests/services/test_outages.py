@@ -25,9 +25,11 @@ from tests.faults.proxy import RedisProxy, runs
 from tests.servers import PostgresServer, RedisServer, eventually
 from tests.stores import count, opened
 
-# How long the hot path waits for an answer of Redis; a request asks it twice at the most. Long enough for one that
-# does answer, on a machine that is busy with other things.
-REDIS_WAIT_SECONDS = 1.0
+# How long the hot path waits for a Redis that says nothing; a request asks it twice at the most. What Redis must
+# answer on a machine that is busy with other things is asked with the patience of the other tests.
+REDIS_WAIT_SECONDS = 0.25
+# So long where one process meets both.
+REDIS_WAIT_OR_ANSWER_SECONDS = 1.0
 # What the rest of a request may take on such a machine; one that hangs takes for ever.
 SLACK_SECONDS = 15.0
 BUSY_SECONDS = 0.3
@@ -54,7 +56,7 @@ def is_away(answer: Answer) -> bool:
 
 @contextmanager
 def running(settings: Settings, clock: MovableClock) -> Iterator[tuple[Api, Services]]:
-    services = build(replace(settings, hot_redis_seconds=REDIS_WAIT_SECONDS), clock)
+    services = build(settings, clock)
     yield Api(app_over(services)), services
     services.close()
 
@@ -75,16 +77,24 @@ def api(settings: Settings, clock: MovableClock, redis: RedisServer) -> Iterator
         yield api
 
 
+@pytest.fixture
+def impatient(settings: Settings, clock: MovableClock, redis: RedisServer) -> Iterator[Api]:
+    """Another process of it, which does not wait long for Redis."""
+    on_redis = replace(settings, redis_url=redis.url, hot_redis_url=redis.url)
+    with running(replace(on_redis, hot_redis_seconds=REDIS_WAIT_SECONDS), clock) as (api, _):
+        yield api
+
+
 @pytest.mark.parametrize("verb", CHANGES)
 def test_a_change_waits_for_a_paused_redis_no_longer_than_said_and_writes_nothing(
-    api: Api, redis: RedisServer, database: Database, verb: str
+    api: Api, impatient: Api, redis: RedisServer, database: Database, verb: str
 ) -> None:
     key = api.generate()["key"]
     before, rows = api.info(key), count(database)
-    api.post("/key/update", {"key": "sk-nobody-has-this-key"})  # connections are open
+    impatient.post("/key/update", {"key": "sk-nobody-has-this-key"})  # connections are open
 
     redis.pause()
-    answer, seconds = timed(lambda: CHANGES[verb](api, key))
+    answer, seconds = timed(lambda: CHANGES[verb](impatient, key))
     redis.resume()
 
     assert is_away(answer)
@@ -93,23 +103,23 @@ def test_a_change_waits_for_a_paused_redis_no_longer_than_said_and_writes_nothin
     assert count(database) == rows
 
 
-def test_with_redis_paused_sql_says_who_calls(api: Api, redis: RedisServer) -> None:
+def test_with_redis_paused_sql_says_who_calls(api: Api, impatient: Api, redis: RedisServer) -> None:
     warm, cold, blocked = (api.generate()["key"] for _ in range(3))
-    api.get("/models", warm)
+    impatient.get("/models", warm)
     api.post("/key/block", {"key": blocked})
 
     redis.pause()
-    answers = [timed(partial(api.get, "/models", key)) for key in (warm, warm, cold, blocked)]
+    answers = [timed(partial(impatient.get, "/models", key)) for key in (warm, warm, cold, blocked)]
     redis.resume()
 
     assert [answer.status for answer, _ in answers] == [200, 200, 200, 401]
     assert max(seconds for _, seconds in answers) <= 2 * REDIS_WAIT_SECONDS + SLACK_SECONDS
 
 
-def test_with_redis_paused_keys_are_made_and_read(api: Api, redis: RedisServer) -> None:
+def test_with_redis_paused_keys_are_made_and_read(impatient: Api, redis: RedisServer) -> None:
     redis.pause()
-    made, seconds = timed(lambda: api.post("/key/generate", {"key": "sk-chosen-while-redis-hangs"}))
-    read = api.info("sk-chosen-while-redis-hangs")
+    made, seconds = timed(lambda: impatient.post("/key/generate", {"key": "sk-chosen-while-redis-hangs"}))
+    read = impatient.info("sk-chosen-while-redis-hangs")
     redis.resume()
 
     assert made.status == 200
@@ -118,10 +128,10 @@ def test_with_redis_paused_keys_are_made_and_read(api: Api, redis: RedisServer) 
 
 
 def test_with_redis_paused_readiness_says_so_in_time_and_keeps_the_process_in_service(
-    api: Api, redis: RedisServer
+    impatient: Api, redis: RedisServer
 ) -> None:
     redis.pause()
-    answer, seconds = timed(lambda: api.get("/health/readiness", None))
+    answer, seconds = timed(lambda: impatient.get("/health/readiness", None))
     redis.resume()
 
     assert (answer.status, answer.body["status"]) == (200, "degraded")
@@ -130,16 +140,18 @@ def test_with_redis_paused_readiness_says_so_in_time_and_keeps_the_process_in_se
     assert seconds <= REDIS_WAIT_SECONDS + 1 + SLACK_SECONDS
 
 
-def test_once_redis_goes_on_changes_do_too_and_are_seen_at_once(api: Api, redis: RedisServer) -> None:
+def test_once_redis_goes_on_changes_do_too_and_are_seen_at_once(
+    api: Api, impatient: Api, redis: RedisServer
+) -> None:
     key = api.generate()["key"]
-    api.get("/models", key)
+    impatient.get("/models", key)
     redis.pause()
-    assert is_away(CHANGES["block"](api, key))
-    assert api.get("/models", key).status == 200
+    assert is_away(CHANGES["block"](impatient, key))
+    assert impatient.get("/models", key).status == 200
     redis.resume()
 
-    assert eventually(lambda: CHANGES["block"](api, key).status == 200)
-    assert api.get("/models", key).status == 401
+    assert eventually(lambda: CHANGES["block"](impatient, key).status == 200)
+    assert impatient.get("/models", key).status == 401
 
 
 def test_a_redis_that_dies_and_comes_back_is_used_again_by_itself(api: Api, redis: RedisServer) -> None:
@@ -161,7 +173,9 @@ def test_a_change_whose_publication_redis_swallows_stands_under_its_mark_and_is_
     with (
         RedisProxy(redis.port) as proxy,
         running(replace(settings, hot_redis_url=redis.url), clock) as (reader, _),
-        running(replace(settings, hot_redis_url=proxy.url), clock) as (writer, _),
+        running(
+            replace(settings, hot_redis_url=proxy.url, hot_redis_seconds=REDIS_WAIT_OR_ANSWER_SECONDS), clock
+        ) as (writer, _),
     ):
         key = reader.generate()["key"]
         assert reader.get("/models", key).status == 200
@@ -172,7 +186,7 @@ def test_a_change_whose_publication_redis_swallows_stands_under_its_mark_and_is_
 
     assert answer.status == 503
     assert "The change is stored" in answer.body["error"]["message"]
-    assert seconds <= REDIS_WAIT_SECONDS + SLACK_SECONDS
+    assert seconds <= REDIS_WAIT_OR_ANSWER_SECONDS + SLACK_SECONDS
     assert seen.status == 401
 
 
