@@ -48,6 +48,8 @@ pytestmark = pytest.mark.processes
 
 # What a delivery may take, and what a request waits: far enough apart for a busy machine.
 OUTBOUND_SECONDS, WAIT_SECONDS = 3.0, 25.0
+# What a delivery may take to an end that says nothing whatever the time.
+SILENT_SECONDS = 0.5
 PRIVATE = "http://10.20.30.40"
 REFUSED = "refused: the address is not public and not allowed here"
 
@@ -84,9 +86,8 @@ class Installation:
         return found
 
 
-@pytest.fixture(scope="module")
-def here(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp("key-health")
+@contextmanager
+def installed(migrated_file: Path, folder: Path, outbound_seconds: float) -> Iterator[Installation]:
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
         google = stack.enter_context(storage())
@@ -95,7 +96,7 @@ def here(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "REDIS_URL": redis.url,
             **ENVIRONMENT,
             "KEYLEDGER_OUTBOUND_ALLOW": "127.0.0.1",
-            "KEYLEDGER_OUTBOUND_SECONDS": str(OUTBOUND_SECONDS),
+            "KEYLEDGER_OUTBOUND_SECONDS": str(outbound_seconds),
             "KEYLEDGER_KEY_HEALTH_SECONDS": str(WAIT_SECONDS),
             "KEYLEDGER_GCS_ENDPOINT": google.url,
         }
@@ -103,6 +104,19 @@ def here(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         installation = Installation(environment, google, worker, redis)
         stack.callback(installation.services.close)
         yield installation
+
+
+@pytest.fixture(scope="module")
+def here(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(migrated_file, tmp_path_factory.mktemp("key-health"), OUTBOUND_SECONDS) as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def impatient_worker(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One whose deliveries may not take long; for ends that answer nothing in any case."""
+    with installed(migrated_file, tmp_path_factory.mktemp("impatient"), SILENT_SECONDS) as impatient:
+        yield impatient
 
 
 # --- the two bodies of LiteLLM's document -----------------------------------------------------------------------
@@ -288,7 +302,6 @@ def test_a_destination_that_is_away_is_unhealthy(here: Installation, name: str) 
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (silence, f"no answer within {OUTBOUND_SECONDS:g} s"),
         (cut, "the connection was cut, or the answer is not HTTP"),
         (endless, "the answer is longer than 256 kB"),
         (answer(500), "HTTP 500"),
@@ -298,6 +311,17 @@ def test_a_destination_that_is_away_is_unhealthy(here: Installation, name: str) 
 def test_a_destination_that_misbehaves_is_unhealthy_within_the_limit(
     here: Installation, name: str, end: Any, reason: str
 ) -> None:
+    assert_unhealthy_within_the_limit(here, name, end, reason)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_destination_that_says_nothing_is_unhealthy_within_the_limit(
+    impatient_worker: Installation, name: str
+) -> None:
+    assert_unhealthy_within_the_limit(impatient_worker, name, silence, f"no answer within {SILENT_SECONDS:g} s")
+
+
+def assert_unhealthy_within_the_limit(here: Installation, name: str, end: Any, reason: str) -> None:
     began = time.monotonic()
     with Receiver(end) as receiver:
         result = here.result(name, pointed_at(name, receiver.url))
