@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.processes
 
 # Every job runs each second here; what is due after five seconds is written down soon after.
 SOON_SECONDS = 30
+WINDOW = "SELECT window_start, window_spend_nanos FROM budget_state WHERE scope_id = ?"
 
 
 @pytest.fixture(scope="module")
@@ -24,35 +27,54 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up
 
 
+@dataclass(frozen=True)
+class Due:
+    """Keys of which something is due within seconds, all at about the same time."""
+
+    expiring: Any
+    in_window: Any
+    window_start: str
+    increased: Any
+    regenerated: Any
+
+
+@pytest.fixture(scope="module")
+def due(up: Up) -> Due:
+    in_window = up.post("/key/generate", budget_duration="5s", spend=1.5)
+    ((window_start, _),) = up.rows(WINDOW, in_window["key_id"])
+    increased = up.post("/key/generate", max_budget=1, metadata={"app": "x"})
+    until = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()  # noqa: TID251 - a process of its own
+    up.post("/key/update", key=increased["key"], temp_budget_increase=5, temp_budget_expiry=until)
+    regenerated = up.post("/key/generate")
+    up.post("/key/regenerate", key=regenerated["key"], grace_period="2s")
+    return Due(up.post("/key/generate", duration="2s"), in_window, window_start, increased, regenerated)
+
+
 def audited(up: Up, action: str, key_id: str) -> int:
     return up.rows("SELECT count(*) FROM audit WHERE action = ? AND entity_id = ?", action, key_id)[0][0]
 
 
-def test_a_key_of_two_seconds_is_marked_expired(up: Up) -> None:
-    made = up.post("/key/generate", duration="2s")
+def test_a_key_of_two_seconds_is_marked_expired(up: Up, due: Due) -> None:
+    made = due.expiring
 
     eventually(lambda: audited(up, "expire", made["key_id"]), SOON_SECONDS)
 
     assert up.rows("SELECT expiry_recorded_at IS NOT NULL FROM keys WHERE key_id = ?", made["key_id"]) == [(1,)]
 
 
-def test_a_window_of_five_seconds_is_moved_and_its_spend_is_zero(up: Up) -> None:
-    made = up.post("/key/generate", budget_duration="5s", spend=1.5)
-    stored = "SELECT window_start, window_spend_nanos FROM budget_state WHERE scope_id = ?"
-    ((armed_in, _),) = up.rows(stored, made["key_id"])
+def test_a_window_of_five_seconds_is_moved_and_its_spend_is_zero(up: Up, due: Due) -> None:
+    made = due.in_window
 
-    eventually(lambda: up.rows(stored, made["key_id"])[0][0] > armed_in, SOON_SECONDS)
+    eventually(lambda: up.rows(WINDOW, made["key_id"])[0][0] > due.window_start, SOON_SECONDS)
 
-    assert up.rows(stored, made["key_id"])[0][1] == 0
+    assert up.rows(WINDOW, made["key_id"])[0][1] == 0
     assert up.rows("SELECT count(*) FROM audit WHERE action = 'reset'")[0][0] >= 1
     info = up.get(f"/key/info?key={made['token']}")[1]["info"]
     assert (info["spend"], info["total_spend"]) == (0, 1.5)
 
 
-def test_an_increase_ends_and_leaves_the_metadata(up: Up) -> None:
-    made = up.post("/key/generate", max_budget=1, metadata={"app": "x"})
-    until = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()  # noqa: TID251 - a process of its own
-    up.post("/key/update", key=made["key"], temp_budget_increase=5, temp_budget_expiry=until)
+def test_an_increase_ends_and_leaves_the_metadata(up: Up, due: Due) -> None:
+    made = due.increased
 
     eventually(lambda: audited(up, "end_increase", made["key_id"]), SOON_SECONDS)
 
@@ -60,9 +82,8 @@ def test_an_increase_ends_and_leaves_the_metadata(up: Up) -> None:
     assert (json.loads(stored[0]), stored[1]) == ({"app": "x"}, None)
 
 
-def test_a_secret_in_grace_is_dropped(up: Up) -> None:
-    made = up.post("/key/generate")
-    up.post("/key/regenerate", key=made["key"], grace_period="2s")
+def test_a_secret_in_grace_is_dropped(up: Up, due: Due) -> None:
+    made = due.regenerated
 
     eventually(lambda: audited(up, "end_grace", made["key_id"]), SOON_SECONDS)
 
