@@ -72,6 +72,9 @@ class Up:
         assert not self._process_has_ended(), self.output() + self.errors()
         self.ready_seconds = time.monotonic() - began
 
+    def is_running(self) -> bool:
+        return self._process is not None and not self._process_has_ended()
+
     def refused(self) -> Finished:
         """Start it and wait for its end."""
         self._process = self._launch()

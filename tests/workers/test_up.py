@@ -32,14 +32,16 @@ PARTS = ("web", "worker", "beat", "redis")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("up"), data="d%20 ?é'") as up:
-        up.start()
+    intervals = {"KEYLEDGER_EXPIRY_INTERVAL_SECONDS": "1"}
+    with Up(tmp_path_factory.mktemp("up"), data="d%20 ?é'", **intervals) as up:
         yield up
 
 
 @pytest.fixture
 def up(running: Up) -> Up:
-    """The shared service, whole again after what the test before has done to it."""
+    """The shared service, whole again after what the test before has done to it, or to a part of it."""
+    if not running.is_running():
+        running.start()
     eventually(running.is_ready, HANGS_SECONDS)
     return running
 
@@ -227,25 +229,21 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_finds_everything(tmp_pa
         assert seconds < STOP_SECONDS
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    with Up(tmp_path) as up:
-        up.start()
-        os.kill(up.pid_of("worker"), signal.SIGSTOP)  # it will not stop by itself
+def test_a_second_signal_ends_it_at_once(up: Up) -> None:
+    os.kill(up.pid_of("worker"), signal.SIGSTOP)  # it will not stop by itself
 
-        up.send(signal.SIGTERM)
-        eventually(lambda: "stopping" in up.output())
-        status, seconds = up.stop(signal.SIGTERM)
+    up.send(signal.SIGTERM)
+    eventually(lambda: "stopping" in up.output())
+    status, seconds = up.stop(signal.SIGTERM)
 
-        assert (status, up.pids()) == (0, [])
-        assert seconds < PATIENCE_SECONDS
+    assert (status, up.pids()) == (0, [])
+    assert seconds < PATIENCE_SECONDS
 
 
-def test_a_part_that_does_not_stop_is_killed_in_time(tmp_path: Path) -> None:
-    with Up(tmp_path) as up:
-        up.start()
-        os.kill(up.pid_of("worker"), signal.SIGSTOP)  # it will not stop by itself
+def test_a_part_that_does_not_stop_is_killed_in_time(up: Up) -> None:
+    os.kill(up.pid_of("worker"), signal.SIGSTOP)  # it will not stop by itself
 
-        status, seconds = up.stop(signal.SIGTERM)
+    status, seconds = up.stop(signal.SIGTERM)
 
-        assert (status, up.pids()) == (0, [])
-        assert seconds < STOP_SECONDS
+    assert (status, up.pids()) == (0, [])
+    assert seconds < STOP_SECONDS
