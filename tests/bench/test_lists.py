@@ -9,6 +9,7 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import Database
 from app.migrate import upgrade
+from tests import leaks
 from tests.bench import populations
 from tests.bench.lists import LISTS
 from tests.bench.plans import plan_of, sent_to
@@ -23,15 +24,18 @@ MOST_READ = 5_000
 
 
 @pytest.fixture(scope="module")
-def full_url(postgres_server: PostgresServer) -> Iterator[str]:
-    url = postgres_server.create_database("full")
-    # Filling it takes as long as it takes.
-    database = Database(url, busy_seconds=60)
-    upgrade(database)
-    populations.fill(database, ROWS)
-    database.close()
-    yield url
-    postgres_server.drop_database("full")
+def full_url() -> Iterator[str]:
+    """A server of its own, whose little WAL is searched for keys sooner than that of so many rows."""
+    with PostgresServer("max_wal_size=64MB") as server:
+        url = server.create_database("full")
+        # Filling it takes as long as it takes.
+        database = Database(url, busy_seconds=60)
+        upgrade(database)
+        populations.fill(database, ROWS)
+        database.close()
+        yield url
+        server.drop_database("full")
+        assert not leaks.in_folder(server.folder), "a plaintext key was stored"
 
 
 @pytest.fixture
