@@ -79,7 +79,7 @@ FAULTS: dict[str, Fault] = {
         requests.CorrectedByApply, requests.a_correction_is_read_before_it_is_applied, Balances
     ),
     "folded, then re-based": Fault(requests.FoldedThenRebased, requests.a_correction_and_its_fold_die, Books),
-    "opened at zero": Fault(rollover.OpenedAtZero, rollover.a_window_passes_overspent, Books, rolls=True),
+    "opened at zero": Fault(rollover.OpenedAtZero, rollover.a_window_passes_overspent, Balances, rolls=True),
     "folded where it happened": Fault(
         rollover.FoldedWhereItHappened, rollover.a_call_is_settled_after_its_window, Balances, rolls=True
     ),
