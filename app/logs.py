@@ -5,7 +5,6 @@ looks like one is masked in the finished line.
 """
 
 import logging
-import re
 import sys
 from typing import Any
 
@@ -13,8 +12,9 @@ import orjson
 import structlog
 from structlog.types import Processor
 
+from app.domain.masking import KEY_SHAPED
+
 LONGEST_TRACE = 20_000
-_KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
 # These tell of every task that comes and goes, and of every header of a call; what was done we log ourselves.
 _CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "celery.redirected", "httpcore")
 
@@ -66,4 +66,4 @@ def _shorten(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _render(_logger: Any, _method: str, event: Any) -> str:
-    return _KEY.sub("sk-****", orjson.dumps(event, default=repr).decode())
+    return KEY_SHAPED.sub("sk-****", orjson.dumps(event, default=repr).decode())

@@ -9,6 +9,7 @@ from flask import Request, current_app, g
 from app.container import Services
 from app.domain import access
 from app.domain.access import Caller
+from app.domain.masking import KEY_SHAPED
 from app.errors import InvalidRequest, Unauthenticated
 from app.services.access.refusals import enforce
 from app.services.audit.audit import Act
@@ -16,8 +17,6 @@ from app.services.audit.audit import Act
 _PREFIX = re.compile(r"(?:Bearer|bearer|Basic) +(\S.*)")
 # An AWS client signs with the key in the place of its access key id.
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 .*\bCredential=(?:Bearer +)?([^/,\s]+).*")
-# What looks like a key is one that somebody put into the wrong header.
-_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_CLAIM = 512
@@ -40,7 +39,8 @@ def act() -> Act:
 def name_request(request: Request) -> None:
     """Take over the caller's request id where it is a plain one, else make one."""
     sent = request.headers.get("x-request-id", "")
-    usable = _REQUEST_ID.fullmatch(sent) and not _KEY.search(sent)
+    # What looks like a key is one that somebody put into the wrong header.
+    usable = _REQUEST_ID.fullmatch(sent) and not KEY_SHAPED.search(sent)
     g.request_id = sent if usable else str(uuid.uuid4())
 
 
@@ -73,7 +73,7 @@ def _claim(request: Request) -> str | None:
             "litellm-changed-by",
         )
     text = unquote(sent.encode("latin-1", "replace").decode("utf-8", "replace"))
-    return _KEY.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
+    return KEY_SHAPED.sub("sk-****", _UNPRINTABLE.sub("", text))[:_LONGEST_CLAIM] or None
 
 
 def credential(request: Request) -> str:

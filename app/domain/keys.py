@@ -16,6 +16,7 @@ from app.domain.callbacks import Vault
 from app.domain.durations import InvalidDuration
 from app.domain.increases import TEMPORARY_FIELDS
 from app.domain.instants import iso, stored_instant
+from app.domain.metadata import folded_into
 from app.domain.values import InvalidAlias, InvalidValue
 from app.domain.windows import Calendar
 
@@ -140,12 +141,12 @@ def length(text: str, param: str) -> durations.Duration:
 def _metadata(
     sent: Mapping[str, Any], stored: Mapping[str, Any] | None, now: datetime, vault: Vault
 ) -> dict[str, Any]:
-    folded = {field: sent[field] for field in FOLDED_FIELDS if field in sent}
     temporary = _temporary(sent, now)
-    if "metadata" not in sent and not folded and not temporary:
+    folded = {*FOLDED_FIELDS, *temporary}
+    if folded.isdisjoint(sent) and "metadata" not in sent and not temporary:
         return {}
     budgets.check_model_rates(sent.get("metadata"))
-    metadata = dict((sent["metadata"] or {}) if "metadata" in sent else (stored or {}))
+    metadata = folded_into({**sent, **temporary}, folded, stored or {})
     if "metadata" in sent and "logging" in metadata:
         metadata |= _logging(metadata.pop("logging"), stored, vault)
     account = (stored or {}).get(SERVICE_ACCOUNT)
@@ -153,11 +154,6 @@ def _metadata(
         if metadata.get(SERVICE_ACCOUNT, account) != account:
             raise InvalidValue("metadata.service_account_id cannot be changed", "metadata")
         metadata[SERVICE_ACCOUNT] = account
-    for field, value in {**folded, **temporary}.items():
-        if value is None:
-            metadata.pop(field, None)
-        else:
-            metadata[field] = value
     return {"metadata": metadata, **_increase_end(metadata, stored or {})}
 
 

@@ -55,7 +55,7 @@ def masked_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # A key by its shape, where a word begins: `task-0123456789` is none. Behind an escape a word begins as well.
-_KEY_SHAPED = re.compile(
+KEY_SHAPED = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))sk-[A-Za-z0-9_-]{8,}"
 )
 
@@ -64,7 +64,7 @@ def without_keys(value: Any) -> Any:
     """A JSON value in which all that looks like a key is cut to what may be shown of one, names included."""
     match value:
         case str():
-            return _KEY_SHAPED.sub(lambda found: key_name(found.group()), value) if "sk-" in value else value
+            return KEY_SHAPED.sub(lambda found: key_name(found.group()), value) if "sk-" in value else value
         case dict():
             return {without_keys(name): without_keys(entry) for name, entry in value.items()}
         case list():

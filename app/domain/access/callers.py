@@ -21,6 +21,10 @@ class Role(StrEnum):
         """A stored role that is missing or unknown is an internal user's."""
         return _ROLES.get(stored or "", cls.INTERNAL_USER)
 
+    @property
+    def sees_all(self) -> bool:
+        return self in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}
+
 
 _ROLES = {role.value: role for role in Role}
 
@@ -86,7 +90,7 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        return self.role in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}
+        return self.role.sees_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def may_assign_role(caller: Caller, role: str | None, organization_ids: Iterable
         return None
     if role == Role.ORG_ADMIN and not caller.organization_admin_of.issuperset(organization_ids):
         return Refusal(Kind.FORBIDDEN, "Only its admins can give an organization another admin.", "user_role")
-    if role not in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}:
+    if not Role.of(role).sees_all:
         return None
     return Refusal(Kind.FORBIDDEN, f"Only proxy admins can create users with the role {role}.", "user_role")
 

@@ -77,7 +77,7 @@ def _routes_beyond(caller: Caller, key: Mapping[str, Any]) -> str | None:
 
 def _stands_higher(caller: Caller, owner: Owner) -> bool:
     return (
-        owner.role in {Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER}
+        owner.role.sees_all
         or not owner.organization_admin_of <= caller.organization_admin_of
         or owner.leads_elsewhere
     )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from app.domain.access.callers import HIDDEN, Caller, Kind, Refusal, Role
 from app.domain.access.identities import may_see_user
 
-_SEE_ALL = frozenset({Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER})
-
 
 @dataclass(frozen=True, slots=True)
 class UserTarget:
@@ -57,7 +55,7 @@ def may_delete_user(caller: Caller, target: UserTarget) -> Refusal | None:
             f"User {target.user_id} is not within your organizations alone. Only proxy admins can delete it.",
             "user_ids",
         )
-    if Role.of(target.role) in _SEE_ALL:
+    if Role.of(target.role).sees_all:
         return Refusal(
             Kind.FORBIDDEN, f"Only proxy admins can delete a user with the role {target.role}.", "user_ids"
         )
