@@ -15,36 +15,49 @@ from typing import Any
 from app.clock import iso
 from app.container import Services
 from app.dispatch import TaskName
+from app.domain.event_kinds import NEW_SECRET
 from app.domain.scopes import ScopeKind
-from app.models import budget_state, keys, organizations, teams
+from app.models import budget_state, events, key_secrets, keys, organizations, teams
+from app.services.events import delivery
 from tests.apps import app_over
 from tests.clients import Api
 from tests.clocks import MovableClock
-from tests.factories import JOBS, everything, rows
+from tests.factories import JOBS, add_user, everything, rows
 from tests.faults.gateways import books, open_holds
+from tests.integrations.mailboxes import Mailbox
 from tests.services import every_scope
 from tests.services.due import Stored
+from tests.services.rotating import BOB, digest, secret_in
 
 BAD = "fortnightly"
 LEASE = timedelta(minutes=10)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR, DAY, MONTH = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
+# Once within all that a test lets go by; by the minutes it coincides with nothing else.
+ROTATION = timedelta(hours=20, minutes=7)
+# Longer than a delivery that was begun keeps others from its target.
+REST = timedelta(minutes=10)
 # When something ends, after an origin in the early afternoon; eleven hours later it is the next day.
-ENDS = (LEASE, 5 * HOUR, 6 * HOUR, 8 * HOUR, 11 * HOUR, DAY)
+ENDS = (LEASE, 5 * HOUR, 6 * HOUR, 8 * HOUR, 11 * HOUR, ROTATION, DAY)
 # These tell when it was noticed, and not what has become so.
-_NOTICED = {"at", "created_at", "recorded_at", "updated_at", "routed_at", "parked_at", "expiry_recorded_at"}
+_NOTICED = {
+    *("at", "created_at", "recorded_at", "updated_at", "routed_at", "parked_at", "expiry_recorded_at"),
+    *("happened_at", "delivered_at", "last_delivered_at"),
+}
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
+_ROTATING = ("arrived", "rotating")
 _KEYS = ("expiring", "raised", "rotated", "noticed", "crossing", "holding")
 
 
 @dataclass(frozen=True)
 class World:
-    """What was made, when, and all that was stored then."""
+    """What was made, when, all that was stored then, and where new secrets arrive."""
 
     origin: datetime
     made: Stored
+    mailbox: Mailbox
 
 
-def make(services: Services, clock: MovableClock) -> World:
+def make(services: Services, clock: MovableClock, mailbox: Mailbox) -> World:
     """Make it in an empty store, at the instant of the clock."""
     api, origin = Api(app_over(services)), clock.now()
     accounts = every_scope.make(api)
@@ -68,6 +81,7 @@ def make(services: Services, clock: MovableClock) -> World:
     ):
         answer = api.post(path, body)
         assert answer.status == 200, answer
+    _rotate(api, services, clock)
     # Nobody settles this one: its lease is all that ends it.
     held = every_scope.ask(
         api,
@@ -86,7 +100,7 @@ def make(services: Services, clock: MovableClock) -> World:
         "/key/settle", {"key": made["crossing"]["key"], "request_id": "crossing", "model": "gpt-4o", "cost": 9}
     )
     assert spent.status == 200, spent
-    return World(origin, everything(services.database))
+    return World(origin, everything(services.database), mailbox)
 
 
 _LIMITS: Mapping[str, dict[str, Any]] = {
@@ -102,9 +116,26 @@ def _secret(name: str) -> str:
     return f"sk-{name}-of-the-due-world-0123456789"
 
 
+def _rotate(api: Api, services: Services, clock: MovableClock) -> None:
+    """A key whose rotation is yet to come, and one whose new secret has arrived; nobody has noted that."""
+    origin = clock.now()
+    with services.database.transaction() as transaction:
+        delivery.confirm(transaction, ["mail"], origin)
+    add_user(services.database, "bob", user_email=BOB)
+    for alias, made_at, interval in (
+        ("arrived", origin - MONTH, MONTH),
+        ("rotating", origin, ROTATION),
+    ):
+        clock.set(made_at)
+        every = f"{interval // timedelta(minutes=1)}m"
+        api.generate(key=_secret(alias), key_alias=alias, user_id="bob", auto_rotate=True, rotation_interval=every)
+    for job in (TaskName.ROTATE_KEYS, TaskName.DELIVER):
+        services.jobs.run(job, lambda: True)
+
+
 def run_all(services: Services) -> None:
-    """Every job, until nothing is left to it; then whatever they tell is delivered."""
-    for job in (*JOBS, TaskName.DELIVER):
+    """Every job, until nothing is left to it; then whatever they tell is delivered, and what arrives noted."""
+    for job in (*JOBS, TaskName.DELIVER, TaskName.ROTATE_KEYS, TaskName.DELIVER):
         services.jobs.run(job, lambda: True)
 
 
@@ -117,12 +148,13 @@ def state(services: Services, world: World) -> dict[str, Any]:
     kept = {
         name: told.rows(table)
         for name, table in stored.items()
-        if name not in {"audit", "events", "job_runs", "daily_spend", "ledger", "ledger_unfolded"}
+        if name not in {"audit", "deliveries", "events", "job_runs", "daily_spend", "ledger", "ledger_unfolded"}
     }
     new = {name: [row for row in stored[name] if row not in world.made[name]] for name in ("audit", "events")}
     known = {row["event_id"] for row in world.made["events"]}
     return {
         **kept,
+        "deliveries": told.rows([{**row, "delivery_id": None, "attempts": None} for row in stored["deliveries"]]),
         "unfolded": len(stored["ledger_unfolded"]),
         "ledger": told.rows([{**row, "ledger_id": None, "request_id": None} for row in stored["ledger"]]),
         "daily_spend": told.rows([{**row, "day": None} for row in stored["daily_spend"]]),
@@ -148,8 +180,24 @@ class _Told:
     def __init__(self, services: Services, world: World) -> None:
         self._origin = world.origin
         names: dict[str, str] = {}
+        # The grace of a secret begins when a job notes that the next one has arrived.
+        self._counted: dict[datetime, str] = {}
+        aliases: dict[str, str] = {}
         for row in rows(services.database, keys):
+            aliases[row["key_id"]] = row["key_alias"]
             names[row["key_id"]] = f"key {row['key_alias']}"
+            if row["last_rotation_at"] and row["auto_rotate"]:
+                self._counted[row["last_rotation_at"]] = "when an arrival was noted"
+                self._counted[row["last_rotation_at"] + DAY] = "a day after an arrival was noted"
+        mailed = {digest(secret_in(mail)) for mail in world.mailbox.mails}
+        for row in rows(services.database, key_secrets):
+            alias = aliases[row["key_id"]]
+            if alias in _ROTATING and row["token"] != digest(_secret(alias)):
+                new = "new, mailed" if row["token"] in mailed else "new"
+                names[row["token"]], names[row["key_name"]] = f"{new} token of {alias}", f"{new} name of {alias}"
+        for row in rows(services.database, events):
+            if row["kind"] == NEW_SECRET:
+                names[row["event_id"]] = f"{NEW_SECRET} of {aliases[row['entity_id']]}"
         for row in rows(services.database, organizations):
             names[row["organization_id"]], names[row["budget_id"]] = "organization", "budget of organization"
         for row in rows(services.database, teams):
@@ -177,7 +225,7 @@ class _Told:
         return _INSTANT.sub(lambda found: self._instant(datetime.fromisoformat(found[0])), text)
 
     def _instant(self, instant: datetime) -> str:
-        return f"{(instant - self._origin).total_seconds():+.6f} s"
+        return self._counted.get(instant) or f"{(instant - self._origin).total_seconds():+.6f} s"
 
 
 def _off(services: Services) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,15 +20,18 @@ from app.config import Settings
 from app.container import Services, build
 from app.db import metadata
 from app.dispatch import TaskName
+from app.domain.event_kinds import MAIL_KINDS
 from app.store.heartbeats import Part
 from tests.clocks import MovableClock
 from tests.factories import JOBS
 from tests.faults import due_world
-from tests.faults.due_world import ENDS, HOUR, World
+from tests.faults.due_world import ENDS, HOUR, REST, World
 from tests.faults.parts import Process
+from tests.integrations.mailboxes import Mailbox, mail_server
 from tests.servers import eventually
 from tests.services.due import restore
 from tests.services.job_processes import JobProcess, die_at, environment_of, together, wait_for_the_locks
+from tests.services.rotating import mailing
 
 pytestmark = [
     pytest.mark.processes,
@@ -43,6 +47,7 @@ MEETING = (
     TaskName.END_GRACES,
     TaskName.ANNOUNCE_EXPIRY,
     TaskName.FOLD_LEDGER,
+    TaskName.ROTATE_KEYS,
 )
 MOST_POINTS = 16
 PATIENCE_SECONDS = 240.0
@@ -51,8 +56,19 @@ State = dict[str, Any]
 
 
 @pytest.fixture
-def world(services: Services, clock: MovableClock) -> World:
-    return due_world.make(services, clock)
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server(keys_allowed=True) as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+def settings(settings: Settings, mailbox: Mailbox) -> Settings:
+    return replace(settings, messages=replace(mailing(mailbox), mail_events=MAIL_KINDS))
+
+
+@pytest.fixture
+def world(services: Services, clock: MovableClock, mailbox: Mailbox) -> World:
+    return due_world.make(services, clock, mailbox)
 
 
 @pytest.fixture
@@ -124,6 +140,7 @@ def test_a_worker_that_is_killed_at_any_statement_leaves_the_state_of_one_that_l
         if isinstance(point, str):
             points.append(f"{job}: {point[:60]}")
         wait_for_the_locks(services.database)
+        clock.advance(REST)
 
         due_world.run_all(services)
 
@@ -133,7 +150,7 @@ def test_a_worker_that_is_killed_at_any_statement_leaves_the_state_of_one_that_l
 
 
 def test_two_beats_and_two_workers_leave_the_state_of_one_of_each(
-    services: Services, settings: Settings, undisturbed: State
+    services: Services, settings: Settings, mailbox: Mailbox, undisturbed: State
 ) -> None:
     real = SystemClock()
     zone, origin = early_afternoon_of_yesterday(real.now())
@@ -144,7 +161,7 @@ def test_two_beats_and_two_workers_leave_the_state_of_one_of_each(
     clock = MovableClock(origin)
     beside = build(Settings.parse(environment), clock)
     try:
-        world = due_world.make(beside, clock)
+        world = due_world.make(beside, clock, mailbox)
         clock.set(real.now())
         with processes(environment) as running:
 
@@ -181,7 +198,9 @@ def early_afternoon_of_yesterday(now: datetime) -> tuple[ZoneInfo, datetime]:
 @contextmanager
 def processes(environment: dict[str, str]) -> Iterator[list[Process]]:
     """Two beats and two workers."""
-    seconds = {f"KEYLEDGER_{job}_INTERVAL_SECONDS": "1" for job in ("EXPIRY", "RESET", "WATCH", "DELIVERY")}
+    seconds = {
+        f"KEYLEDGER_{job}_INTERVAL_SECONDS": "1" for job in ("EXPIRY", "RESET", "ROTATION", "WATCH", "DELIVERY")
+    }
     with ExitStack() as stack:
         running = [Process({**environment, **seconds}, part) for part in (Part.BEAT, Part.WORKER) * 2]
         for process in running:

@@ -10,6 +10,7 @@ from tests.model import balance_faults as balances
 from tests.model import ledger_faults as ledger
 from tests.model import policy_faults as policies
 from tests.model import request_faults as requests
+from tests.model import rollover_faults as rollover
 from tests.model.machine import Balances, Books, Calls, Machine, Policies
 from tests.model.redis import Redis
 from tests.model.requests import Requests
@@ -23,11 +24,13 @@ class Fault(NamedTuple):
     part: type[Redis | Sql | Requests]
     order: Callable[[World], None]
     machine: type[Machine] | None
+    rolls: bool = False
 
     @property
     def parts(self) -> dict[str, Any]:
         kinds = {"redis_kind": Redis, "sql_kind": Sql, "requests_kind": Requests}
-        return {name: self.part for name, kind in kinds.items() if issubclass(self.part, kind)}
+        faulty = {name: self.part for name, kind in kinds.items() if issubclass(self.part, kind)}
+        return {"rolls": self.rolls, **faulty}
 
 
 # The first twelve are what a reader of the protocol thinks of; the others became known while it was modelled.
@@ -76,4 +79,11 @@ FAULTS: dict[str, Fault] = {
         requests.CorrectedByApply, requests.a_correction_is_read_before_it_is_applied, Balances
     ),
     "folded, then re-based": Fault(requests.FoldedThenRebased, requests.a_correction_and_its_fold_die, Books),
+    "opened at zero": Fault(rollover.OpenedAtZero, rollover.a_window_passes_overspent, Balances, rolls=True),
+    "folded where it happened": Fault(
+        rollover.FoldedWhereItHappened, rollover.a_call_is_settled_after_its_window, Balances, rolls=True
+    ),
+    "folded by what is stored": Fault(
+        rollover.FoldedByWhatIsStored, rollover.a_late_charge_is_not_applied, None, rolls=True
+    ),
 }

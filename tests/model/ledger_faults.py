@@ -29,8 +29,8 @@ class FoldedByWatermark(Sql):
 
     watermark: int = 0
 
-    def to_fold(self, limit: int) -> tuple[dict[int, Entry], list[Counter]]:
-        return super().to_fold(len(self.unfolded))
+    def to_fold(self, limit: int, now: int) -> tuple[dict[int, Entry], list[Counter]]:
+        return super().to_fold(len(self.unfolded), now)
 
     def fold(self, ledger_ids: Iterable[int]) -> None:
         super().fold(ledger_ids)

@@ -131,6 +131,12 @@ class Everything(Policies, Balances):
     """All of it at once."""
 
 
+class Rolling(Everything):
+    """All of it, of a key that carries on what it spends beyond its cap."""
+
+    parts: ClassVar[dict[str, Any]] = {"rolls": True}
+
+
 def explore(machine: type[Machine], examples: int, events: int) -> None:
     """Run the machine; the same orders of events every time."""
     run_state_machine_as_test(

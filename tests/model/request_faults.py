@@ -62,7 +62,7 @@ class FoldedThenRebased(Requests):
 
     def fold(self, limit: int) -> Steps[None]:
         yield "unfolded"
-        rows, touched = self.sql.to_fold(limit)
+        rows, touched = self.sql.to_fold(limit, self.world.now)
         yield "fold"
         self.sql.fold(rows)
         yield from self.rebase(touched)

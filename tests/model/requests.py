@@ -81,7 +81,9 @@ class Requests:
         yield "commit"
         # A commit that could come after the mark has lapsed is given up.
         committed = deadline - self.world.now > COMMIT
-        place = self.sql.change(change.edit) if committed else 0
+        place = self.sql.change(change.edit, self.world.now) if committed else 0
+        if committed:
+            self.truth.capped()
         try:
             yield "publish"
             self.redis.publish(change.entities, mark, self.token())
@@ -192,6 +194,7 @@ class Requests:
 
     def settle(self, reservation: Reservation, amount: int) -> Steps[tuple[bool, int]]:
         """Commit the charge, then apply it; answers whether it is a duplicate, and the amount that counts."""
+        now = self.world.now
         asked = Entry(reservation.request_id, amount, reservation.scopes, reservation.occurred_at)
         yield "insert"
         ledger_id = self.sql.next_id()
@@ -202,10 +205,20 @@ class Requests:
             yield "apply"
             if self.redis.apply(entry.request_id, entry.counters, entry.amount, new=new):
                 self.truth.counted(entry)
+            if new and (later := self.rolled_into(entry, now)):
+                yield from self.rebase(later)
+                self.truth.healed([entry], later)
         except RedisAway:
             pass
         self.truth.settled(entry.request_id, entry.amount)
         return not new, entry.amount
+
+    def rolled_into(self, entry: Entry, now: int) -> list[Counter]:
+        """The counters of present windows, into which something of a charge that comes late may have been carried."""
+        if not self.sql.rolls:
+            return []
+        present = [counter(scope, now) for scope in entry.scopes]
+        return [each for each in present if each not in entry.counters]
 
     def settle_without_hold(self, request_id: str, amount: int) -> Steps[tuple[bool, int]]:
         now = self.world.now
@@ -249,7 +262,7 @@ class Requests:
     def fold(self, limit: int) -> Steps[None]:
         """Re-base the counters first: the unfolded row is what reminds everybody that it must be done."""
         yield "unfolded"
-        rows, touched = self.sql.to_fold(limit)
+        rows, touched = self.sql.to_fold(limit, self.world.now)
         yield from self.rebase(touched)
         self.truth.healed(rows.values(), touched)
         yield "fold"

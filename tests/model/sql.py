@@ -1,10 +1,12 @@
 """The truth: committed rows. Each public method is one statement or one transaction, so one step."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from tests.model.rollover import Kept, charged, opening
 from tests.model.scopes import KEY, SCOPES, Counter, Scope, counter, window_start
 
 
@@ -63,11 +65,15 @@ class BudgetState:
     window_start: int = 0
     window_spend: int = 0
     lifetime_spend: int = 0
+    kept: dict[int, Kept] = field(default_factory=dict)
 
 
 @dataclass
 class Sql:
+    """`rolls` where windows carry on what was spent beyond the key's cap."""
+
     policy: Policy
+    rolls: bool = False
     history: list[Policy] = field(default_factory=list)
     ledger: dict[int, Entry] = field(default_factory=dict)
     unfolded: set[int] = field(default_factory=set)
@@ -79,8 +85,10 @@ class Sql:
 
     # --- policies ----------------------------------------------------------------------------------------------------
 
-    def change(self, edit: Callable[[Policy], Policy]) -> int:
-        """Commit a change and return its place in the history."""
+    def change(self, edit: Callable[[Policy], Policy], now: int) -> int:
+        """Commit a change and return its place in the history; a window that has passed did so by the former cap."""
+        if self.rolls:
+            self._move(KEY, now)
         self.policy = edit(self.policy)
         self.history.append(self.policy)
         return len(self.history) - 1
@@ -116,22 +124,53 @@ class Sql:
 
     def current_spend(self, of: Counter) -> int | None:
         """What a scope has spent in the counter's window; None where the stored window is a later one."""
-        state = self.state[of.scope]
-        if of.window_start is not None:
-            if state.window_start > of.window_start:
-                return None
-            if state.window_start < of.window_start:
-                return 0
-        return state.window_spend + sum(entry.amount for entry in self.unfolded_rows() if of in entry.counters)
+        stored = self.stored(of.scope)
+        if of.window_start is None or stored.window_start is None or stored.window_start == of.window_start:
+            return self._spend_of_stored(stored)
+        if stored.window_start > of.window_start:
+            return None
+        if not self.rolls:
+            return 0
+        return opening({stored.window_start: self._stored_as_kept(self._spend_of_stored(stored))}, of.window_start)
+
+    def _spend_of_stored(self, stored: Counter) -> int:
+        waiting = sum(entry.amount for entry in self.unfolded_rows() if stored in entry.counters)
+        return self.state[stored.scope].window_spend + waiting + self._carried(stored, self.unfolded_rows())
+
+    def _stored_as_kept(self, used: int) -> Kept:
+        return Kept(used, self.policy.key.cap)
+
+    def _carried(self, stored: Counter, entries: Iterable[Entry]) -> int:
+        """What these rows add to a window that is stored from those before it."""
+        if not self.rolls or stored.window_start is None:
+            return 0
+        kept = self.state[stored.scope].kept
+        after = charged(kept, self._late(stored, entries))
+        return opening(after, stored.window_start) - opening(kept, stored.window_start)
+
+    def _late(self, stored: Counter, entries: Iterable[Entry]) -> dict[int, int]:
+        """What these rows charge to windows that have passed."""
+        late: dict[int, int] = defaultdict(int)
+        for entry in entries:
+            for each in entry.counters:
+                if each.scope == stored.scope and each != stored and each.window_start is not None:
+                    late[each.window_start] += entry.amount
+        return late
 
     def lifetime_spend(self, scope: Scope) -> int:
         unfolded = sum(entry.amount for entry in self.unfolded_rows() if scope in entry.scopes)
         return self.state[scope].lifetime_spend + unfolded
 
-    def to_fold(self, limit: int) -> tuple[dict[int, Entry], list[Counter]]:
-        """Some unfolded rows, and the counters of the scopes they touch."""
+    def to_fold(self, limit: int, now: int) -> tuple[dict[int, Entry], list[Counter]]:
+        """Some unfolded rows, and the counters of the scopes they touch, also in a window that is not stored yet."""
         rows = {ledger_id: self.ledger[ledger_id] for ledger_id in sorted(self.unfolded)[:limit]}
-        return rows, [self.stored(scope) for scope in dict.fromkeys(self._scopes(rows))]
+        scopes = dict.fromkeys(self._scopes(rows))
+        touched = [self.stored(scope) for scope in scopes]
+        return rows, [*touched, *(self._present(scopes, now) if self.rolls else ())]
+
+    def _present(self, scopes: Iterable[Scope], now: int) -> list[Counter]:
+        """The counters of windows that run and that nobody has stored yet."""
+        return [each for scope in scopes if (each := counter(scope, now)) != self.stored(scope)]
 
     def fold(self, ledger_ids: Iterable[int]) -> None:
         """Claim those of the rows that are still unfolded and add them to the state."""
@@ -159,15 +198,22 @@ class Sql:
     def _add(self, scope: Scope, entry: Entry) -> None:
         state = self.state[scope]
         state.lifetime_spend += entry.amount
-        if self.stored(scope) in entry.counters:
+        stored = self.stored(scope)
+        if stored in entry.counters:
             state.window_spend += entry.amount
+        elif self.rolls:
+            state.window_spend += self._carried(stored, [entry])
+            state.kept = charged(state.kept, self._late(stored, [entry]))
 
     def stored(self, scope: Scope) -> Counter:
         """The counter of the window that is stored."""
         return Counter(scope, self.state[scope].window_start if scope == KEY else None)
 
     def _move(self, scope: Scope, at: int) -> None:
-        """The only zeroing there is: compare and set on the window's start."""
+        """The only zeroing there is, but for what is carried on: compare and set on the window's start."""
         state = self.state[scope]
-        if scope == KEY and state.window_start < window_start(at):
-            state.window_start, state.window_spend = window_start(at), 0
+        start = window_start(at)
+        if scope == KEY and state.window_start < start:
+            if self.rolls:
+                state.kept[state.window_start] = self._stored_as_kept(state.window_spend)
+            state.window_start, state.window_spend = start, opening(state.kept, start)

@@ -5,7 +5,7 @@
 
 import pytest
 
-from tests.model.machine import Balances, Everything, Machine, Policies, explore
+from tests.model.machine import Balances, Everything, Machine, Policies, Rolling, explore
 from tests.model.redis import Verdict
 from tests.model.scopes import KEY, LEASE, counter
 from tests.model.world import World, charge
@@ -14,7 +14,12 @@ from tests.model.world import World, charge
 # Half as many steps as these machines were seen to run: fewer, and something keeps them from going on.
 @pytest.mark.parametrize(
     ("machine", "examples", "events", "steps"),
-    [(Policies, 150, 50, 5_000), (Balances, 150, 80, 10_000), (Everything, 150, 80, 10_000)],
+    [
+        (Policies, 150, 50, 5_000),
+        (Balances, 100, 80, 6_500),
+        (Everything, 100, 80, 6_500),
+        (Rolling, 100, 80, 6_500),
+    ],
 )
 def test_no_order_of_steps_breaks_an_invariant(
     machine: type[Machine], examples: int, events: int, steps: int

@@ -16,7 +16,7 @@ def play(fault: Fault, world: World) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_order_of_events_shows_the_fault_and_only_the_fault(name: str) -> None:
-    play(FAULTS[name], World())
+    play(FAULTS[name], World(rolls=FAULTS[name].rolls))
 
     with pytest.raises(Broken):
         play(FAULTS[name], World(**FAULTS[name].parts))

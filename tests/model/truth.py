@@ -3,13 +3,14 @@
 It learns of events (a hold opened, a charge committed …), never of what the stores make of them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.model.redis import Balance, State
-from tests.model.scopes import KEY, LEASE, SCOPES, Counter, Scope, counter
+from tests.model.scopes import KEY, LEASE, SCOPES, WINDOW, Counter, Scope, counter
 from tests.model.sql import Entry, Snapshot
 
 if TYPE_CHECKING:
@@ -41,21 +42,30 @@ class Charge:
     """`held`: what an open hold still keeps for it; `counted`: the counters that have been told of it since.
 
     `exempt`: what no hold could keep of it: above its estimate, after its lease, without a hold, or corrected.
+    `late`: the counters of later windows that there were before it, into which something of it may be carried.
     """
 
     entry: Entry
     held: dict[Counter, int] = field(default_factory=dict)
+    late: frozenset[Counter] = frozenset()
     counted: set[Counter] = field(default_factory=set)
     exempt: dict[Counter, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.exempt = {of: max(self.entry.amount - self.held.get(of, 0), 0) for of in self.entry.counters}
+        self.exempt |= dict.fromkeys(self.late, max(self.entry.amount, 0))
+
+    def has_told(self, of: Counter) -> bool:
+        """Whether the counter of a later window has what is carried of it."""
+        return of not in self.late or of in self.counted
 
     def lose_redis(self) -> None:
         """What a lost hold kept is exempt as well, but for the counters that were told before."""
         for of in self.held.keys() & self.exempt.keys() - self.counted:
             self.exempt[of] += self.held[of]
         self.held.clear()
+        # Whoever makes them anew reads it.
+        self.counted |= self.late
 
 
 @dataclass
@@ -64,7 +74,11 @@ class Truth:
     known: int = 0  # the place in the policies' history of the youngest change that was acknowledged
     holds: dict[str, Held] = field(default_factory=dict)
     charges: dict[str, Charge] = field(default_factory=dict)
+    caps: list[tuple[int, int]] = field(default_factory=list)  # of the key, since when
     releasing: list[str] = field(default_factory=list)  # what callers are giving up at this moment
+
+    def __post_init__(self) -> None:
+        self.caps.append((-1, self.world.sql.policy.key.cap))
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -87,6 +101,9 @@ class Truth:
         deadline = self.world.now + LEASE
         self.holds[reservation.request_id] = Held(reservation.estimate, deadline, tuple(caps))
 
+    def capped(self) -> None:
+        self.caps.append((self.world.now, self.world.sql.policy.key.cap))
+
     def committed(self, entry: Entry) -> None:
         if entry.request_id in self.charges:
             return
@@ -94,7 +111,7 @@ class Truth:
         held: dict[Counter, int] = {}
         if hold is not None and not self._is_over(hold, entry.request_id):
             held = dict.fromkeys(hold.counters, min(hold.estimate, entry.amount))
-        self.charges[entry.request_id] = Charge(entry, held)
+        self.charges[entry.request_id] = Charge(entry, held, self._later(entry))
 
     def corrected(self, entry: Entry) -> None:
         self.charges[entry.request_id] = Charge(entry)
@@ -149,7 +166,36 @@ class Truth:
             self._check_balance(each, balance)
 
     def spend(self, of: Counter) -> int:
-        return sum(charge.entry.amount for charge in self.charges.values() if of in charge.entry.counters)
+        spent = sum(charge.entry.amount for charge in self.charges.values() if of in charge.entry.counters)
+        return spent + self._opening(of, self.charges.values())
+
+    def _opening(self, of: Counter, charges: Iterable[Charge]) -> int:
+        """What these charges leave to a window of those before it, one after the other."""
+        if not self.world.rolls or of.window_start is None:
+            return 0
+        spent: dict[int | None, int] = defaultdict(int)
+        for charge in charges:
+            for each in charge.entry.counters:
+                if each.scope == of.scope:
+                    spent[each.window_start] += charge.entry.amount
+        carried = 0
+        for start in range(0, of.window_start, WINDOW):
+            carried = max(0, carried + spent[start] - self._cap(start + WINDOW))
+        return carried
+
+    def _cap(self, end: int) -> int:
+        """The key's when a window passed."""
+        return next(cap for since, cap in reversed(self.caps) if since < end)
+
+    def _later(self, entry: Entry) -> frozenset[Counter]:
+        if not self.world.rolls:
+            return frozenset()
+        return frozenset(
+            of
+            for of in self.world.redis.balances
+            for each in entry.counters
+            if of.scope == each.scope and (of.window_start or 0) > (each.window_start or 0)
+        )
 
     def _check_sums(self, scope: Scope) -> None:
         sql, now = self.world.sql, counter(scope, self.world.now)
@@ -163,6 +209,7 @@ class Truth:
         cap = max(each.key.cap if of.scope == KEY else each.teams[of.scope].cap for each in policies)
         exempt = sum(charge.exempt.get(of, 0) for charge in self.charges.values())
         total = self.spend(of) + self._open(of)
+        cap = max(cap, self._opening(of, self.charges.values()))
         must(total <= cap + exempt, "4: charges and open holds pass the cap", of, total, cap, exempt)
 
     def _check_balance(self, of: Counter, balance: Balance) -> None:
@@ -194,11 +241,16 @@ class Truth:
     def _unheard(self, of: Counter) -> list[Entry]:
         """What counts in it, and it has not been told of."""
         charges = self.charges.values()
-        return [each.entry for each in charges if of in each.entry.counters and of not in each.counted]
+        return [
+            each.entry
+            for each in charges
+            if (of in each.entry.counters and of not in each.counted) or not each.has_told(of)
+        ]
 
     def _taken(self, of: Counter) -> int:
         """The least that is taken of a cap: what nobody may give to somebody else."""
-        taken = self._open(of)
+        told = [each for each in self.charges.values() if each.has_told(of) or each.entry.amount < 0]
+        taken = self._open(of) + self._opening(of, told)
         for charge in self.charges.values():
             amount = charge.entry.amount if of in charge.entry.counters else 0
             if of in charge.counted or amount < 0:

@@ -73,11 +73,12 @@ class Request:
 
 @dataclass
 class World:
-    """Its parts can be exchanged for faulty ones."""
+    """Its parts can be exchanged for faulty ones; `rolls` where the key carries on what it spends beyond its cap."""
 
     redis_kind: type[Redis] = Redis
     sql_kind: type[Sql] = Sql
     requests_kind: type[Requests] = Requests
+    rolls: bool = False
     now: int = 0
     steps: int = 0
     flushes: int = 0
@@ -87,7 +88,8 @@ class World:
     def __post_init__(self) -> None:
         self._numbers = count(1)
         self.redis = self.redis_kind()
-        self.sql = self.sql_kind(Policy(Key(cap=8, team=TEAMS[0]), {TEAMS[0]: Team(10), TEAMS[1]: Team(6)}))
+        policy = Policy(Key(cap=8, team=TEAMS[0]), {TEAMS[0]: Team(10), TEAMS[1]: Team(6)})
+        self.sql = self.sql_kind(policy, rolls=self.rolls)
         self.truth = Truth(self)
         self.processes = [Process(self) for _ in range(PROCESSES)]
 

@@ -35,6 +35,11 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
         **ENVIRONMENT,
+        "KEYLEDGER_MAIL_KEYS": "true" if settings.messages.mail_keys else "",
+        "SMTP_HOST": settings.messages.smtp_host or "",
+        "SMTP_PORT": str(settings.messages.smtp_port),
+        "SMTP_SENDER_EMAIL": settings.messages.smtp_sender or "",
+        "SMTP_TLS": str(settings.messages.smtp_starttls),
     }
 
 
@@ -57,11 +62,6 @@ class JobProcess:
             "KEYLEDGER_AUDIT_DAYS": str(settings.audit_days or ""),
             "KEYLEDGER_OUTBOUND_SECONDS": str(settings.outbound_seconds),
             "KEYLEDGER_KEY_HEALTH_SECONDS": str(settings.key_health_seconds),
-            "KEYLEDGER_MAIL_KEYS": "true" if settings.messages.mail_keys else "",
-            "SMTP_HOST": settings.messages.smtp_host or "",
-            "SMTP_PORT": str(settings.messages.smtp_port),
-            "SMTP_SENDER_EMAIL": settings.messages.smtp_sender or "",
-            "SMTP_TLS": str(settings.messages.smtp_starttls),
         }
         self._process: BaseProcess = forks.Process(
             target=_run, args=(tell, task, environment, now, listen, told), daemon=True

@@ -24,6 +24,7 @@ from app.services.accounts import late_charges, spends
 from app.services.accounts.rollover import KEPT
 from tests.api.calls import allowed, limit, refused, settle, spent, verify
 from tests.api.counting import statements
+from tests.api.identities import without_redis
 from tests.apps import app_over
 from tests.clients import Answer, Api
 from tests.clocks import MovableClock
@@ -347,6 +348,24 @@ def test_a_call_that_comes_late_after_its_cap_was_lowered_counts_by_the_present_
 
     assert limit(refused(api, key, 1), "key")["used"] == 6
     assert api.info(key)["spend"] == 6
+
+
+def test_a_late_charge_that_redis_was_not_told_of_is_carried_on_by_its_fold(
+    api: Api, services: Services, clock: MovableClock
+) -> None:
+    key = api.generate(max_budget=8, **HOURLY)["key"]
+    spent(api, key, 6)
+    held = allowed(api, key, 2)
+    clock.advance(HOUR)
+    allowed(api, key, 1)
+    with without_redis(services.settings, clock) as cut_off:
+        settle(cut_off, held, 6)
+
+    run(services, TaskName.FOLD_LEDGER)
+
+    assert api.info(key)["spend"] == 4
+    refused(api, key, 4)
+    allowed(api, key, 3)
 
 
 def test_a_temporary_increase_is_an_advance(api: Api, clock: MovableClock) -> None:

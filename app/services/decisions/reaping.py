@@ -35,7 +35,7 @@ class Reaping:
         expired = self._balances.expired(now, REAP_BATCH)
         if expired:
             charged = self.charged([(hold.key_id, hold.request_id) for hold in expired])
-            self._rebasing.heal(charged)
+            self._rebasing.heal(charged, now)
             known = {(row["key_id"], row["request_id"]) for row in charged}
             # The deadline that was read before the ledger: a hold that was extended since is left alone.
             self._balances.close(

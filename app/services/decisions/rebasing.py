@@ -5,17 +5,18 @@ crash or a lost Redis leaves is healed, in either direction, and a charge that n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app.db import Database
-from app.domain.limits import Account
+from app.domain.limits import Account, account_at
 from app.domain.scopes import Scope, ScopeKind, scopes_in
 from app.domain.windows import Calendar, window_of
 from app.errors import StoreUnavailable, WriteStands
 from app.models import budget_state
-from app.services.accounts import spends
+from app.services.accounts import spellings, spends
 from app.services.accounts.account_rows import among
 from app.store.balances import Balances, Closing
 
@@ -37,15 +38,19 @@ class Rebasing:
         """
         return self._rebase(accounts, create=True)
 
-    def present(self, scopes: Sequence[Scope]) -> None:
-        """Set whatever counters there are of these scopes, in their stored windows."""
+    def present(self, scopes: Sequence[Scope], now: datetime | None = None) -> None:
+        """Set whatever counters there are of these scopes, in their stored windows.
+
+        With `now` also in the windows that run by then, where the stored ones have passed and carry on.
+        """
         for start in range(0, len(scopes), _AT_ONCE):
             with self._database.read() as connection:
                 rows = connection.execute(
                     select(budget_state).where(among(connection, scopes[start : start + _AT_ONCE]))
                 ).mappings()
-                accounts = [_account(row) for row in rows]
-            self._rebase(accounts, create=False)
+                stored = [_account(row) for row in rows]
+                running = [] if now is None else self._carried_into(connection, stored, now)
+            self._rebase([*stored, *running], create=False)
 
     def counted(self, accounts: Sequence[Account]) -> None:
         """Set whatever counters there are of these accounts, in the windows that they are given in."""
@@ -59,7 +64,7 @@ class Rebasing:
         except StoreUnavailable as error:
             raise WriteStands from error
 
-    def heal(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def heal(self, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
         """See to it that these rows of the ledger count in Redis, each once.
 
         Their holds are closed, as far as there are any; then the counters are set.
@@ -73,7 +78,22 @@ class Rebasing:
             ]
         )
         scopes = {scope for row in rows for scope in scopes_in(row["scopes"])}
-        self.present(sorted(scopes, key=lambda scope: (scope.kind, scope.id, scope.sub)))
+        self.present(sorted(scopes, key=lambda scope: (scope.kind, scope.id, scope.sub)), now)
+
+    def _carried_into(self, connection: Connection, stored: Iterable[Account], now: datetime) -> list[Account]:
+        """The accounts in windows that run and that nobody has moved them to; no statement where none passed."""
+        passed = {
+            account.scope: account
+            for account in stored
+            if account.window is not None and account.window.end <= now
+        }
+        terms = spellings.load(connection, passed) if passed else {}
+        running = (
+            account_at(scope, found, passed[scope].armed_at, self._calendar, now, passed[scope].window)
+            for scope, found in terms.items()
+            if scope in passed
+        )
+        return [account for account in running if account.terms is not None]
 
     def _rebase(self, accounts: Sequence[Account], *, create: bool) -> bool:
         notes = self._balances.note(accounts, create=create)

@@ -111,7 +111,7 @@ class Settlements:
         key_id, request_id = reservation.key_id, reservation.request_id
         charged = self._reaping.charged([(key_id, request_id)])
         if charged:
-            self._rebasing.heal(charged)
+            self._rebasing.heal(charged, act.at)
             return reservation, "charged"
         (state,) = self._balances.close([Closing(key_id, request_id)])
         return reservation, state.removesuffix(" now")
@@ -270,7 +270,7 @@ class Settlements:
             self._balances.close(closings)
             self._rebasing.counted(self._rolled_into(new, now))
             if known:
-                self._rebasing.heal(known)
+                self._rebasing.heal(known, now)
         except StoreUnavailable:
             _log.warning("charges_not_applied", charges=len(closings), repeated=len(known))
 

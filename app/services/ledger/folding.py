@@ -80,7 +80,7 @@ class Folding:
             rows = [dict(row) for row in found]
         if not rows:
             return JobBatch(0)
-        self._rebasing.heal(rows)
+        self._rebasing.heal(rows, now)
         with self._database.transaction() as transaction:
             taken = _take(transaction, [row["ledger_id"] for row in rows])
             self._fold(transaction, taken, now)
