@@ -32,6 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql.operators import OperatorType
 
 from app.errors import SqlUnavailable
 
@@ -56,6 +57,10 @@ class JsonObject(TypeDecorator[dict[str, Any]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any]:  # noqa: ARG002 - its signature
         return value if isinstance(value, dict) else {}
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
+        """What stands beside it in a comparison, as the name of a field does, has the type of itself."""
+        return self.impl_instance.coerce_compared_value(op, value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -16,8 +16,8 @@ from tests.model.world import World, charge
     ("machine", "examples", "events", "steps"),
     [
         (Policies, 150, 50, 5_000),
-        (Balances, 100, 80, 6_500),
-        (Everything, 100, 80, 6_500),
+        (Balances, 150, 80, 10_000),
+        (Everything, 150, 80, 10_000),
         (Rolling, 100, 80, 6_500),
     ],
 )

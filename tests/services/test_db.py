@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, null, select, update
 from sqlalchemy.exc import StatementError
 
 from app.db import ConstraintViolated, Database
-from app.models import audit, budget_state, budgets, events, keys
+from app.models import audit, budget_state, budgets, call_logs, events, keys
 from tests.clocks import START
 from tests.stores import count, note, opened
 
@@ -111,6 +111,20 @@ def test_money_is_exact_to_64_bits(database: Database, nanos: int):
 def test_json_comes_back_as_it_went_in(database: Database, value: Any):
     with database.transaction() as tx:
         tx.execute(
+            insert(call_logs).values(log_id="l", key_id="k", request_id="r", payload=value, created_at=START)
+        )
+
+    with database.read() as connection:
+        read = connection.execute(select(call_logs.c.payload)).scalar_one()
+
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize("value", [{"a": "b"}, {}, [], ["a"], "a", 0, False])
+def test_where_an_object_belongs_anything_else_reads_as_an_empty_one(database: Database, value: Any):
+    with database.transaction() as tx:
+        tx.execute(
             insert(events).values(
                 event_id="e", kind="k", entity="e", entity_id="e", payload=value, created_at=START
             )
@@ -118,9 +132,12 @@ def test_json_comes_back_as_it_went_in(database: Database, value: Any):
 
     with database.read() as connection:
         read = connection.execute(select(events.c.payload)).scalar_one()
+        named = connection.execute(
+            select(func.count()).select_from(events).where(events.c.payload["a"].as_string() == "b")
+        ).scalar_one()
 
-    assert read == value
-    assert type(read) is type(value)
+    assert read == (value if isinstance(value, dict) else {})
+    assert named == int(value == {"a": "b"})
 
 
 @pytest.mark.parametrize("nothing", [None, null()])
